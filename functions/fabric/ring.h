@@ -1,0 +1,74 @@
+/**
+ * The same-node transport: one ring per client connection and worker (layout: wire/ring_layout.h).
+ *
+ * Hot path: no system call, no lock, no allocation. A side that has polled long enough sleeps: the worker on
+ * an eventfd that all its clients hold, a client on the futex word of its slot's response.
+ *
+ * Races: the sleeper announces itself, then looks once more, then sleeps; the waker publishes, then looks
+ * whether anyone sleeps. With a full fence on both sides between the two steps, one of them sees the other.
+ */
+#ifndef SUBLET_FABRIC_RING_H
+#define SUBLET_FABRIC_RING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sublet/status.h"
+#include "wire/ring_layout.h"
+
+/** A mapped ring. `header` is this side's own copy: the mapping is never asked again. */
+struct ring {
+    struct ring_header header;
+    unsigned char *base;
+    int wake_fd;   /* eventfd of the worker; not owned */
+    uint64_t free; /* client: bit i set = slot i is free */
+    uint32_t next_seq[RING_SLOTS_MAX];
+};
+
+/** A request as the worker sees it: copied out and bounded. */
+struct ring_call {
+    uint32_t slot;
+    uint32_t sequence;
+    uint32_t function;
+    uint32_t size;
+    uint32_t out_capacity;
+    uint64_t timeout_ns;
+    const void *in;
+    void *out;
+};
+
+/** Executor: makes and seals the memfd, maps it. The caller owns *fd_out. */
+sublet_status ring_create(uint32_t slots, uint64_t in_bytes, uint64_t out_bytes, int wake_fd, struct ring *ring,
+                          int *fd_out);
+/** Client: maps a ring received from an executor; refuses one that is not sealed or whose header lies. */
+sublet_status ring_attach(int fd, int wake_fd, struct ring *ring);
+void ring_unmap(struct ring *ring);
+
+/** Client: takes a free slot, or SUBLET_ERR_BUSY. Not thread-safe: a ring has one client thread at a time. */
+sublet_status ring_acquire(struct ring *ring, uint32_t *slot_out);
+/** Buffers of a slot, for arguments built in place. */
+void *ring_in(struct ring *ring, uint32_t slot);
+void *ring_out(struct ring *ring, uint32_t slot);
+/** Client: publishes the request and wakes the worker if it sleeps. */
+sublet_status ring_submit(struct ring *ring, uint32_t slot, uint32_t function, uint32_t size, uint32_t out_capacity,
+                          uint64_t timeout_ns);
+/** Client: has the slot's answer arrived? Fills status and size (bounded by the slot) and frees nothing. */
+bool ring_test(struct ring *ring, uint32_t slot, sublet_status *status_out, uint32_t *size_out);
+/** Client: sleeps until the slot's answer may be there or the time is over. May return early. */
+void ring_sleep(struct ring *ring, uint32_t slot, uint64_t timeout_ns);
+void ring_release(struct ring *ring, uint32_t slot);
+
+/** Worker: bitmap of pending slots, bounded to existing ones. Takes none of them. */
+uint64_t ring_pending(const struct ring *ring);
+/** Takes one pending slot; false if it was not pending. Of several claimants one wins. */
+bool ring_claim(struct ring *ring, uint32_t slot);
+/** Worker: copies and bounds one request. INVALID or TOO_LARGE: answer with that status. */
+sublet_status ring_read(struct ring *ring, uint32_t slot, struct ring_call *call_out);
+/** Worker: answers. Wakes the client if it sleeps. */
+void ring_answer(struct ring *ring, uint32_t slot, uint32_t sequence, sublet_status status, uint32_t size);
+/** Worker: announces sleep on this ring; true if requests are pending after all (then do not sleep). */
+bool ring_announce_sleep(struct ring *ring);
+void ring_announce_awake(struct ring *ring);
+
+#endif

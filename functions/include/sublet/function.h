@@ -1,0 +1,39 @@
+/**
+ * What a function looks like. A library holds any number of them, found by name; two forms:
+ *
+ *   uint32_t f(void *in, uint32_t size, void *out);     the rFaaS form: returns the bytes written to out
+ *   SUBLET_FUNCTION(f) { ... }                          the context form: knows its limits, may report an error
+ */
+#ifndef SUBLET_FUNCTION_H
+#define SUBLET_FUNCTION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** What the context form is told. Grows at its end only; `struct_bytes` says how much of it there is. */
+typedef struct sublet_context {
+    uint32_t struct_bytes;
+    uint32_t worker;       /**< number of this worker within its lease */
+    uint32_t in_bytes;     /**< size of the arguments */
+    uint32_t out_bytes;    /**< room for the result */
+    uint64_t timeout_ns;   /**< what the caller allowed for this call; 0 = no limit */
+    uint32_t result_bytes; /**< set by the function; starts at 0 */
+} sublet_context;
+
+/** 0 is success, any other value reaches the caller as SUBLET_ERR_FUNCTION. */
+typedef int (*sublet_function)(sublet_context *context, const void *in, void *out);
+typedef uint32_t (*sublet_plain_function)(void *in, uint32_t size, void *out);
+
+#define SUBLET_FUNCTION(name)                                                                                          \
+    __attribute__((visibility("default"))) extern const int sublet_form_##name;                                        \
+    const int sublet_form_##name = 1;                                                                                  \
+    __attribute__((visibility("default"))) int name(sublet_context *context, const void *in, void *out)
+
+#ifdef __cplusplus
+}
+#endif
+#endif

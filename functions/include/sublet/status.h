@@ -1,0 +1,33 @@
+/** Status of every call of Sublet's C interface. The numbers are part of the wire: append only. */
+#ifndef SUBLET_STATUS_H
+#define SUBLET_STATUS_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum sublet_status {
+    SUBLET_OK = 0,
+    SUBLET_ERR_INVALID = 1,   /**< an argument or a frame makes no sense */
+    SUBLET_ERR_NO_MEMORY = 2, /**< out of memory here */
+    SUBLET_ERR_BUSY = 3,      /**< nothing free now; try again */
+    SUBLET_ERR_TIMEOUT = 4,   /**< the deadline passed */
+    SUBLET_ERR_CRASHED = 5,   /**< the function ended its worker (signal, exit) */
+    SUBLET_ERR_TOO_LARGE = 6, /**< payload or result does not fit its buffer */
+    SUBLET_ERR_NOT_FOUND = 7, /**< no such function, lease or region */
+    SUBLET_ERR_DENIED = 8,    /**< wrong token or wrong user */
+    SUBLET_ERR_REVOKED = 9,   /**< the lease was taken back */
+    SUBLET_ERR_LOST = 10,     /**< the peer is gone */
+    SUBLET_ERR_VERSION = 11,  /**< the peer speaks another version */
+    SUBLET_ERR_SYSTEM = 12,   /**< the operating system refused; see errno */
+    SUBLET_ERR_FUNCTION = 13, /**< the function itself reported an error */
+    SUBLET_STATUS_COUNT = 14
+} sublet_status;
+
+/** Text for a status, never NULL, also for numbers that are not one. */
+const char *sublet_status_text(int status);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

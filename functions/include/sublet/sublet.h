@@ -1,0 +1,205 @@
+/**
+ * libsublet: leases on the spare cores and memory of a Slurm cluster, invocations on them, regions in them.
+ *
+ * Safe beside MPI: calls no MPI, installs no signal handler, never exits, prints nothing. Every function may be
+ * called from any thread. Sizes are bytes, times milliseconds; a timeout of 0 means the default said in the options.
+ * Outputs are set only when SUBLET_OK is returned. Options structs are made with their INIT macro and grow at their end
+ * only. Without any lender (no agent on this node, nothing spare) everything works and runs here, with the same result.
+ *
+ *   sublet_session *session;
+ *   sublet_library *library;
+ *   sublet_function_ref *price;
+ *   sublet_open(NULL, &session);
+ *   sublet_library_open(session, "libprice.so", &library);
+ *   sublet_function_find(library, "price", &price);
+ *   sublet_for_each(session, price, in, in_bytes, out, out_bytes, count, NULL);   // here and on what can be leased
+ *   sublet_close(session);
+ */
+#ifndef SUBLET_SUBLET_H
+#define SUBLET_SUBLET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sublet/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SUBLET_API     __attribute__((visibility("default")))
+#define SUBLET_VERSION "0.1.0"
+
+typedef struct sublet_session sublet_session;
+typedef struct sublet_lease sublet_lease;
+typedef struct sublet_library sublet_library;
+typedef struct sublet_function_ref sublet_function_ref;
+typedef struct sublet_call sublet_call;
+typedef struct sublet_region sublet_region;
+
+/* ------------------------------------------------------------------ session */
+
+typedef struct sublet_options {
+    uint32_t struct_bytes;
+    uint32_t flags;           /**< reserved, 0 */
+    const char *agent_socket; /**< NULL: $SUBLET_AGENT_SOCKET, else /run/sublet/agent.sock */
+    uint64_t timeout_ms;      /**< for agent and executor to answer; 0 = 10,000 */
+    uint64_t spin_us;         /**< how long a waiting thread polls before it sleeps; 0 = 50 */
+} sublet_options;
+#define SUBLET_OPTIONS_INIT                                                                                            \
+    {                                                                                                                  \
+        sizeof(sublet_options), 0, NULL, 0, 0                                                                          \
+    }
+
+/** Opens a session. Succeeds without an agent, too: then nothing can be leased and all runs here. options may be NULL.
+ */
+SUBLET_API sublet_status sublet_open(const sublet_options *options, sublet_session **session_out);
+/** Releases all leases, ends all calls, frees everything the session made. NULL is allowed. */
+SUBLET_API void sublet_close(sublet_session *session);
+/** Text about the last error of this thread, never NULL; says what to do where something can be done. */
+SUBLET_API const char *sublet_last_error(void);
+
+/* ------------------------------------------------------------------ leases */
+
+typedef struct sublet_lease_options {
+    uint32_t struct_bytes;
+    uint32_t cores;            /**< workers wanted; 0 = 1 */
+    uint32_t min_cores;        /**< take fewer, down to this; 0 = exactly `cores` */
+    uint32_t slots;            /**< calls in flight per worker; 0 = 4, up to 64 */
+    uint64_t memory_bytes;     /**< for the functions' own use; 0 = 64 MiB per worker */
+    uint64_t in_bytes;         /**< largest arguments; 0 = 1 MiB */
+    uint64_t out_bytes;        /**< largest result; 0 = 1 MiB */
+    uint64_t term_ms;          /**< 0 = the site's default; renewed by itself until released */
+    const char *node;          /**< only there; NULL = anywhere */
+    const char *exclude_nodes; /**< not there, comma-separated; NULL = none */
+} sublet_lease_options;
+#define SUBLET_LEASE_OPTIONS_INIT                                                                                      \
+    {                                                                                                                  \
+        sizeof(sublet_lease_options), 0, 0, 0, 0, 0, 0, 0, NULL, NULL                                                  \
+    }
+
+typedef enum sublet_lease_state {
+    SUBLET_LEASE_ACTIVE = 0,
+    SUBLET_LEASE_RELEASED = 1,
+    SUBLET_LEASE_EXPIRED = 2,
+    SUBLET_LEASE_REVOKED = 3, /**< a batch job needed it, or its executor or node is gone */
+} sublet_lease_state;
+
+typedef struct sublet_lease_info {
+    uint32_t struct_bytes; /**< set by the caller */
+    sublet_lease_state state;
+    uint32_t workers;
+    uint32_t same_node; /**< 1: reached by shared memory */
+    char id[64];
+    char node[64];
+    char reason[64];     /**< why it ended, as text; empty while it is active */
+    uint64_t request_ns; /**< from the request to the executor's welcome */
+    uint64_t calls;      /**< answered by it, to this process */
+} sublet_lease_info;
+
+/** Asks for a lease and connects to its executor. BUSY when nobody lends that much now. options may be NULL. */
+SUBLET_API sublet_status sublet_lease_acquire(sublet_session *session, const sublet_lease_options *options,
+                                              sublet_lease **lease_out);
+/** Gives it back. The handle is not valid afterwards; calls on it run again elsewhere or here. NULL is allowed. */
+SUBLET_API void sublet_lease_release(sublet_lease *lease);
+SUBLET_API sublet_status sublet_lease_info_get(const sublet_lease *lease, sublet_lease_info *info);
+
+/* ------------------------------------------------------------------ functions */
+
+/** Reads a function library (see sublet/function.h) and loads it here as well, for calls that run locally. */
+SUBLET_API sublet_status sublet_library_open(sublet_session *session, const char *path, sublet_library **library_out);
+/** Finds a function by its name. Lives as long as the session. NOT_FOUND when the library has none. */
+SUBLET_API sublet_status sublet_function_find(sublet_library *library, const char *name,
+                                              sublet_function_ref **function_out);
+
+/* ------------------------------------------------------------------ invocations */
+
+#define SUBLET_CALL_ONCE     1u /**< not idempotent: REVOKED or LOST instead of running it again */
+#define SUBLET_CALL_NO_LOCAL 2u /**< never run it here: BUSY instead */
+
+typedef struct sublet_call_options {
+    uint32_t struct_bytes;
+    uint32_t flags;
+    sublet_lease *lease; /**< on this one only (then never locally); NULL = any lease of the session, else here */
+    int32_t worker;      /**< on this worker of the lease; -1 = any */
+    uint32_t reserved;
+    uint64_t timeout_ms; /**< the call's own deadline; then TIMEOUT, and the worker is freed; 0 = none */
+} sublet_call_options;
+#define SUBLET_CALL_OPTIONS_INIT                                                                                       \
+    {                                                                                                                  \
+        sizeof(sublet_call_options), 0, NULL, -1, 0, 0                                                                 \
+    }
+
+/** Calls a function and waits. *out_bytes_out is the size of the result. options may be NULL. */
+SUBLET_API sublet_status sublet_invoke(sublet_session *session, sublet_function_ref *function, const void *in,
+                                       size_t in_bytes, void *out, size_t out_capacity, size_t *out_bytes_out,
+                                       const sublet_call_options *options);
+/** Starts a call. `in` and `out` stay the caller's and must stay valid until the call is freed. */
+SUBLET_API sublet_status sublet_submit(sublet_session *session, sublet_function_ref *function, const void *in,
+                                       size_t in_bytes, void *out, size_t out_capacity,
+                                       const sublet_call_options *options, sublet_call **call_out);
+/** OK: finished (see sublet_call_result). BUSY: still running. */
+SUBLET_API sublet_status sublet_test(sublet_call *call);
+/** OK: finished. TIMEOUT: still running. timeout_ms 0 = for as long as it takes. */
+SUBLET_API sublet_status sublet_wait(sublet_call *call, uint64_t timeout_ms);
+/** Waits for one of several; NULL entries are skipped. */
+SUBLET_API sublet_status sublet_wait_any(sublet_call *const *calls, size_t count, uint64_t timeout_ms,
+                                         size_t *index_out);
+SUBLET_API sublet_status sublet_wait_all(sublet_call *const *calls, size_t count, uint64_t timeout_ms);
+/** The call's own status and result size; BUSY while it runs. *node_out (may be NULL) is where it ran, "" = here. */
+SUBLET_API sublet_status sublet_call_result(sublet_call *call, size_t *out_bytes_out, const char **node_out);
+/** Ends a call: its result becomes TIMEOUT unless it was faster. */
+SUBLET_API void sublet_cancel(sublet_call *call);
+/** Frees a call; cancels it first if it runs. NULL is allowed. */
+SUBLET_API void sublet_call_free(sublet_call *call);
+
+typedef struct sublet_for_each_report {
+    uint64_t remote;  /**< items answered by leases */
+    uint64_t local;   /**< items done here */
+    uint64_t retried; /**< items run again since their lease was gone */
+} sublet_for_each_report;
+
+/**
+ * Runs the function once per item, on all leases of the session and on the calling thread, until all are done.
+ * Item i reads in + i * in_bytes and writes out + i * out_bytes; every result must be out_bytes long (else TOO_LARGE).
+ * The first error of a function ends it. report_out may be NULL.
+ */
+SUBLET_API sublet_status sublet_for_each(sublet_session *session, sublet_function_ref *function, const void *in,
+                                         size_t in_bytes, void *out, size_t out_bytes, size_t count,
+                                         sublet_for_each_report *report_out);
+
+/* ------------------------------------------------------------------ regions */
+
+typedef struct sublet_region_options {
+    uint32_t struct_bytes;
+    uint32_t reserved;
+    uint64_t term_ms;
+    const char *node;
+    const char *exclude_nodes;
+} sublet_region_options;
+#define SUBLET_REGION_OPTIONS_INIT                                                                                     \
+    {                                                                                                                  \
+        sizeof(sublet_region_options), 0, 0, NULL, NULL                                                                \
+    }
+
+/** Leases memory (durability: ephemeral). BUSY when nobody lends that much. Its content starts as zeros. */
+SUBLET_API sublet_status sublet_region_alloc(sublet_session *session, uint64_t bytes,
+                                             const sublet_region_options *options, sublet_region **region_out);
+/** Waits until done. REVOKED or LOST when the region is gone: its content is gone, too. INVALID outside of it. */
+SUBLET_API sublet_status sublet_region_put(sublet_region *region, uint64_t offset, const void *from, size_t bytes);
+SUBLET_API sublet_status sublet_region_get(sublet_region *region, uint64_t offset, void *to, size_t bytes);
+/** Asynchronous forms: the buffer stays the caller's until sublet_region_flush has returned. */
+SUBLET_API sublet_status sublet_region_put_async(sublet_region *region, uint64_t offset, const void *from,
+                                                 size_t bytes);
+SUBLET_API sublet_status sublet_region_get_async(sublet_region *region, uint64_t offset, void *to, size_t bytes);
+/** Waits for all asynchronous accesses of this region; the first error of any of them. */
+SUBLET_API sublet_status sublet_region_flush(sublet_region *region);
+SUBLET_API sublet_status sublet_region_info_get(const sublet_region *region, sublet_lease_info *info);
+/** Gives the memory back. NULL is allowed. */
+SUBLET_API void sublet_region_free(sublet_region *region);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

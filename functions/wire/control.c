@@ -1,0 +1,29 @@
+#include "wire/control.h"
+
+_Static_assert(sizeof(struct control_header) == CONTROL_HEADER_BYTES, "wire layout");
+_Static_assert(sizeof(struct control_hello) == 48, "wire layout");
+_Static_assert(sizeof(struct control_welcome) == 16, "wire layout");
+_Static_assert(sizeof(struct control_cancel) == 16, "wire layout");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little endian");
+
+sublet_status control_header_check(const struct control_header *header)
+{
+    static const struct {
+        uint32_t least;
+        uint32_t most;
+    } sizes[CONTROL_TYPE_END] = {
+        [CONTROL_HELLO] = {sizeof(struct control_hello), sizeof(struct control_hello)},
+        [CONTROL_LOAD] = {64, CONTROL_BODY_MAX},
+        [CONTROL_RESOLVE] = {sizeof(uint32_t) + 1, sizeof(uint32_t) + CONTROL_NAME_MAX},
+        [CONTROL_CANCEL] = {sizeof(struct control_cancel), sizeof(struct control_cancel)},
+    };
+    if (header->magic != CONTROL_MAGIC)
+        return SUBLET_ERR_INVALID;
+    if (header->version != CONTROL_VERSION)
+        return SUBLET_ERR_VERSION;
+    if (header->type == 0 || header->type >= CONTROL_TYPE_END)
+        return SUBLET_ERR_INVALID;
+    if (header->size < sizes[header->type].least || header->size > sizes[header->type].most)
+        return SUBLET_ERR_INVALID;
+    return SUBLET_OK;
+}

@@ -1,0 +1,58 @@
+/** The glossary as types. Bytes and milliseconds; cores are Linux core numbers, ascending. */
+
+export type CapacityClass = "idle" | "unallocated" | "shared";
+
+export type LeaseKind = "function" | "region";
+
+export type LeaseState = "REQUESTED" | "GRANTED" | "ACTIVE" | "DRAINING" | "RELEASED" | "EXPIRED" | "REVOKED";
+
+/** Why a lease ended. */
+export type EndReason =
+  | "released"
+  | "term_ended"
+  | "batch_job"
+  | "admin"
+  | "executor_lost"
+  | "agent_restart"
+  | "start_failed";
+
+/** Why a request was refused. */
+export type RefusalReason = "no_cores" | "no_memory" | "closed";
+
+/** Spare capacity of one node: what may be lent now, beyond what is lent already. */
+export interface Spare {
+  readonly class: CapacityClass;
+  readonly cores: readonly number[];
+  readonly memoryBytes: number;
+}
+
+/** Who holds a lease, as the kernel or a verified credential said. */
+export interface Principal {
+  readonly uid: number;
+  readonly gid: number;
+  readonly jobId: number;
+  readonly node: string;
+}
+
+export interface LeaseRequest {
+  readonly kind: LeaseKind;
+  readonly cores: number;
+  /** Fewer cores than asked are taken, down to this. */
+  readonly minCores: number;
+  readonly memoryBytes: number;
+  readonly termMs: number;
+}
+
+export interface Lease {
+  readonly id: string;
+  readonly kind: LeaseKind;
+  readonly state: LeaseState;
+  readonly reason: EndReason | undefined;
+  readonly class: CapacityClass;
+  readonly cores: readonly number[];
+  readonly memoryBytes: number;
+  readonly owner: Principal;
+  readonly termMs: number;
+  /** On the monotonic clock of the agent that owns the lease. */
+  readonly expiresAtMs: number;
+}

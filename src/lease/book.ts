@@ -1,0 +1,155 @@
+/**
+ * The leases of one node: the only place that says yes. Pure: time and facts come in, decisions go out; the
+ * agent carries them out (start an executor, end one) and tells the book what came of it.
+ *
+ * Invariants: a core is in at most one live lease; live leases never take more than was spare when they were
+ * granted; every live lease ends at `expiresAtMs` unless it was renewed before.
+ */
+import { SubletError } from "../common/errors.ts";
+import type { EndReason, Lease, LeaseRequest, Principal, RefusalReason, Spare } from "../common/nouns.ts";
+import { type LeaseEvent, leaseEnded, nextLeaseState } from "./lifecycle.ts";
+
+/** Live leases by id. Immutable: every function returns the next book. */
+export interface LeaseBook {
+  readonly leases: ReadonlyMap<string, Lease>;
+}
+
+export const emptyBook: LeaseBook = { leases: new Map() };
+
+export type GrantDecision =
+  | { readonly granted: true; readonly book: LeaseBook; readonly lease: Lease }
+  | { readonly granted: false; readonly reason: RefusalReason; readonly message: string };
+
+/** What became of leases that just ended: their executors must be ended, their owners told. */
+export interface EndDecision {
+  readonly book: LeaseBook;
+  readonly ended: readonly Lease[];
+}
+
+function replace(book: LeaseBook, changed: Lease): LeaseBook {
+  const leases = new Map(book.leases);
+  if (leaseEnded(changed.state)) leases.delete(changed.id);
+  else leases.set(changed.id, changed);
+  return { leases };
+}
+
+/** The live lease. @throws SubletError NOT_FOUND. */
+export function findLease(book: LeaseBook, id: string): Lease {
+  const lease = book.leases.get(id);
+  if (lease === undefined)
+    throw new SubletError("NOT_FOUND", `lease ${id} is not on this node (it may have ended)`);
+  return lease;
+}
+
+/**
+ * Grants a request from `spare`, which is what remains beside the leases of the book (see src/capacity), or
+ * refuses it. Cores are taken from the top: Slurm fills nodes from the bottom, so these are needed last.
+ * The same id again returns the lease that it made.
+ */
+export function grantLease(
+  book: LeaseBook,
+  id: string,
+  request: LeaseRequest,
+  owner: Principal,
+  spare: readonly Spare[],
+  nowMs: number,
+): GrantDecision {
+  const known = book.leases.get(id);
+  if (known !== undefined) return { granted: true, book, lease: known };
+  if (
+    request.minCores > request.cores ||
+    request.minCores < 0 ||
+    request.memoryBytes < 0 ||
+    !(request.termMs > 0)
+  )
+    throw new SubletError(
+      "INVALID_ARGUMENT",
+      "a lease wants 0 <= minCores <= cores, memory >= 0 and a term > 0",
+    );
+  if (spare.length === 0) return { granted: false, reason: "closed", message: "the node lends nothing now" };
+  const taken = new Set([...book.leases.values()].flatMap((lease) => lease.cores));
+  let reason: RefusalReason = "no_memory";
+  for (const offer of spare) {
+    const free = offer.cores.filter((core) => !taken.has(core));
+    if (free.length < Math.max(request.minCores, request.cores > 0 ? 1 : 0)) {
+      reason = "no_cores";
+      continue;
+    }
+    if (offer.memoryBytes < request.memoryBytes) continue;
+    const cores = free.slice(Math.max(0, free.length - request.cores));
+    const lease: Lease = {
+      id,
+      kind: request.kind,
+      state: nextLeaseState("REQUESTED", "grant"),
+      reason: undefined,
+      class: offer.class,
+      cores: request.cores === 0 ? [] : cores,
+      memoryBytes: request.memoryBytes,
+      owner,
+      termMs: request.termMs,
+      expiresAtMs: nowMs + request.termMs,
+    };
+    return { granted: true, book: replace(book, lease), lease };
+  }
+  const message = reason === "no_cores" ? "not enough spare cores" : "not enough spare memory";
+  return { granted: false, reason, message };
+}
+
+/** The executor of a granted lease is ready. */
+export function activateLease(book: LeaseBook, id: string): LeaseBook {
+  const lease = findLease(book, id);
+  return replace(book, { ...lease, state: nextLeaseState(lease.state, "activate") });
+}
+
+/** Extends a lease to a full term from now. A draining one is not extended. @throws NOT_FOUND, FAILED_PRECONDITION. */
+export function renewLease(book: LeaseBook, id: string, nowMs: number): { book: LeaseBook; lease: Lease } {
+  const found = findLease(book, id);
+  if (found.state === "DRAINING")
+    throw new SubletError("FAILED_PRECONDITION", `lease ${id} is being taken back and cannot be renewed`);
+  // A clock that seems to run backwards must not shorten what was promised.
+  const lease = { ...found, expiresAtMs: Math.max(found.expiresAtMs, nowMs + found.termMs) };
+  return { book: replace(book, lease), lease };
+}
+
+function end(book: LeaseBook, leases: Iterable<Lease>, event: LeaseEvent, reason: EndReason): EndDecision {
+  const ended: Lease[] = [];
+  let next = book;
+  for (const lease of leases) {
+    const last = { ...lease, state: nextLeaseState(lease.state, event), reason };
+    next = replace(next, last);
+    ended.push(last);
+  }
+  return { book: next, ended };
+}
+
+/** Its owner gives the lease back. @throws SubletError NOT_FOUND. */
+export function releaseLease(book: LeaseBook, id: string): EndDecision {
+  return end(book, [findLease(book, id)], "release", "released");
+}
+
+/** Ends every lease whose term is over. */
+export function expireLeases(book: LeaseBook, nowMs: number): EndDecision {
+  const late = [...book.leases.values()].filter((lease) => lease.expiresAtMs <= nowMs);
+  return end(book, late, "expire", "term_ended");
+}
+
+/** Takes back all leases for which `inTheWay` holds; unconditionally. */
+export function revokeLeases(
+  book: LeaseBook,
+  inTheWay: (lease: Lease) => boolean,
+  reason: EndReason,
+): EndDecision {
+  return end(book, [...book.leases.values()].filter(inTheWay), "revoke", reason);
+}
+
+/** After a restart: puts a lease whose executor still runs back into the book. @throws ABORTED on a clash of cores. */
+export function adoptLease(book: LeaseBook, lease: Lease): LeaseBook {
+  if (leaseEnded(lease.state))
+    throw new SubletError("FAILED_PRECONDITION", `lease ${lease.id} has ended and cannot be adopted`);
+  for (const other of book.leases.values()) {
+    const clash = other.id !== lease.id && lease.cores.find((core) => other.cores.includes(core));
+    if (clash !== false && clash !== undefined)
+      throw new SubletError("ABORTED", `core ${clash} is in lease ${other.id} and in lease ${lease.id}`);
+  }
+  return replace(book, lease);
+}

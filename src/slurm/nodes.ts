@@ -1,0 +1,81 @@
+/**
+ * Reads `scontrol show nodes -o`: the cheapest full view of a cluster's nodes (one line a node, fields `Key=Value`).
+ * Only fields with values without blanks are read; free text (OS, Reason, Comment) is skipped over, not trusted.
+ */
+import { SubletError } from "../common/errors.ts";
+
+/** One word for what Slurm says in several. Everything but the first three must not be lent. */
+export type NodeState =
+  | "idle"
+  | "mixed"
+  | "allocated"
+  | "draining"
+  | "down"
+  | "reserved"
+  | "planned"
+  | "powering"
+  | "unknown";
+
+export interface SlurmNode {
+  readonly name: string;
+  readonly state: NodeState;
+  readonly cores: number;
+  readonly allocatedCores: number;
+  readonly memoryBytes: number;
+  readonly allocatedMemoryBytes: number;
+  readonly partitions: readonly string[];
+}
+
+const mebibyte = 1024 * 1024;
+
+/** Flags of Slurm's State field that decide whatever the base state is, strongest first. */
+const decidingFlags: readonly (readonly [RegExp, NodeState])[] = [
+  [/^(DOWN|FAIL|FAILING|ERROR|FUTURE|NOT_RESPONDING|NO_RESPOND|INVALID_REG)\*?$/, "down"],
+  [/^(DRAIN|DRAINING|DRAINED)\*?$/, "draining"],
+  [/^(MAINT|MAINTENANCE|RESERVED)\*?$/, "reserved"],
+  [/^(POWER|POWERED|POWERING|REBOOT|CLOUD$).*$/, "powering"],
+  [/^PLANNED\*?$/, "planned"],
+];
+
+/** Slurm's State field ("MIXED+DRAIN", "IDLE*+POWERED_DOWN") as one word. */
+export function nodeStateOf(text: string): NodeState {
+  const words = text.toUpperCase().split("+");
+  if (words.some((word) => /[*]$/.test(word))) return "down"; // a star: the node does not answer
+  for (const [pattern, state] of decidingFlags) if (words.some((word) => pattern.test(word))) return state;
+  const base = words[0] ?? "";
+  if (words.includes("COMPLETING") || base === "ALLOCATED") return base === "MIXED" ? "mixed" : "allocated";
+  return base === "IDLE" ? "idle" : base === "MIXED" ? "mixed" : "unknown";
+}
+
+/** Parses the whole output. @throws SubletError INTERNAL when a line lacks a field (another Slurm than we know). */
+export function parseNodes(text: string): SlurmNode[] {
+  const nodes: SlurmNode[] = [];
+  for (const line of text.split("\n")) {
+    if (!line.startsWith("NodeName=")) continue;
+    const field = (name: string): string => {
+      const match = new RegExp(`(?:^| )${name}=(\\S*)`).exec(line);
+      if (match?.[1] === undefined)
+        throw new SubletError("INTERNAL", `scontrol show nodes has no ${name} in: ${line.slice(0, 120)}`);
+      return match[1];
+    };
+    const number = (name: string): number => {
+      const value = Number(field(name));
+      if (!Number.isSafeInteger(value) || value < 0)
+        throw new SubletError(
+          "INTERNAL",
+          `scontrol show nodes: ${name} is not a number in: ${line.slice(0, 120)}`,
+        );
+      return value;
+    };
+    nodes.push({
+      name: field("NodeName"),
+      state: nodeStateOf(field("State")),
+      cores: number("CPUTot"),
+      allocatedCores: number("CPUAlloc"),
+      memoryBytes: number("RealMemory") * mebibyte,
+      allocatedMemoryBytes: number("AllocMem") * mebibyte,
+      partitions: / Partitions=(\S+)/.exec(line)?.[1]?.split(",") ?? [],
+    });
+  }
+  return nodes;
+}
