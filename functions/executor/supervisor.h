@@ -1,23 +1,100 @@
-/** The executor of one lease: accepts its clients, keeps its workers alive, answers for those that died. */
+/**
+ * The executor of one lease: accepts its clients, keeps its workers alive, answers for those that died.
+ *
+ * One thread, one epoll loop, nothing in it waits for a peer or a child: every connection is a state machine with
+ * bounded buffers (connection.c), libraries are tried in processes of their own (requests.c), dead children are heard
+ * of by a signalfd. Whoever does not authenticate within AUTH_NS, or stops in the middle of a frame for STALL_NS, is
+ * closed. Survives everything that its clients and its workers do; a restart begins from nothing.
+ */
 #ifndef SUBLET_EXECUTOR_SUPERVISOR_H
 #define SUBLET_EXECUTOR_SUPERVISOR_H
 
-#include <stdint.h>
-#include <sys/types.h>
+#include "executor/options.h"
+#include "executor/region.h"
+#include "executor/workers.h"
 
-#include "sublet/status.h"
-#include "wire/control.h"
+#define CONNECTIONS_MAX     1024u
+#define UNAUTHENTICATED_MAX 64u
+#define AUTH_NS             UINT64_C(5000000000)
+#define STALL_NS            UINT64_C(30000000000)
+#define PROBE_NS            UINT64_C(5000000000)
+#define LINGER_NS           UINT64_C(5000000000)
+#define SMALL_BODY_MAX      256u /* of all frames but LOAD */
 
-struct executor_options {
-    int listen_fd; /* unix stream socket, listening */
-    uid_t owner;   /* only this user's processes may connect */
-    uint8_t token[CONTROL_TOKEN_BYTES];
-    uint32_t workers;
-    int cores[CONTROL_WORKERS_MAX]; /* -1 = not pinned */
-    uint64_t spin_ns;
+enum connection_state {
+    CONNECTION_FREE,
+    CONNECTION_GREETING, /* unix: the header of HELLO; TCP: a stream_hello */
+    CONNECTION_HEADER,   /* of the next frame */
+    CONNECTION_BODY,
+    CONNECTION_WAITING, /* for a probe, the end of a worker, the region: no frame is read meanwhile */
+    CONNECTION_CALLS,   /* its worker reads; here it is only watched */
+    CONNECTION_LINGER,  /* got its last bytes: what still comes is thrown away until the peer closes */
 };
 
-/** Runs until the process is killed; returns only on an error that leaves nothing to do. */
-sublet_status executor_run(const struct executor_options *options);
+struct connection {
+    enum connection_state state;
+    int fd;
+    bool tcp;
+    bool trusted; /* has shown the token */
+    uint32_t generation;
+    uint64_t deadline_ns;    /* 0 = none */
+    uint64_t accepted_ns;    /* tells the oldest of those that have not authenticated */
+    uint32_t client;         /* number among the clients, WORKERS_NOBODY = none */
+    uint32_t worker, stream; /* CALLS */
+    struct control_header header;
+    uint32_t have; /* bytes of what is being read */
+    unsigned char small[SMALL_BODY_MAX];
+    int library_fd; /* LOAD: being filled, then tried; -1 = none */
+    unsigned char *library;
+    pid_t probe;       /* 0 = none */
+    uint32_t wait_for; /* worker whose end answers a CANCEL; WORKERS_NOBODY = none */
+    bool wait_region;
+};
+
+struct supervisor {
+    const struct executor_options *options;
+    int epoll_fd;
+    int signal_fd;
+    bool retry;               /* workers_tick has more to do */
+    uint64_t accept_again_ns; /* out of descriptors until then; 0 = accepting */
+    bool client_taken[CLIENTS_MAX];
+    struct region region;
+    struct workers workers;
+    struct connection connections[CONNECTIONS_MAX];
+};
+
+/** Prepares everything and starts workers or region; afterwards clients may connect. */
+sublet_status supervisor_start(struct supervisor *supervisor, const struct executor_options *options);
+/** Serves until the process is killed; returns only on an error that leaves nothing to do. */
+sublet_status supervisor_run(struct supervisor *supervisor);
+
+/* connection.c */
+
+/** Takes a new connection of a listener. */
+void connection_accept(struct supervisor *supervisor, int fd, bool tcp);
+/** epoll says that something happened on it. */
+void connection_event(struct supervisor *supervisor, struct connection *connection, uint32_t events);
+void connection_close(struct supervisor *supervisor, struct connection *connection);
+/** Reads the next frame. */
+void connection_resume(struct supervisor *supervisor, struct connection *connection);
+/** Reads no frame in this state, only sees when the peer closes; deadline_ns 0 = none. */
+void connection_wait(struct supervisor *supervisor, struct connection *connection, enum connection_state state,
+                     uint64_t deadline_ns);
+/** Its last bytes are on their way. */
+void connection_linger(struct supervisor *supervisor, struct connection *connection);
+/** Sends an answer of the current frame; closes and returns false when the peer does not take it at once. */
+bool connection_answer(struct supervisor *supervisor, struct connection *connection, sublet_status status,
+                       const void *body, uint32_t size, const int *fds, size_t count);
+
+/* requests.c */
+
+/** A frame is there, checked and whole: answers it, or waits for what will. */
+void request_serve(struct supervisor *supervisor, struct connection *connection);
+/** A stream_hello is there. */
+void request_stream_hello(struct supervisor *supervisor, struct connection *connection);
+/** The probe of a LOAD or RESOLVE has ended. */
+void request_probed(struct supervisor *supervisor, struct connection *connection, sublet_status status);
+/** The region's memory is there (or never will be). */
+void request_region_ready(struct supervisor *supervisor, struct connection *connection);
 
 #endif

@@ -1,7 +1,14 @@
 /**
  * One worker: a process of its own on one core, since a function may crash, exit or never return and its caller
- * wants an answer all the same. The supervisor (supervisor.c) forks it, hands it rings and libraries, answers the
- * call it died in, and forks the next.
+ * wants an answer all the same. The supervisor (supervisor.h) forks it, hands it rings, streams and libraries,
+ * answers the call it died in, and forks the next.
+ *
+ * `current` in the page is the one word on which both agree who answers a call:
+ *
+ *   0 -> call            the worker announces the call, then claims it
+ *   call -> ANSWERING    by compare-and-swap of the worker, once the function has returned: it answers
+ *   call -> ENDED        by compare-and-swap of the supervisor (deadline, client gone): it kills the worker, then
+ * answers ANSWERING -> 0       the worker has answered
  *
  * Everything in `struct worker_page` can be overwritten by user code: the supervisor bounds what it reads there.
  */
@@ -11,9 +18,11 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "executor/stream_buffer.h"
 #include "fabric/ring.h"
 
 #define CLIENTS_MAX   64u
+#define STREAMS_MAX   64u /* per worker */
 #define LIBRARIES_MAX 32u
 #define FUNCTIONS_MAX 256u
 
@@ -30,16 +39,18 @@ struct function_table {
     _Atomic uint32_t count;
     struct {
         uint32_t library;
-        char name[128];
+        char name[CONTROL_NAME_MAX + 1];
     } entries[FUNCTIONS_MAX];
 };
 
-enum worker_message_kind { WORKER_RING = 1, WORKER_CLOSE = 2, WORKER_LIBRARY = 3 };
+enum worker_message_kind { WORKER_RING = 1, WORKER_CLOSE, WORKER_LIBRARY, WORKER_STREAM, WORKER_STREAM_CLOSE };
 
-/** On the seqpacket socket; RING and LIBRARY bring a descriptor. */
+/** On the seqpacket socket. RING and LIBRARY bring a descriptor, STREAM two: socket, buffer. */
 struct worker_message {
     uint32_t kind;
     uint32_t index;
+    uint32_t in_bytes; /* STREAM */
+    uint32_t out_bytes;
 };
 
 struct worker_start {
@@ -47,22 +58,49 @@ struct worker_start {
     int core; /* -1 = not pinned */
     int socket;
     int wake_fd;
-    uint64_t spin_ns; /* how long to poll before sleeping */
+    uint32_t messages; /* of page->messages, those that are part of this start */
+    uint64_t spin_ns;  /* how long to poll before sleeping */
     struct worker_page *page;
     struct function_table *table;
-    struct ring *rings; /* CLIENTS_MAX; base NULL = none */
-    int *library_fds;   /* LIBRARIES_MAX; -1 = none */
+    struct ring *rings;     /* CLIENTS_MAX; base NULL = none */
+    struct stream *streams; /* STREAMS_MAX; state NULL = none */
+    int *library_fds;       /* LIBRARIES_MAX; -1 = none */
 };
+
+#define CALL_SET       (UINT64_C(1) << 63)
+#define CALL_STREAM    (UINT64_C(1) << 62) /* `client` is the number of a stream */
+#define CALL_ANSWERING (UINT64_C(1) << 61)
+#define CALL_ENDED     (UINT64_C(1) << 60) /* alone: the supervisor has ended the call */
 
 static inline uint64_t call_pack(uint32_t client, uint32_t slot, uint32_t sequence)
 {
-    return UINT64_C(1) << 63 | (uint64_t)client << 40 | (uint64_t)slot << 32 | sequence;
+    return CALL_SET | (uint64_t)client << 40 | (uint64_t)slot << 32 | sequence;
 }
+
+static inline uint64_t call_pack_stream(uint32_t stream, uint32_t sequence)
+{
+    return CALL_SET | CALL_STREAM | (uint64_t)stream << 40 | sequence;
+}
+
+static inline uint32_t call_client(uint64_t call)
+{
+    return (uint32_t)(call >> 40) & 0xff;
+}
+
+static inline uint32_t call_slot(uint64_t call)
+{
+    return (uint32_t)(call >> 32) & 0xff;
+}
+
+static inline uint32_t call_sequence(uint64_t call)
+{
+    return (uint32_t)call;
+}
+
+/** Takes the right to answer; ends the process when the supervisor took it (or user code wrote into the page). */
+void worker_begin_answer(struct worker_page *page, uint64_t call);
 
 /** Serves until the supervisor closes the socket. */
 _Noreturn void worker_run(struct worker_start *start);
-
-/** dlopens a library from its descriptor; NULL with the reason in *why_out. */
-void *library_open(int fd, const char **why_out);
 
 #endif

@@ -1,23 +1,21 @@
 #include "executor/workers.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fds.h"
-
-#define PROBE_NS UINT64_C(5000000000)
+#include "executor/links.h"
 
 static void *shared_pages(size_t size)
 {
@@ -25,17 +23,85 @@ static void *shared_pages(size_t size)
     return pages == MAP_FAILED ? NULL : pages;
 }
 
-/** In the child: undoes what only the supervisor wants. */
-static void become_child(pid_t parent)
+static int ascending(const void *one, const void *other)
+{
+    return *(const int *)one - *(const int *)other;
+}
+
+static void close_between(unsigned first, unsigned last)
+{
+    if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
+        return;
+    for (unsigned fd = first; fd <= last && fd < 65536; fd++) /* before Linux 5.9, or refused by a filter */
+        close((int)fd);
+}
+
+void workers_become_child(pid_t parent, int *keep, size_t count)
 {
     sigset_t none;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(0);
+    setpgid(0, 0); /* so that what a function forked ends with its worker */
+    qsort(keep, count, sizeof(*keep), ascending);
+    unsigned next = 3;
+    for (size_t i = 0; i < count; i++) {
+        if (keep[i] < (int)next)
+            continue;
+        if (keep[i] > (int)next)
+            close_between(next, (unsigned)keep[i] - 1);
+        next = (unsigned)keep[i] + 1;
+    }
+    close_between(next, UINT_MAX);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/** In the child: forgets what belongs to the other workers. */
+static void forget_others(struct workers *workers, uint32_t number)
+{
+    for (uint32_t i = 0; i < workers->options->workers; i++) {
+        struct worker_slot *other = &workers->slots[i];
+        if (i == number)
+            continue;
+        for (uint32_t k = 0; k < CLIENTS_MAX; k++)
+            ring_unmap(&other->rings[k]);
+        for (uint32_t k = 0; k < STREAMS_MAX; k++)
+            stream_unmap(&other->streams[k]);
+    }
+}
+
+static _Noreturn void child(struct workers *workers, uint32_t number, int socket, pid_t parent)
+{
+    static int keep[2 + LIBRARIES_MAX + STREAMS_MAX];
+    struct worker_slot *slot = &workers->slots[number];
+    size_t count = 0;
+    keep[count++] = socket;
+    keep[count++] = slot->wake_fd;
+    for (uint32_t i = 0; i < workers->libraries; i++)
+        keep[count++] = workers->library_fds[i];
+    for (uint32_t i = 0; i < STREAMS_MAX; i++)
+        if (slot->streams[i].state != NULL)
+            keep[count++] = slot->streams[i].fd;
+    workers_become_child(parent, keep, count);
+    forget_others(workers, number);
+    struct worker_start start = {
+        .number = number,
+        .core = workers->options->cores[number],
+        .socket = socket,
+        .wake_fd = slot->wake_fd,
+        .messages = atomic_load(&slot->page->messages),
+        .spin_ns = workers->options->spin_ns,
+        .page = slot->page,
+        .table = workers->table,
+        .rings = slot->rings,
+        .streams = slot->streams,
+        .library_fds = workers->library_fds,
+    };
+    worker_run(&start);
+}
+
+/** Forks a worker that begins with all that its slot holds. */
 static sublet_status fork_worker(struct workers *workers, uint32_t number)
 {
     struct worker_slot *slot = &workers->slots[number];
@@ -43,49 +109,22 @@ static sublet_status fork_worker(struct workers *workers, uint32_t number)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets) != 0)
         return SUBLET_ERR_SYSTEM;
     atomic_store(&slot->page->current, 0);
+    atomic_store(&slot->page->messages, 0);
+    slot->rings_to_close = slot->streams_to_close = 0;
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid < 0) {
         fds_close(sockets, 2);
         return SUBLET_ERR_SYSTEM;
     }
-    if (pid == 0) {
-        become_child(parent);
-        close(sockets[0]);
-        for (uint32_t i = 0; i < workers->options->workers; i++)
-            if (workers->slots[i].socket >= 0)
-                close(workers->slots[i].socket);
-        close(workers->options->listen_fd);
-        struct worker_start start = {
-            .number = number,
-            .core = workers->options->cores[number],
-            .socket = sockets[1],
-            .wake_fd = slot->wake_fd,
-            .spin_ns = workers->options->spin_ns,
-            .page = slot->page,
-            .table = workers->table,
-            .rings = slot->rings,
-            .library_fds = workers->library_fds,
-        };
-        worker_run(&start);
-    }
+    if (pid == 0)
+        child(workers, number, sockets[1], parent);
+    setpgid(pid, pid); /* both sides do: whoever comes first */
     close(sockets[1]);
-    if (slot->socket >= 0)
-        close(slot->socket);
     slot->socket = sockets[0];
     slot->pid = pid;
+    slot->ended_call = 0;
     return SUBLET_OK;
-}
-
-static void tell(struct worker_slot *slot, enum worker_message_kind kind, uint32_t index, int fd)
-{
-    struct worker_message message = {.kind = kind, .index = index};
-    uint64_t one = 1;
-    /* A full queue means a worker that has not looked for long; it is ended, and its successor inherits all. */
-    if (fds_send(slot->socket, &message, sizeof(message), &fd, fd >= 0 ? 1 : 0, now_ns()) != SUBLET_OK)
-        kill(slot->pid, SIGKILL);
-    atomic_fetch_add(&slot->page->messages, 1);
-    (void)!write(slot->wake_fd, &one, sizeof(one));
 }
 
 sublet_status workers_start(struct workers *workers, const struct executor_options *options)
@@ -112,209 +151,159 @@ sublet_status workers_start(struct workers *workers, const struct executor_optio
     return SUBLET_OK;
 }
 
-sublet_status workers_add_client(struct workers *workers, uint32_t client, const struct control_hello *hello,
-                                 int *fds_out)
+bool workers_tick(struct workers *workers)
 {
-    uint32_t made = 0;
-    sublet_status status = SUBLET_OK;
-    for (; made < workers->options->workers; made++) {
-        struct worker_slot *slot = &workers->slots[made];
-        status = ring_create(hello->slots, hello->in_bytes, hello->out_bytes, slot->wake_fd, &slot->rings[client],
-                             &fds_out[made * 2]);
-        if (status != SUBLET_OK)
-            goto unwind;
-        fds_out[made * 2 + 1] = slot->wake_fd;
-        tell(slot, WORKER_RING, client, fds_out[made * 2]);
+    bool again = false;
+    for (uint32_t i = 0; i < workers->options->workers; i++) {
+        struct worker_slot *slot = &workers->slots[i];
+        if (slot->pid == 0 && fork_worker(workers, i) != SUBLET_OK)
+            again = true; /* at the limit of processes: some must end first */
+        again |= !links_tell_closed(slot);
     }
-    return SUBLET_OK;
-unwind:
-    while (made-- > 0) {
-        close(fds_out[made * 2]);
-        tell(&workers->slots[made], WORKER_CLOSE, client, -1);
-        ring_unmap(&workers->slots[made].rings[client]);
-    }
-    return status;
+    return again;
 }
 
 /** The call a worker says it serves. It is user code that says so: everything is bounded, nothing believed. */
-static bool current_call(const struct worker_slot *slot, uint32_t *client, uint32_t *ring_slot, uint32_t *sequence)
+static bool is_call(const struct worker_slot *slot, uint64_t call)
 {
-    uint64_t current = atomic_load(&slot->page->current);
-    *client = (uint32_t)(current >> 40) & 0xffff;
-    *ring_slot = (uint32_t)(current >> 32) & 0xff;
-    *sequence = (uint32_t)current;
-    return current >> 63 != 0 && *client < CLIENTS_MAX && slot->rings[*client].base != NULL &&
-           *ring_slot < slot->rings[*client].header.slots;
+    uint32_t number = call_client(call);
+    if ((call & CALL_SET) == 0)
+        return false;
+    if ((call & CALL_STREAM) != 0)
+        return number < STREAMS_MAX && slot->streams[number].state != NULL;
+    return number < CLIENTS_MAX && slot->rings[number].base != NULL &&
+           call_slot(call) < slot->rings[number].header.slots;
 }
 
-/** Ends a worker, answers the call it was in, forks its successor. */
-static sublet_status replace(struct workers *workers, uint32_t number, sublet_status answer)
+static void answer_ring(struct worker_slot *slot, uint64_t call, sublet_status status)
 {
-    struct worker_slot *slot = &workers->slots[number];
-    uint32_t client, ring_slot, sequence;
-    if (slot->pid > 0) {
-        kill(slot->pid, SIGKILL);
-        while (waitpid(slot->pid, NULL, 0) < 0 && errno == EINTR) {
-        }
-        slot->pid = 0;
-    }
-    if (current_call(slot, &client, &ring_slot, &sequence)) {
-        struct ring *ring = &slot->rings[client];
-        /* Announced but not yet claimed: nothing ran, the successor will take it. */
-        if ((ring_pending(ring) >> ring_slot & 1) == 0) {
-            atomic_fetch_add(&slot->page->failures, 1);
-            ring_answer(ring, ring_slot, sequence, answer, 0);
-        }
-    }
-    return fork_worker(workers, number);
+    struct ring *ring = &slot->rings[call_client(call)];
+    /* Announced but not yet claimed: nothing ran, the successor will take it. */
+    if ((ring_pending(ring) >> call_slot(call) & 1) != 0 || ring_answered(ring, call_slot(call), call_sequence(call)))
+        return;
+    atomic_fetch_add(&slot->page->failures, 1);
+    ring_answer(ring, call_slot(call), call_sequence(call), status, 0);
 }
 
-/** Stops a worker and looks whether it is in the given call: only then may it be ended. */
-static bool stopped_in(struct worker_slot *slot, uint32_t client, uint32_t ring_slot, uint32_t sequence, bool any)
+/** The last answer of a stream whose call died; true if the connection may be left to its peer now. */
+static bool answer_stream(struct worker_slot *slot, uint64_t call, sublet_status status)
 {
-    uint32_t in_client, in_slot, in_sequence;
-    int state;
-    kill(slot->pid, SIGSTOP);
-    while (waitpid(slot->pid, &state, WUNTRACED) < 0 && errno == EINTR) {
-    }
-    if (!WIFSTOPPED(state)) {
-        slot->pid = 0; /* died by itself meanwhile */
+    struct stream *stream = &slot->streams[call_client(call)];
+    struct stream_response response = {.sequence = call_sequence(call), .status = status, .flags = STREAM_FLAG_LAST};
+    atomic_fetch_add(&slot->page->failures, 1);
+    if ((call & CALL_ANSWERING) == 0 &&
+        send(stream->fd, &response, sizeof(response), MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(response)) {
+        shutdown(stream->fd, SHUT_WR);
         return true;
     }
-    bool in = current_call(slot, &in_client, &in_slot, &in_sequence) && in_client == client &&
-              (any || (in_slot == ring_slot && in_sequence == sequence));
-    if (!in)
-        kill(slot->pid, SIGCONT);
-    return in;
+    shutdown(stream->fd, SHUT_RDWR);
+    return false;
 }
 
-void workers_remove_client(struct workers *workers, uint32_t client)
+struct worker_end workers_reap(struct workers *workers, pid_t pid)
 {
-    for (uint32_t i = 0; i < workers->options->workers; i++) {
-        struct worker_slot *slot = &workers->slots[i];
-        uint32_t in_client, in_slot, in_sequence;
-        if (slot->rings[client].base == NULL)
+    struct worker_end end = {.worker = 0, .owner = WORKERS_NOBODY};
+    while (end.worker < workers->options->workers && workers->slots[end.worker].pid != pid)
+        end.worker++;
+    if (end.worker == workers->options->workers) {
+        end.worker = WORKERS_NOBODY;
+        return end;
+    }
+    struct worker_slot *slot = &workers->slots[end.worker];
+    uint64_t call = slot->ended_call != 0 ? slot->ended_call : atomic_load(&slot->page->current);
+    sublet_status status = slot->ended_call != 0 ? slot->ended_status : SUBLET_ERR_CRASHED;
+    slot->pid = 0;
+    close(slot->socket);
+    slot->socket = -1;
+    if (status != SUBLET_OK && is_call(slot, call)) {
+        struct stream *stream = &slot->streams[call_client(call)];
+        if ((call & CALL_STREAM) == 0)
+            answer_ring(slot, call, status);
+        else if (answer_stream(slot, call, status)) {
+            end.owner = stream->owner;
+            stream_unmap(stream);
+        }
+    }
+    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+        struct stream *stream = &slot->streams[i];
+        if (stream->state != NULL && atomic_load(&stream->state->moving) != 0)
+            shutdown(stream->fd, SHUT_RDWR); /* killed by the kernel while it read: out of step */
+    }
+    if (fork_worker(workers, end.worker) != SUBLET_OK)
+        fprintf(stderr, "sublet-executor: cannot fork a worker (%m); will try again\n");
+    return end;
+}
+
+/** Takes the right to answer from a worker and kills it; false when the call is over or being answered. */
+static bool end_call(struct worker_slot *slot, uint64_t call, sublet_status status)
+{
+    if (slot->pid == 0 || slot->ended_call != 0 ||
+        !atomic_compare_exchange_strong(&slot->page->current, &call, CALL_ENDED))
+        return false;
+    slot->ended_call = call;
+    slot->ended_status = status;
+    kill(slot->pid, SIGKILL);
+    return true;
+}
+
+void workers_leave_call(struct worker_slot *slot, bool stream, uint32_t number)
+{
+    uint64_t call = slot->ended_call != 0 ? slot->ended_call : atomic_load(&slot->page->current);
+    bool its = (call & CALL_SET) != 0 && ((call & CALL_STREAM) != 0) == stream && call_client(call) == number;
+    if (!its)
+        return;
+    if (slot->ended_call != 0)
+        slot->ended_status = SUBLET_OK;
+    else
+        end_call(slot, call, SUBLET_OK);
+}
+
+static sublet_status cancel_stream(struct worker_slot *slot, const struct control_cancel *cancel, bool *wait)
+{
+    sublet_status status = SUBLET_ERR_NOT_FOUND;
+    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+        struct stream *stream = &slot->streams[i];
+        if (stream->state == NULL || stream->connection != cancel->connection)
             continue;
-        bool ours = current_call(slot, &in_client, &in_slot, &in_sequence) && in_client == client &&
-                    stopped_in(slot, client, 0, 0, true);
-        ring_unmap(&slot->rings[client]);
-        if (!ours)
-            tell(slot, WORKER_CLOSE, client, -1);
-        else if (replace(workers, i, SUBLET_ERR_LOST) != SUBLET_OK)
-            fprintf(stderr, "sublet-executor: cannot fork a worker: %m\n");
+        uint64_t call = call_pack_stream(i, cancel->sequence);
+        atomic_store(&stream->state->cancelled, cancel->sequence); /* if it is still to come */
+        *wait = slot->ended_call == call || end_call(slot, call, SUBLET_ERR_TIMEOUT);
+        status = SUBLET_OK;
     }
-}
-
-/** Runs dlopen (and dlsym) of user code where it can do no harm. */
-static sublet_status probe(int fd, const char *name)
-{
-    pid_t parent = getpid();
-    pid_t pid = fork();
-    if (pid < 0)
-        return SUBLET_ERR_SYSTEM;
-    if (pid == 0) {
-        const char *why = NULL;
-        become_child(parent);
-        void *library = library_open(fd, &why);
-        if (library == NULL)
-            fprintf(stderr, "sublet-executor: library refused: %s\n", why != NULL ? why : "unknown");
-        _exit(library == NULL ? SUBLET_ERR_INVALID
-                              : (name != NULL && dlsym(library, name) == NULL ? SUBLET_ERR_NOT_FOUND : SUBLET_OK));
-    }
-    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    struct pollfd entry = {.fd = pidfd, .events = POLLIN};
-    uint64_t end_ns = now_ns() + PROBE_NS;
-    int ready;
-    do
-        ready = pidfd < 0 ? 0 : poll(&entry, 1, left_ms(end_ns));
-    while (ready < 0 && errno == EINTR);
-    if (ready <= 0)
-        kill(pid, SIGKILL);
-    int state = 0;
-    while (waitpid(pid, &state, 0) < 0 && errno == EINTR) {
-    }
-    if (pidfd >= 0)
-        close(pidfd);
-    if (ready <= 0)
-        return SUBLET_ERR_TIMEOUT;
-    return WIFEXITED(state) ? (sublet_status)WEXITSTATUS(state) : SUBLET_ERR_CRASHED;
-}
-
-sublet_status workers_add_library(struct workers *workers, const void *bytes, size_t size, uint32_t *library_out)
-{
-    if (workers->libraries >= LIBRARIES_MAX)
-        return SUBLET_ERR_BUSY;
-    int fd = memfd_create("sublet-library", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return SUBLET_ERR_SYSTEM;
-    sublet_status status = SUBLET_ERR_SYSTEM;
-    for (size_t done = 0; done < size;) {
-        ssize_t written = write(fd, (const char *)bytes + done, size - done);
-        if (written < 0 && errno != EINTR)
-            goto fail;
-        done += written > 0 ? (size_t)written : 0;
-    }
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
-        goto fail;
-    status = probe(fd, NULL);
-    if (status != SUBLET_OK)
-        goto fail;
-    workers->library_fds[workers->libraries] = fd;
-    for (uint32_t i = 0; i < workers->options->workers; i++)
-        tell(&workers->slots[i], WORKER_LIBRARY, workers->libraries, fd);
-    *library_out = workers->libraries++;
-    return SUBLET_OK;
-fail:
-    close(fd);
     return status;
 }
 
-sublet_status workers_add_function(struct workers *workers, uint32_t library, const char *name, uint32_t *function_out)
+static sublet_status cancel_ring(struct worker_slot *slot, uint32_t client, const struct control_cancel *cancel,
+                                 bool *wait)
 {
-    struct function_table *table = workers->table;
-    if (library >= workers->libraries)
-        return SUBLET_ERR_NOT_FOUND;
-    /* The table is writable by workers: our own count would be theirs. Bound it. */
-    uint32_t count = atomic_load(&table->count);
-    if (count >= FUNCTIONS_MAX)
-        return SUBLET_ERR_BUSY;
-    sublet_status status = probe(workers->library_fds[library], name);
-    if (status != SUBLET_OK)
-        return status;
-    table->entries[count].library = library;
-    snprintf(table->entries[count].name, sizeof(table->entries[count].name), "%s", name);
-    atomic_store(&table->count, count + 1);
-    *function_out = count;
-    return SUBLET_OK;
-}
-
-sublet_status workers_cancel(struct workers *workers, uint32_t client, const struct control_cancel *cancel)
-{
-    if (cancel->worker >= workers->options->workers)
-        return SUBLET_ERR_INVALID;
-    struct worker_slot *slot = &workers->slots[cancel->worker];
     struct ring *ring = &slot->rings[client];
     if (ring->base == NULL || cancel->slot >= ring->header.slots)
         return SUBLET_ERR_INVALID;
-    if (ring_claim(ring, cancel->slot)) {
-        ring_answer(ring, cancel->slot, cancel->sequence, SUBLET_ERR_TIMEOUT, 0);
-        return SUBLET_OK;
+    if (!ring_claim(ring, cancel->slot)) {
+        uint64_t call = slot->ended_call != 0 ? slot->ended_call : atomic_load(&slot->page->current);
+        uint64_t same = call_pack(client, cancel->slot, call_sequence(call)); /* one call at a time in a slot */
+        *wait = call == same && (slot->ended_call != 0 || end_call(slot, call, SUBLET_ERR_TIMEOUT));
+        if (*wait || call == (same | CALL_ANSWERING))
+            return SUBLET_OK;
     }
-    if (stopped_in(slot, client, cancel->slot, cancel->sequence, false))
-        return replace(workers, cancel->worker, SUBLET_ERR_TIMEOUT);
+    /* It was not started, or its answer is there, or user code has lied about the call it was in. */
+    if (!ring_answered(ring, cancel->slot, cancel->sequence))
+        ring_answer(ring, cancel->slot, cancel->sequence, SUBLET_ERR_TIMEOUT, 0);
     return SUBLET_OK;
 }
 
-sublet_status workers_reap(struct workers *workers)
+sublet_status workers_cancel(struct workers *workers, uint32_t client, const struct control_cancel *cancel,
+                             uint32_t *wait_out)
 {
-    for (uint32_t i = 0; i < workers->options->workers; i++) {
-        struct worker_slot *slot = &workers->slots[i];
-        if (slot->pid > 0 && waitpid(slot->pid, NULL, WNOHANG) != slot->pid)
-            continue;
-        slot->pid = 0;
-        sublet_status status = replace(workers, i, SUBLET_ERR_CRASHED);
-        if (status != SUBLET_OK)
-            return status;
-    }
-    return SUBLET_OK;
+    bool wait = false;
+    if (cancel->worker >= workers->options->workers)
+        return SUBLET_ERR_INVALID;
+    struct worker_slot *slot = &workers->slots[cancel->worker];
+    if (cancel->slot != CONTROL_SLOT_STREAM && client == WORKERS_NOBODY)
+        return SUBLET_ERR_INVALID;
+    sublet_status status = cancel->slot == CONTROL_SLOT_STREAM ? cancel_stream(slot, cancel, &wait)
+                                                               : cancel_ring(slot, client, cancel, &wait);
+    if (status == SUBLET_OK)
+        *wait_out = wait ? cancel->worker : WORKERS_NOBODY;
+    return status;
 }

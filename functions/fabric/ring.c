@@ -212,6 +212,16 @@ bool ring_claim(struct ring *ring, uint32_t slot)
     return (atomic_fetch_and(pending_of(ring), ~bit) & bit) != 0;
 }
 
+uint32_t ring_sequence(const struct ring *ring, uint32_t slot)
+{
+    return atomic_load_explicit(atomic_word(&request_of(ring, slot)->sequence), memory_order_relaxed);
+}
+
+bool ring_answered(const struct ring *ring, uint32_t slot, uint32_t sequence)
+{
+    return atomic_load(atomic_word(&response_of(ring, slot)->sequence)) == sequence;
+}
+
 sublet_status ring_read(struct ring *ring, uint32_t slot, struct ring_call *call_out)
 {
     struct ring_request copy;

@@ -63,12 +63,28 @@ void ring_release(struct ring *ring, uint32_t slot);
 uint64_t ring_pending(const struct ring *ring);
 /** Takes one pending slot; false if it was not pending. Of several claimants one wins. */
 bool ring_claim(struct ring *ring, uint32_t slot);
+/** Worker: the sequence that the slot's request bears now; another one may come until the slot is claimed. */
+uint32_t ring_sequence(const struct ring *ring, uint32_t slot);
 /** Worker: copies and bounds one request. INVALID or TOO_LARGE: answer with that status. */
 sublet_status ring_read(struct ring *ring, uint32_t slot, struct ring_call *call_out);
 /** Worker: answers. Wakes the client if it sleeps. */
 void ring_answer(struct ring *ring, uint32_t slot, uint32_t sequence, sublet_status status, uint32_t size);
+/** Does the slot's answer bear this sequence? The executor asks before it answers for a dead worker. */
+bool ring_answered(const struct ring *ring, uint32_t slot, uint32_t sequence);
 /** Worker: announces sleep on this ring; true if requests are pending after all (then do not sleep). */
 bool ring_announce_sleep(struct ring *ring);
 void ring_announce_awake(struct ring *ring);
+
+/** One step of a spin: tells the core that this is one. */
+static inline void ring_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield" ::: "memory");
+#else
+    __asm__ volatile("" ::: "memory");
+#endif
+}
 
 #endif

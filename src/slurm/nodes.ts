@@ -19,6 +19,7 @@ export type NodeState =
 export interface SlurmNode {
   readonly name: string;
   readonly state: NodeState;
+  /** What Slurm may allocate: without specialized cores, where Slurm says so (from 22.05). */
   readonly cores: number;
   readonly allocatedCores: number;
   readonly memoryBytes: number;
@@ -47,18 +48,35 @@ export function nodeStateOf(text: string): NodeState {
   return base === "IDLE" ? "idle" : base === "MIXED" ? "mixed" : "unknown";
 }
 
-/** Parses the whole output. @throws SubletError INTERNAL when a line lacks a field (another Slurm than we know). */
+const fieldPatterns = {
+  NodeName: /(?:^| )NodeName=(\S*)/,
+  State: / State=(\S*)/,
+  CPUTot: / CPUTot=(\S*)/,
+  CPUEfctv: / CPUEfctv=(\S*)/,
+  CPUAlloc: / CPUAlloc=(\S*)/,
+  RealMemory: / RealMemory=(\S*)/,
+  AllocMem: / AllocMem=(\S*)/,
+};
+
+/**
+ * Parses the whole output.
+ * @throws SubletError INTERNAL when it is cut, or a line is no node or lacks a field (another Slurm than we know).
+ */
 export function parseNodes(text: string): SlurmNode[] {
+  if (text !== "" && !text.endsWith("\n"))
+    throw new SubletError("INTERNAL", "scontrol show nodes: the output is cut (no end of line at its end)");
   const nodes: SlurmNode[] = [];
   for (const line of text.split("\n")) {
-    if (!line.startsWith("NodeName=")) continue;
-    const field = (name: string): string => {
-      const match = new RegExp(`(?:^| )${name}=(\\S*)`).exec(line);
+    if (line.trim() === "") continue;
+    if (!line.startsWith("NodeName="))
+      throw new SubletError("INTERNAL", `scontrol show nodes: no node in: ${line.slice(0, 120)}`);
+    const field = (name: keyof typeof fieldPatterns): string => {
+      const match = fieldPatterns[name].exec(line);
       if (match?.[1] === undefined)
         throw new SubletError("INTERNAL", `scontrol show nodes has no ${name} in: ${line.slice(0, 120)}`);
       return match[1];
     };
-    const number = (name: string): number => {
+    const number = (name: keyof typeof fieldPatterns): number => {
       const value = Number(field(name));
       if (!Number.isSafeInteger(value) || value < 0)
         throw new SubletError(
@@ -70,7 +88,7 @@ export function parseNodes(text: string): SlurmNode[] {
     nodes.push({
       name: field("NodeName"),
       state: nodeStateOf(field("State")),
-      cores: number("CPUTot"),
+      cores: number(fieldPatterns.CPUEfctv.test(line) ? "CPUEfctv" : "CPUTot"),
       allocatedCores: number("CPUAlloc"),
       memoryBytes: number("RealMemory") * mebibyte,
       allocatedMemoryBytes: number("AllocMem") * mebibyte,

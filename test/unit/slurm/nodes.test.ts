@@ -41,6 +41,6 @@ test("reads a line, whatever the reason at its end claims", () => {
       partitions: ["debug", "long"],
     },
   ]);
-  assert.throws(() => parseNodes("NodeName=n1 State=IDLE"), { code: "INTERNAL" });
-  assert.throws(() => parseNodes(line.replace("CPUAlloc=1", "CPUAlloc=N/A")), { code: "INTERNAL" });
+  assert.throws(() => parseNodes("NodeName=n1 State=IDLE\n"), { code: "INTERNAL" });
+  assert.throws(() => parseNodes(`${line.replace("CPUAlloc=1", "CPUAlloc=N/A")}\n`), { code: "INTERNAL" });
 });

@@ -1,0 +1,313 @@
+/**
+ * Puts an agent together from its parts, in the order that keeps the promises: first the guests of an earlier life are
+ * known (adopted or ended), then the jobs, and only then the socket opens for hooks and clients. Until it is open a hook
+ * finds nobody, and empties the cgroups itself.
+ *
+ * Nothing that the agent needs is written to a disk: `cgroups` in the run directory is for the hook, and a failure to
+ * write it is logged and no more.
+ */
+
+import { lookup } from "node:dns/promises";
+import { once } from "node:events";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { createConnection } from "node:net";
+import { join } from "node:path";
+import { formatCpuList } from "../src/common/cpulist.ts";
+import { SubletError, toSubletError } from "../src/common/errors.ts";
+import type { AgentConfig } from "../src/config/config.ts";
+import { serveMetrics } from "../src/metrics/serve.ts";
+import { connectController } from "../src/rpc/client.ts";
+import type { Identity } from "../src/rpc/identity.ts";
+import { decodeLocalResponse, encodeLocalRequest, FrameReader } from "../src/rpc/local.ts";
+import { serve, splitAddress } from "../src/rpc/server.ts";
+import { type GuestTree, prepareRoot, removeRoot, rootDirs } from "./cgroup/guests.ts";
+import { discoverCgroups } from "./cgroup/layout.ts";
+import { findGuests, keepStarter } from "./executor/adopt.ts";
+import { connectStarter, type Starter } from "./executor/starter.ts";
+import { readAvailableBytes, readInventory } from "./inventory/inventory.ts";
+import { jobRoots } from "./jobs/scan.ts";
+import { watchJobs } from "./jobs/watch.ts";
+import { watchMetrics } from "./metrics.ts";
+import { nodeService } from "./node/service.ts";
+import { executorSocket, type Identification, leaseMessage, offerMessage } from "./offer/messages.ts";
+import { startReporter } from "./offer/reporter.ts";
+import { Shell, type ShellLog } from "./shell.ts";
+import { localHandlers } from "./socket/local.ts";
+import { serveLocal } from "./socket/server.ts";
+
+export interface AgentOptions {
+  readonly config: AgentConfig;
+  readonly identity: Identity;
+  readonly log: ShellLog;
+}
+
+export interface Agent {
+  readonly shell: Shell;
+  /** host:port with real ports. */
+  readonly address: string;
+  readonly metricsAddress: string;
+  /** Ends the agent. Guests stay, unless `drain`: then all end, and the starter too. */
+  close(drain: boolean): Promise<void>;
+}
+
+const starterTimeoutMs = 5_000;
+const startTimeoutMs = 6_000;
+const hookTimeoutMs = 2_000;
+const epilogTimeoutMs = 600_000;
+/** The one slow tick: rescan of jobs, memory, keepalive of reports. */
+const tickMs = 5_000;
+const drainTimeoutMs = 5_000;
+
+function writeRoots(runDir: string, dirs: readonly string[], log: ShellLog): void {
+  const path = join(runDir, "cgroups");
+  try {
+    writeFileSync(`${path}.new`, dirs.map((dir) => `${dir}\n`).join(""), { mode: 0o644 });
+    renameSync(`${path}.new`, path);
+  } catch (thrown) {
+    log.error(
+      { path, message: toSubletError(thrown).message },
+      "cannot write the guest roots: without an agent, the hook could not empty them",
+    );
+  }
+}
+
+/** Ends the starter that holds the lock, if it is one. */
+function endStarter(runDir: string, log: ShellLog): void {
+  try {
+    const pid = Number(readFileSync(join(runDir, "starter.lock"), "utf8").trim());
+    const name = readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+    if (pid > 1 && name.startsWith("sublet-starter")) process.kill(pid, "SIGTERM");
+  } catch (thrown) {
+    log.info({ message: toSubletError(thrown).message }, "no starter to end");
+  }
+}
+
+/** A first request to ourselves: proves that the socket answers, and its first client does not pay for what is loaded late. */
+async function askOwnSocket(path: string): Promise<void> {
+  const socket = createConnection(path);
+  const reader = new FrameReader();
+  try {
+    const signal = AbortSignal.timeout(starterTimeoutMs);
+    socket.write(encodeLocalRequest({ id: 1, body: "status", status: {} }));
+    for (;;) {
+      const [chunk] = (await once(socket, "data", { signal })) as [Buffer];
+      const [body] = reader.push(chunk);
+      if (body !== undefined && decodeLocalResponse(body).body === "status") return;
+    }
+  } catch (cause) {
+    throw new SubletError("UNAVAILABLE", `${path} does not answer`, { cause });
+  } finally {
+    socket.destroy();
+  }
+}
+
+export async function startAgent({ config, identity, log }: AgentOptions): Promise<Agent> {
+  const layout = discoverCgroups();
+  const fabricAddress = (await lookup(config.fabricAddress, { family: 4 })).address;
+  const inventory = readInventory({
+    cores: config.cores.length === 0 ? undefined : config.cores,
+    memoryBytes: config.memoryBytes,
+    fabricAddress,
+  });
+  const tree: GuestTree = { layout, root: config.cgroupName };
+  mkdirSync(join(config.runDir, "x"), { recursive: true, mode: 0o755 });
+  const alarms = prepareRoot(tree, inventory.cores, inventory.mems);
+  for (const alarm of alarms) log.error({ alarm }, "limit of the guest root did not take");
+  writeRoots(config.runDir, rootDirs(tree), log);
+
+  const shell = new Shell({
+    setup: {
+      node: config.node,
+      cores: inventory.cores,
+      mems: inventory.mems,
+      memoryBytes: inventory.memoryBytes,
+      reserveCores: config.reserveCores,
+      reserveMemoryBytes: config.reserveMemoryBytes,
+      guestUidFirst: config.guestUidFirst,
+      guestUidCount: config.guestUidCount,
+      leaseTermMs: config.leaseTermMs,
+      leaseTermMaxMs: config.leaseTermMaxMs,
+      announceTimeoutMs: config.announceTimeoutMs,
+      hookTimeoutMs,
+      epilogTimeoutMs,
+    },
+    tree,
+    log,
+    availableBytes: () => readAvailableBytes(),
+    order: (guest) => ({
+      unixPath: executorSocket(config.runDir, guest.lease.id),
+      tcpAddress: fabricAddress,
+      spinUs: config.spinUs,
+      executor: join(config.nativeDir, "bin", "sublet-executor"),
+    }),
+    startTimeoutMs,
+  });
+
+  const connect = (onLost: () => void): Promise<Starter> =>
+    connectStarter({
+      socketPath: join(config.runDir, "starter.sock"),
+      spawn: { program: join(config.nativeDir, "bin", "sublet-starter"), args: ["--run-dir", config.runDir] },
+      timeoutMs: starterTimeoutMs,
+      onExited: (leaseId) => shell.dispatch({ type: "executor_exited", leaseId }),
+      onLost,
+    });
+  let keeper: ReturnType<typeof keepStarter> | undefined;
+  const first = await connect(() => keeper?.lost()).catch((thrown: unknown) => {
+    log.error({ message: toSubletError(thrown).message }, "no starter: nothing can be lent");
+    return undefined;
+  });
+  const adopted = await findGuests({ tree, starter: first, timeoutMs: starterTimeoutMs, log });
+  shell.dispatch({ type: "adopt", guests: adopted });
+  if (adopted.length > 0) log.info({ leases: adopted.map((guest) => guest.lease.id) }, "adopted guests");
+  keeper = keepStarter(
+    {
+      connect,
+      timeoutMs: starterTimeoutMs,
+      log,
+      onLost: () => {
+        log.error({}, "the starter is gone, and its executors with it");
+        shell.setStarter(undefined);
+      },
+      onStarter: (starter, live) => {
+        shell.setStarter(starter);
+        for (const guest of shell.state.guests.values())
+          if (guest.phase === "running" && !live.has(guest.lease.id))
+            shell.dispatch({ type: "executor_exited", leaseId: guest.lease.id });
+      },
+    },
+    first,
+  );
+  shell.setStarter(first);
+
+  const roots = jobRoots(layout, config.slurmCgroup, existsSync);
+  const jobs = watchJobs({
+    roots,
+    nowMs: () => shell.nowMs(),
+    onJobs: (seen) => shell.dispatch({ type: "jobs", jobs: seen }),
+    onProblem: (message) => log.error({ message }, "jobs are seen by the slow rescan only"),
+  });
+  shell.sampleMemory();
+
+  const controllers = config.controllers.map((address) =>
+    connectController(address, { identity, tls: config.tls }),
+  );
+  const found: Record<string, string> = {
+    "cgroup.version": `${layout.version}`,
+    "cgroup.controllers": [...layout.mounts.keys()].join(","),
+    "cgroup.missing": layout.missing.join(","),
+    "cgroup.alarms": alarms.join("; "),
+    "cgroup.root": rootDirs(tree)[0] ?? "",
+    "slurm.jobs": roots.cpuset,
+    cores: formatCpuList(inventory.cores),
+    "numa.nodes": `${inventory.numa.length}`,
+    "cores.threads_per_core": `${Math.max(...inventory.siblings.map((group) => group.length))}`,
+    "fabric.address": fabricAddress,
+    "fabric.interface": inventory.fabricInterface ?? "none has the fabric address",
+    "kernel.psi": existsSync("/proc/pressure/cpu") ? "yes" : "no",
+    node_version: process.version,
+  };
+  const findings = (): Record<string, string> => ({
+    ...found,
+    "slurm.jobs_found": existsSync(roots.cpuset) ? "yes" : "no job yet",
+    starter: shell.state.starterUp ? "connected" : "not connected",
+  });
+
+  let address = config.listen;
+  const epochUnixMs = Date.now();
+  const self = (): Identification => ({
+    node: config.node,
+    runDir: config.runDir,
+    fabricAddress,
+    address,
+    epochUnixMs,
+  });
+  const reporters = controllers.map((client) =>
+    startReporter({
+      client,
+      source: {
+        offer: () => offerMessage(shell.state, self()),
+        leases: () =>
+          [...shell.state.guests.values()]
+            .filter((guest) => guest.phase !== "ending")
+            .map((guest) => leaseMessage(guest, self(), shell.nowMs())),
+      },
+      onContact: (connected, why) =>
+        log.info({ controller: client.address, why }, connected ? "controller found" : "controller lost"),
+    }),
+  );
+  const service = { shell, self, adminGid: config.adminGid, findings };
+  const rpc = await serve({
+    listen: config.listen,
+    identity,
+    trustedUids: config.trustedUids,
+    node: nodeService(service),
+    tls: config.tls,
+  });
+  const { host, port } = splitAddress(rpc.address);
+  address = host === "0.0.0.0" || host === "[::]" ? `${fabricAddress}:${port}` : rpc.address;
+
+  const connectedCount = (): number => reporters.filter((reporter) => reporter.connected).length;
+  const handlers = localHandlers({
+    ...service,
+    controllers,
+    controllerConnected: () => connectedCount() > 0,
+    jobs,
+    log,
+  });
+  const registry = watchMetrics(shell, { controllersConnected: connectedCount });
+  shell.listen({
+    onOffer: () => {
+      for (const reporter of reporters) reporter.offerChanged();
+    },
+    onLease: (guest) => {
+      const message = leaseMessage(guest, self(), shell.nowMs());
+      for (const reporter of reporters) reporter.leaseChanged(message);
+    },
+    onNotify: (holder, guest) => handlers.notify(holder, guest),
+  });
+  const local = await serveLocal(join(config.runDir, "agent.sock"), handlers);
+  const metrics = await serveMetrics({
+    listen: config.metricsListen,
+    registry,
+    healthy: () => shell.state.adopted && shell.state.starterUp,
+  });
+  await askOwnSocket(join(config.runDir, "agent.sock"));
+  const tick = setInterval(() => {
+    jobs.rescan();
+    shell.sampleMemory();
+    for (const reporter of reporters) reporter.keepalive();
+  }, tickMs);
+  log.info(
+    { node: config.node, address, metrics: metrics.address, cores: found.cores, cgroup: layout.version },
+    "agent is ready",
+  );
+
+  async function drained(): Promise<boolean> {
+    const endMs = performance.now() + drainTimeoutMs;
+    shell.dispatch({ type: "drain" });
+    while (shell.state.guests.size > 0 && performance.now() < endMs)
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    return shell.state.guests.size === 0;
+  }
+
+  return {
+    shell,
+    address,
+    metricsAddress: metrics.address,
+    async close(drain) {
+      clearInterval(tick);
+      if (drain && !(await drained())) log.error({}, "guests are still there: see their cgroups");
+      await local.close();
+      jobs.close();
+      for (const reporter of reporters) reporter.close();
+      for (const controller of controllers) controller.close();
+      keeper?.close();
+      shell.close();
+      await Promise.all([rpc.close(), metrics.close()]);
+      if (drain) {
+        endStarter(config.runDir, log);
+        if (!removeRoot(tree)) log.error({ root: tree.root }, "guest root is not empty: not removed");
+      }
+    },
+  };
+}

@@ -1,0 +1,165 @@
+/**
+ * The cgroups of guests: `<mount>/<root>/lease_<id>` in each hierarchy, beside Slurm's tree and never in it.
+ *
+ * A guest is gone when all its directories are removed: rmdir fails while a process is inside, and a starter that
+ * comes late fails at the missing directory. So removal is the proof that nothing runs and nothing will.
+ * All calls are synchronous: a cgroup file costs some ten microseconds, less than a trip through the thread pool.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { SubletError, toSubletError } from "../../src/common/errors.ts";
+import { type CgroupLayout, cgroupDirs } from "./layout.ts";
+import { applySettings, type GuestLimits, guestSettings, rootSettings } from "./limits.ts";
+
+const prefix = "lease_";
+
+export interface GuestTree {
+  readonly layout: CgroupLayout;
+  /** Name of the root, as configured ("sublet_n1"). */
+  readonly root: string;
+}
+
+function errno(thrown: unknown): string {
+  return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
+}
+
+/** Runs an access that may find the cgroup (ENOENT, ENODEV) or process (ESRCH) gone; then gives `otherwise`. */
+function unlessGone<T>(otherwise: T, access: () => T): T {
+  try {
+    return access();
+  } catch (thrown) {
+    if (["ENOENT", "ENODEV", "ESRCH"].includes(errno(thrown))) return otherwise;
+    throw thrown;
+  }
+}
+
+/** Directories of one guest. */
+export function guestDirs(tree: GuestTree, leaseId: string): string[] {
+  return cgroupDirs(tree.layout, tree.root, prefix + leaseId);
+}
+
+/** Directories of the root, one per hierarchy: what must be emptied to have no guest on this node. */
+export function rootDirs(tree: GuestTree): string[] {
+  return cgroupDirs(tree.layout, tree.root);
+}
+
+/** Makes the root. Returns alarms: limits that did not take. */
+export function prepareRoot(tree: GuestTree, cores: readonly number[], mems: string): string[] {
+  for (const dir of rootDirs(tree)) mkdirSync(dir, { recursive: true });
+  const alarms: string[] = [];
+  if (tree.layout.version === 2) {
+    const wanted = [...tree.layout.mounts.keys()]
+      .filter((name) => name !== "freezer")
+      .map((name) => `+${name}`);
+    const mount = tree.layout.mounts.get("cpuset") ?? "";
+    for (const dir of [mount, join(mount, tree.root)])
+      try {
+        writeFileSync(join(dir, "cgroup.subtree_control"), wanted.join(" "));
+      } catch (thrown) {
+        alarms.push(`${dir}/cgroup.subtree_control: ${toSubletError(thrown).message}`);
+      }
+  }
+  return [...alarms, ...applySettings(tree.layout, [tree.root], rootSettings(cores, mems))];
+}
+
+/** Removes the root of all guests, where it is empty. */
+export function removeRoot(tree: GuestTree): boolean {
+  return removeDirs(rootDirs(tree));
+}
+
+/** Makes and limits the cgroup of one guest. @throws SubletError INTERNAL when a limit did not take; nothing stays. */
+export function createGuest(tree: GuestTree, leaseId: string, limits: GuestLimits): string[] {
+  const dirs = guestDirs(tree, leaseId);
+  const made: string[] = [];
+  try {
+    for (const dir of dirs) {
+      mkdirSync(dir);
+      made.push(dir);
+    }
+    const alarms = limitGuest(tree, leaseId, limits);
+    if (alarms.length > 0)
+      throw new SubletError("INTERNAL", `cgroup limits did not take: ${alarms.join("; ")}`);
+    return dirs;
+  } catch (thrown) {
+    removeDirs(made);
+    throw toSubletError(thrown);
+  }
+}
+
+/** Writes limits that differ from those in force. Returns alarms. */
+export function limitGuest(tree: GuestTree, leaseId: string, limits: GuestLimits): string[] {
+  const settings = guestSettings(tree.layout.version, limits);
+  return applySettings(tree.layout, [tree.root, prefix + leaseId], settings);
+}
+
+/** Lease ids of all guest cgroups that exist in any hierarchy. */
+export function listGuests(tree: GuestTree): string[] {
+  const ids = new Set<string>();
+  for (const dir of rootDirs(tree))
+    for (const name of unlessGone<string[]>([], () => readdirSync(dir)))
+      if (name.startsWith(prefix)) ids.add(name.slice(prefix.length));
+  return [...ids].sort();
+}
+
+function pidsIn(dir: string): number[] {
+  const text = unlessGone("", () => readFileSync(join(dir, "cgroup.procs"), "utf8"));
+  // 0 is a process outside this pid namespace: never a target.
+  return text
+    .split("\n")
+    .map(Number)
+    .filter((pid) => pid > 0);
+}
+
+/** Processes of a guest, over all hierarchies. */
+export function guestPids(tree: GuestTree, leaseId: string): number[] {
+  return [...new Set(guestDirs(tree, leaseId).flatMap(pidsIn))];
+}
+
+/** No process may be born in the guest any more, and none stays frozen, out of a signal's reach. */
+export function sealGuest(tree: GuestTree, leaseId: string): void {
+  for (const dir of guestDirs(tree, leaseId))
+    for (const [file, value] of [
+      ["pids.max", "0"],
+      ["freezer.state", "THAWED"],
+      ["cgroup.freeze", "0"],
+    ] as const) {
+      const path = join(dir, file);
+      if (existsSync(path)) unlessGone(undefined, () => writeFileSync(path, value));
+    }
+}
+
+/** Sends SIGKILL to every process of a guest; returns how many there were. They may need a moment to end. */
+export function killGuest(tree: GuestTree, leaseId: string): number {
+  if (tree.layout.version === 2) {
+    const path = join(guestDirs(tree, leaseId)[0] ?? "", "cgroup.kill");
+    if (existsSync(path)) unlessGone(undefined, () => writeFileSync(path, "1"));
+  }
+  const pids = guestPids(tree, leaseId);
+  for (const pid of pids) unlessGone(true, () => process.kill(pid, "SIGKILL"));
+  return pids.length;
+}
+
+function removeDirs(dirs: readonly string[]): boolean {
+  let gone = true;
+  for (const dir of dirs)
+    try {
+      rmdirSync(dir);
+    } catch (thrown) {
+      if (errno(thrown) === "EBUSY" || errno(thrown) === "ENOTEMPTY") gone = false;
+      else if (errno(thrown) !== "ENOENT") throw toSubletError(thrown);
+    }
+  return gone;
+}
+
+/** Removes a guest's cgroup. False while a process is still in it: kill and try again. */
+export function removeGuest(tree: GuestTree, leaseId: string): boolean {
+  return removeDirs(guestDirs(tree, leaseId));
+}
+
+/** Memory charged to a guest, with page cache; undefined when there is no such guest. */
+export function guestMemoryBytes(tree: GuestTree, leaseId: string): number | undefined {
+  const file = tree.layout.version === 1 ? "memory.usage_in_bytes" : "memory.current";
+  const path = join(tree.layout.mounts.get("memory") ?? "", tree.root, prefix + leaseId, file);
+  const text = unlessGone("", () => readFileSync(path, "utf8")).trim();
+  return text === "" ? undefined : Number(text);
+}

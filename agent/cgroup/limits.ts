@@ -1,0 +1,107 @@
+/**
+ * The limits of cgroups as files and texts. Each is written only where it differs and read back; what did not take
+ * is returned, so that the caller can refuse to use the cgroup.
+ */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { formatCpuList, parseCpuList } from "../../src/common/cpulist.ts";
+import { toSubletError } from "../../src/common/errors.ts";
+import type { CgroupLayout, Controller } from "./layout.ts";
+
+export interface GuestLimits {
+  /** Where the guest may run; never empty. */
+  readonly cores: readonly number[];
+  /** NUMA nodes, as a list ("0"). */
+  readonly mems: string;
+  /** CPU time per wall time, in cores. */
+  readonly cpuQuotaCores: number;
+  readonly memoryBytes: number;
+  readonly pidsMax: number;
+}
+
+export interface Setting {
+  readonly controller: Controller;
+  readonly file: string;
+  readonly value: string;
+  /** cpus: a CPU list; bytes: rounded to pages by the kernel; text: as written. */
+  readonly form: "cpus" | "bytes" | "text";
+  /** Not every kernel has it; its absence is no alarm. */
+  readonly optional: boolean;
+}
+
+const periodUs = 100_000;
+const pageBytes = 65536; // The largest page size in use: the kernel may round by less than this.
+
+function setting(controller: Controller, file: string, value: string, form: Setting["form"]): Setting {
+  return { controller, file, value, form, optional: false };
+}
+
+/** The lowest CPU weight that exists, hard limits on cores, memory and processes, no swap. */
+export function guestSettings(version: 1 | 2, limits: GuestLimits): Setting[] {
+  const quotaUs = Math.max(1000, Math.round(limits.cpuQuotaCores * periodUs));
+  const cpus = formatCpuList(limits.cores);
+  const bytes = `${limits.memoryBytes}`;
+  if (version === 1)
+    return [
+      setting("cpuset", "cpuset.mems", limits.mems, "cpus"),
+      setting("cpuset", "cpuset.cpus", cpus, "cpus"),
+      setting("cpu", "cpu.shares", "2", "text"),
+      { ...setting("cpu", "cpu.cfs_quota_us", `${quotaUs}`, "text"), optional: true },
+      setting("memory", "memory.limit_in_bytes", bytes, "bytes"),
+      { ...setting("memory", "memory.memsw.limit_in_bytes", bytes, "bytes"), optional: true },
+      { ...setting("memory", "memory.swappiness", "0", "text"), optional: true },
+      setting("pids", "pids.max", `${limits.pidsMax}`, "text"),
+    ];
+  return [
+    setting("cpuset", "cpuset.mems", limits.mems, "cpus"),
+    setting("cpuset", "cpuset.cpus", cpus, "cpus"),
+    setting("cpu", "cpu.weight", "1", "text"),
+    { ...setting("cpu", "cpu.max", `${quotaUs} ${periodUs}`, "text"), optional: true },
+    setting("memory", "memory.max", bytes, "bytes"),
+    { ...setting("memory", "memory.swap.max", "0", "bytes"), optional: true },
+    { ...setting("memory", "memory.oom.group", "1", "text"), optional: true },
+    setting("pids", "pids.max", `${limits.pidsMax}`, "text"),
+  ];
+}
+
+/** The root of all guests: this node's cores, whatever the machine has beyond them. */
+export function rootSettings(cores: readonly number[], mems: string): Setting[] {
+  return [
+    setting("cpuset", "cpuset.mems", mems, "cpus"),
+    setting("cpuset", "cpuset.cpus", formatCpuList(cores), "cpus"),
+  ];
+}
+
+function took(wanted: Setting, found: string): boolean {
+  if (wanted.form === "cpus") return formatCpuList(parseCpuList(found)) === wanted.value;
+  if (wanted.form === "text") return found.trim() === wanted.value;
+  const bytes = Number(found.trim());
+  return bytes <= Number(wanted.value) && Number(wanted.value) - bytes < pageBytes;
+}
+
+/** Writes what differs, reads it back. Returns one sentence per limit that did not take. */
+export function applySettings(
+  layout: CgroupLayout,
+  names: readonly string[],
+  settings: readonly Setting[],
+): string[] {
+  const alarms: string[] = [];
+  for (const wanted of settings) {
+    const mount = layout.mounts.get(wanted.controller);
+    if (mount === undefined) continue;
+    const path = join(mount, ...names, wanted.file);
+    try {
+      if (!existsSync(path)) {
+        if (!wanted.optional) alarms.push(`${path} does not exist`);
+        continue;
+      }
+      if (took(wanted, readFileSync(path, "utf8"))) continue;
+      writeFileSync(path, wanted.value);
+      const found = readFileSync(path, "utf8");
+      if (!took(wanted, found)) alarms.push(`${path} is ${found.trim()}, not ${wanted.value}`);
+    } catch (thrown) {
+      alarms.push(`${path}: ${toSubletError(thrown).message}`);
+    }
+  }
+  return alarms;
+}

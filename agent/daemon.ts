@@ -1,0 +1,70 @@
+/**
+ * The agent as a process: arguments, log, signals. Started by main.ts.
+ * SIGTERM and SIGINT end it; guests go on and the next agent adopts them (with --drain they end too).
+ */
+import { parseArgs } from "node:util";
+import { pino } from "pino";
+import { toSubletError } from "../src/common/errors.ts";
+import { loadAgentConfig } from "../src/config/config.ts";
+import { mungeIdentity } from "../src/rpc/munge.ts";
+import { startAgent } from "./agent.ts";
+
+const usage = `usage: sublet-agent --config FILE [--drain] [--check-config]
+  --config FILE    settings (agent.toml)
+  --drain          at SIGTERM, end all guests instead of leaving them to the next agent
+  --check-config   read the settings, say what is wrong, and end
+`;
+
+/** A log that cannot be written (disk full, reader gone) must neither block nor end the agent: lines are dropped. */
+const destination = pino.destination({ fd: 2, sync: false, minLength: 0, maxLength: 1 << 20 });
+destination.on("error", () => undefined);
+const log = pino({ name: "sublet-agent", base: null }, destination);
+
+function leave(code: number): never {
+  try {
+    destination.flushSync();
+  } catch {
+    // The last lines cannot be written: there is nowhere to say so.
+  }
+  process.exit(code);
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      config: { type: "string" },
+      drain: { type: "boolean", default: false },
+      "check-config": { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help || values.config === undefined) {
+    process.stderr.write(usage);
+    leave(values.help ? 0 : 2);
+  }
+  const config = loadAgentConfig(values.config);
+  if (values["check-config"]) leave(0);
+  const agent = await startAgent({ config, log, identity: mungeIdentity({ socket: config.mungeSocket }) });
+  let ending = false;
+  const end = (signal: string): void => {
+    if (ending) return;
+    ending = true;
+    log.info({ signal, drain: values.drain }, "agent is ending");
+    agent.close(values.drain).then(
+      () => leave(0),
+      (thrown: unknown) => {
+        log.error({ message: toSubletError(thrown).message }, "agent did not end cleanly");
+        leave(1);
+      },
+    );
+  };
+  process.on("SIGTERM", () => end("SIGTERM"));
+  process.on("SIGINT", () => end("SIGINT"));
+}
+
+if (import.meta.main)
+  main().catch((thrown: unknown) => {
+    const error = toSubletError(thrown);
+    log.fatal({ code: error.code, message: error.message }, "agent cannot start");
+    leave(1);
+  });

@@ -1,0 +1,223 @@
+/**
+ * Client of sublet-starter, the small privileged program that is the parent of all executors. If nobody listens on its
+ * socket it is spawned (in a session of its own: it outlives the agent; a lock in it keeps it single). That is the only
+ * program that an agent runs, and it runs it once.
+ *
+ * The connection closes when the starter dies, and all executors with it: `onLost` is called, calls that wait fail with
+ * UNAVAILABLE, and connectStarter() makes a new one.
+ */
+import { spawn } from "node:child_process";
+import { createConnection, type Socket } from "node:net";
+import { SubletError, toSubletError } from "../../src/common/errors.ts";
+import { FrameReader } from "../../src/rpc/local.ts";
+import { decodeFields, encodeFields, type Field, fieldOf, numberOf } from "./protocol.ts";
+
+export interface StartOrder {
+  readonly leaseId: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly cgroups: readonly string[];
+  readonly unixPath: string;
+  /** IPv4 address whose ephemeral port the executor serves. */
+  readonly tcpAddress: string;
+  readonly kind: "function" | "region";
+  readonly cores: readonly number[];
+  readonly ownerUid: number;
+  readonly memoryBytes: number;
+  readonly pidsMax: number;
+  readonly token: string;
+  readonly spinUs: number;
+  readonly meta: string;
+  readonly executor: string;
+}
+
+export interface ListedExecutor {
+  readonly leaseId: string;
+  readonly pid: number;
+  readonly port: number;
+  readonly meta: string;
+}
+
+export interface Starter {
+  start(order: StartOrder, timeoutMs: number): Promise<{ pid: number; port: number }>;
+  /** SIGKILL, reap, unlink the socket. A lease that it does not know is no error. */
+  stop(leaseId: string, timeoutMs: number): Promise<void>;
+  list(timeoutMs: number): Promise<ListedExecutor[]>;
+  close(): void;
+}
+
+export interface StarterOptions {
+  readonly socketPath: string;
+  /** Spawned when nobody listens; undefined: never. */
+  readonly spawn: { readonly program: string; readonly args: readonly string[] } | undefined;
+  /** Until it listens. */
+  readonly timeoutMs: number;
+  readonly onExited: (leaseId: string, waitStatus: number) => void;
+  readonly onLost: () => void;
+}
+
+interface Pending {
+  readonly resolve: (fields: Field[]) => void;
+  readonly reject: (error: SubletError) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+const maxPending = 1024;
+
+function open(path: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection(path);
+    socket.once("connect", () => {
+      socket.removeAllListeners("error");
+      resolve(socket);
+    });
+    socket.once("error", reject);
+  });
+}
+
+function spawnStarter(program: string, args: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { detached: true, stdio: ["ignore", "ignore", "inherit"], cwd: "/" });
+    child.once("spawn", () => {
+      child.unref();
+      resolve();
+    });
+    child.once("error", reject);
+  });
+}
+
+async function openOrSpawn(options: StarterOptions): Promise<Socket> {
+  const endMs = performance.now() + options.timeoutMs;
+  let spawned = options.spawn === undefined;
+  for (let pauseMs = 2; ; pauseMs = Math.min(50, pauseMs * 2)) {
+    try {
+      return await open(options.socketPath);
+    } catch (cause) {
+      if (!spawned && options.spawn !== undefined) {
+        spawned = true;
+        await spawnStarter(options.spawn.program, options.spawn.args);
+      }
+      if (performance.now() > endMs || options.spawn === undefined)
+        throw new SubletError(
+          "UNAVAILABLE",
+          `nobody listens on ${options.socketPath}${options.spawn === undefined ? "" : `; does ${options.spawn.program} run?`}`,
+          { cause },
+        );
+    }
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
+}
+
+/** LIST's answer: pairs of executor= and meta= lines. */
+function listed(fields: readonly Field[]): ListedExecutor[] {
+  const executors: ListedExecutor[] = [];
+  for (const [index, [key, value]] of fields.entries()) {
+    if (key !== "executor") continue;
+    const [leaseId, pid, , port] = value.split(" ");
+    const next = fields[index + 1];
+    const meta = next?.[0] === "meta" ? next[1] : "";
+    if (leaseId !== undefined) executors.push({ leaseId, pid: Number(pid), port: Number(port ?? 0), meta });
+  }
+  return executors;
+}
+
+/** @throws SubletError UNAVAILABLE when the starter cannot be reached or run. */
+export async function connectStarter(options: StarterOptions): Promise<Starter> {
+  const socket = await openOrSpawn(options).catch((thrown: unknown) => {
+    if (thrown instanceof SubletError) throw thrown;
+    const { message } = toSubletError(thrown);
+    throw new SubletError("UNAVAILABLE", `cannot run ${options.spawn?.program}: ${message}`, {
+      cause: thrown,
+    });
+  });
+  const reader = new FrameReader();
+  const pending = new Map<number, Pending>();
+  let nextId = 1;
+  let closing = false;
+
+  function receive(fields: Field[]): void {
+    if (fieldOf(fields, "verb") === "EXITED") {
+      const leaseId = fieldOf(fields, "lease");
+      if (leaseId !== undefined) options.onExited(leaseId, Number(fieldOf(fields, "status") ?? -1));
+      return;
+    }
+    const id = Number(fieldOf(fields, "id"));
+    const waiting = pending.get(id);
+    if (waiting === undefined) return; // Its deadline has passed.
+    pending.delete(id);
+    clearTimeout(waiting.timer);
+    const error = fieldOf(fields, "error");
+    if (error === undefined) waiting.resolve(fields);
+    else waiting.reject(new SubletError("INTERNAL", `starter: ${error}`));
+  }
+
+  socket.on("data", (chunk: Buffer) => {
+    try {
+      for (const body of reader.push(chunk)) receive(decodeFields(body));
+    } catch (thrown) {
+      socket.destroy(toSubletError(thrown));
+    }
+  });
+  socket.on("error", () => undefined); // `close` follows, and says all there is to say.
+  socket.on("close", () => {
+    for (const waiting of pending.values()) {
+      clearTimeout(waiting.timer);
+      waiting.reject(new SubletError("UNAVAILABLE", "the starter closed its connection"));
+    }
+    pending.clear();
+    if (!closing) options.onLost();
+  });
+
+  function call(verb: string, fields: readonly Field[], timeoutMs: number): Promise<Field[]> {
+    return new Promise((resolve, reject) => {
+      if (pending.size >= maxPending)
+        return reject(new SubletError("RESOURCE_EXHAUSTED", "too many calls wait for the starter"));
+      if (socket.destroyed) return reject(new SubletError("UNAVAILABLE", "the starter is not connected"));
+      const id = nextId++;
+      const frame = encodeFields([["verb", verb], ["id", `${id}`], ...fields]);
+      const timer = setTimeout(() => {
+        pending.delete(id);
+        reject(new SubletError("DEADLINE_EXCEEDED", `starter: no answer to ${verb} within ${timeoutMs} ms`));
+      }, timeoutMs);
+      pending.set(id, { resolve, reject, timer });
+      socket.write(frame);
+    });
+  }
+
+  return {
+    async start(order, timeoutMs) {
+      const answer = await call(
+        "START",
+        [
+          ["lease", order.leaseId],
+          ["uid", `${order.uid}`],
+          ["gid", `${order.gid}`],
+          ...order.cgroups.map((dir) => ["cgroup", dir] as const),
+          ["unix", order.unixPath],
+          ["tcp", `${order.tcpAddress}:0`],
+          ["kind", order.kind],
+          ["cores", order.cores.join(",")],
+          ["owner", `${order.ownerUid}`],
+          ["memory", `${order.memoryBytes}`],
+          ["pids", `${order.pidsMax}`],
+          ["token", order.token],
+          ["spin_us", `${order.spinUs}`],
+          ["meta", order.meta],
+          ["executor", order.executor],
+        ],
+        timeoutMs,
+      );
+      return { pid: numberOf(answer, "pid", 2 ** 31), port: numberOf(answer, "port", 65535) };
+    },
+    async stop(leaseId, timeoutMs) {
+      await call("STOP", [["lease", leaseId]], timeoutMs);
+    },
+    async list(timeoutMs) {
+      return listed(await call("LIST", [], timeoutMs));
+    },
+    close() {
+      closing = true;
+      socket.destroy();
+    },
+  };
+}

@@ -1,0 +1,117 @@
+/** Keeps the agent's metrics. Counters follow effects; gauges are set from the state when Prometheus asks. */
+
+import { type AgentMetrics, agentMetrics } from "../src/metrics/agent.ts";
+import { createRegistry, gauge, type Registry } from "../src/metrics/registry.ts";
+import { reasonToWire } from "../src/rpc/convert.ts";
+import type { Effect } from "./reactor/events.ts";
+import type { AgentState, Guest } from "./reactor/state.ts";
+import type { Shell } from "./shell.ts";
+
+export interface AgentGauges {
+  readonly controllersConnected: () => number;
+}
+
+function sum(values: Iterable<number>): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}
+
+function showState(metrics: AgentMetrics, state: AgentState): void {
+  const { setup } = state;
+  const guests = [...state.guests.values()];
+  const jobs = [...state.jobs.values()];
+  const jobCores = new Set(jobs.flatMap((job) => job.cores ?? []));
+  metrics.cores.set({ state: "total" }, setup.cores.length);
+  metrics.cores.set({ state: "reserved" }, setup.reserveCores.length);
+  metrics.cores.set({ state: "jobs" }, setup.cores.filter((core) => jobCores.has(core)).length);
+  metrics.cores.set({ state: "leased" }, sum(guests.map((guest) => guest.lease.cores.length)));
+  metrics.cores.set({ state: "spare" }, sum(state.spare.map((spare) => spare.cores.length)));
+  metrics.memoryBytes.set({ state: "total" }, setup.memoryBytes);
+  metrics.memoryBytes.set({ state: "reserved" }, setup.reserveMemoryBytes);
+  metrics.memoryBytes.set(
+    { state: "jobs" },
+    sum(jobs.map((job) => job.memoryLimitBytes ?? job.memoryUsedBytes)),
+  );
+  metrics.memoryBytes.set({ state: "leased" }, sum(guests.map((guest) => guest.lease.memoryBytes)));
+  metrics.memoryBytes.set({ state: "spare" }, sum(state.spare.map((spare) => spare.memoryBytes)));
+  for (const name of ["idle", "unallocated", "shared"] as const) {
+    const offered = state.spare.find((spare) => spare.class === name);
+    metrics.spareCores.set({ class: name }, offered?.cores.length ?? 0);
+    metrics.spareMemoryBytes.set({ class: name }, offered?.memoryBytes ?? 0);
+  }
+  for (const kind of ["function", "region"] as const)
+    metrics.leases.set(
+      { kind },
+      guests.filter((guest) => guest.lease.kind === kind && guest.phase !== "ending").length,
+    );
+}
+
+/** Registers everything and follows the shell. */
+export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
+  const registry = createRegistry();
+  let metrics: AgentMetrics | undefined;
+  /** Up to when core-seconds and byte-seconds of live leases are counted. */
+  let countedToMs = shell.nowMs();
+
+  function lent(guest: Guest, fromMs: number, toMs: number): void {
+    const seconds = Math.max(0, toMs - Math.max(fromMs, guest.startedAtMs)) / 1000;
+    metrics?.leaseCoreSeconds.inc(seconds * guest.lease.cores.length);
+    metrics?.leaseByteSeconds.inc(seconds * guest.lease.memoryBytes);
+  }
+
+  // Registered first, so that its collect() sets the others before they are read.
+  gauge(registry, "controllers_connected", {
+    help: "Controllers that this agent reports to now.",
+    collect(own) {
+      own.set(gauges.controllersConnected());
+      const nowMs = shell.nowMs();
+      for (const guest of shell.state.guests.values())
+        if (guest.phase !== "ending") lent(guest, countedToMs, nowMs);
+      countedToMs = nowMs;
+      if (metrics !== undefined) showState(metrics, shell.state);
+    },
+  });
+  const all = agentMetrics(registry);
+  metrics = all;
+
+  function onEffect(effect: Effect): void {
+    const nowMs = shell.nowMs();
+    switch (effect.type) {
+      case "answer":
+        if (effect.answer.kind === "hook") {
+          all.hookCalls.inc({ event: effect.answer.event });
+          if (effect.answer.leasesEnded > 0) {
+            all.reclaims.inc({ messenger: "prolog" }, effect.answer.leasesEnded);
+            all.reclaimSeconds.observe(effect.answer.tookUs / 1e6);
+          }
+        }
+        break;
+      case "refuse":
+        if (typeof effect.error.details.reason === "string")
+          all.leaseRefusals.inc({ reason: effect.error.details.reason });
+        break;
+      case "start":
+        all.leaseGrants.inc();
+        break;
+      case "ready":
+        all.leaseStartSeconds.observe(Math.max(0, nowMs - effect.guest.startedAtMs) / 1000);
+        break;
+      case "missed":
+        all.reclaims.inc({ messenger: "cgroup" }, effect.leases);
+        break;
+      case "ended": {
+        const { state, reason } = effect.guest.lease;
+        all.leasesEnded.inc({
+          outcome: state.toLowerCase(),
+          reason: reasonToWire(reason).slice("REASON_".length).toLowerCase(),
+        });
+        if (reason === "term_ended") all.reclaims.inc({ messenger: "expire" });
+        lent(effect.guest, countedToMs, nowMs);
+        break;
+      }
+    }
+  }
+  shell.listen({ onEffect });
+  return registry;
+}

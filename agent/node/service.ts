@@ -1,0 +1,82 @@
+/**
+ * NodeService: what controllers, and the CLI for reading, ask of this node. A trusted daemon acts for the Principal
+ * it names; everyone else is taken at his own uid.
+ */
+import { SubletError } from "../../src/common/errors.ts";
+import type { Principal } from "../../src/common/nouns.ts";
+import { leaseRequestFromWire } from "../../src/rpc/convert.ts";
+import type { LeaseMessage, PrincipalMessage } from "../../src/rpc/messages.ts";
+import type { CallContext, NodeHandlers } from "../../src/rpc/server.ts";
+import { endpointMessage, type Identification, leaseMessage, offerMessage } from "../offer/messages.ts";
+import type { Asker } from "../reactor/events.ts";
+import type { Guest } from "../reactor/state.ts";
+import type { Shell } from "../shell.ts";
+import { newToken } from "../socket/local.ts";
+
+export interface NodeServiceOptions {
+  readonly shell: Shell;
+  readonly self: () => Identification;
+  readonly adminGid: number | undefined;
+  readonly findings: () => Record<string, string>;
+}
+
+export function nodeService({ shell, self, adminGid, findings }: NodeServiceOptions): NodeHandlers {
+  const isAdmin = (uid: number, gid: number): boolean =>
+    uid === 0 || (adminGid !== undefined && gid === adminGid);
+
+  function ownerOf({ caller }: CallContext, named: PrincipalMessage | null): Principal {
+    if (!caller.trusted) return { uid: caller.uid, gid: caller.gid, jobId: named?.jobId ?? 0, node: "" };
+    if (named === null) throw new SubletError("INVALID_ARGUMENT", "grant without an owner");
+    return named;
+  }
+
+  function askerOf({ caller }: CallContext, named: PrincipalMessage | null): Asker {
+    if (!caller.trusted) return { uid: caller.uid, all: isAdmin(caller.uid, caller.gid) };
+    if (named === null) return { uid: caller.uid, all: true };
+    return { uid: named.uid, all: isAdmin(named.uid, named.gid) };
+  }
+
+  function message(guest: Guest): LeaseMessage {
+    return leaseMessage(guest, self(), shell.nowMs());
+  }
+
+  return {
+    async grant({ leaseId, request, owner }, context) {
+      if (request === null) throw new SubletError("INVALID_ARGUMENT", "grant without a request");
+      const answer = await shell.ask({
+        type: "grant",
+        leaseId,
+        request: leaseRequestFromWire(request, shell.state.setup.leaseTermMs),
+        owner: ownerOf(context, owner),
+        holder: undefined,
+        token: newToken(),
+      });
+      if (answer.kind !== "leased")
+        throw new SubletError("INTERNAL", "grant was answered with something else");
+      return { lease: message(answer.guest), endpoint: endpointMessage(answer.guest, self()) };
+    },
+    async renew({ leaseId, caller }, context) {
+      const asker = askerOf(context, caller);
+      const answer = await shell.ask({ type: "renew", leaseId, asker, holder: undefined });
+      if (answer.kind !== "lease")
+        throw new SubletError("INTERNAL", "renewal was answered with something else");
+      return { lease: message(answer.guest) };
+    },
+    async release({ leaseId, caller }, context) {
+      const answer = await shell.ask({ type: "release", leaseId, asker: askerOf(context, caller) });
+      if (answer.kind !== "lease")
+        throw new SubletError("INTERNAL", "release was answered with something else");
+      return { lease: message(answer.guest) };
+    },
+    async listLeases({ caller }, context) {
+      const asker = askerOf(context, caller);
+      const guests = [...shell.state.guests.values()].filter(
+        (guest) => guest.phase !== "ending" && (asker.all || guest.lease.owner.uid === asker.uid),
+      );
+      return { leases: guests.map(message) };
+    },
+    async getNode() {
+      return { offer: offerMessage(shell.state, self()), findings: findings() };
+    },
+  };
+}

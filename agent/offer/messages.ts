@@ -1,0 +1,54 @@
+/** The agent's state as messages of sublet.v1: offers, leases, endpoints. */
+import { join } from "node:path";
+import { leaseToWire, spareToWire } from "../../src/rpc/convert.ts";
+import type { EndpointMessage, LeaseMessage, OfferMessage } from "../../src/rpc/messages.ts";
+import type { AgentState, Guest } from "../reactor/state.ts";
+
+/** What identifies this life of the agent to the cluster. */
+export interface Identification {
+  readonly node: string;
+  readonly runDir: string;
+  readonly fabricAddress: string;
+  /** host:port of the NodeService. */
+  readonly address: string;
+  readonly epochUnixMs: number;
+}
+
+export function offerMessage(state: AgentState, self: Identification): OfferMessage {
+  const jobs = [...state.jobs.values()];
+  const jobCores = new Set(jobs.flatMap((job) => job.cores ?? []));
+  return {
+    node: self.node,
+    revision: state.revision,
+    epochUnixMs: self.epochUnixMs,
+    address: self.address,
+    spare: state.spare.map(spareToWire),
+    horizonMs: 0,
+    coresTotal: state.setup.cores.length,
+    memoryBytesTotal: state.setup.memoryBytes,
+    coresUsedByJobs: state.setup.cores.filter((core) => jobCores.has(core)).length,
+    memoryBytesUsedByJobs: jobs.reduce((sum, job) => sum + (job.memoryLimitBytes ?? job.memoryUsedBytes), 0),
+  };
+}
+
+export function leaseMessage(guest: Guest, self: Identification, nowMs: number): LeaseMessage {
+  return leaseToWire(guest.lease, {
+    node: self.node,
+    nowMs,
+    grantedUnixMs: guest.grantedUnixMs,
+    invocations: 0,
+  });
+}
+
+export function executorSocket(runDir: string, leaseId: string): string {
+  return join(runDir, "x", `${leaseId}.sock`);
+}
+
+export function endpointMessage(guest: Guest, self: Identification): EndpointMessage {
+  return {
+    node: self.node,
+    unixPath: executorSocket(self.runDir, guest.lease.id),
+    tcpAddress: `${self.fabricAddress}:${guest.port}`,
+    token: Buffer.from(guest.token, "hex"),
+  };
+}

@@ -1,0 +1,149 @@
+/**
+ * Reports offers and leases to one controller over its Report stream. A new stream begins with a full report; then come
+ * changes, folded for at most `foldMs` (leases for `leaseFoldMs`: until a controller hears of a lease's start or end it
+ * counts it against the node), and an offer at each keepalive, so that its age means something. When the controller
+ * goes away the reporter tries again, soon at first, spread at random so that a cluster of agents does not return in
+ * one moment. Nothing here is waited for by a lease or a hook.
+ */
+import { toSubletError } from "../../src/common/errors.ts";
+import type { ControllerClient, ReportStream } from "../../src/rpc/client.ts";
+import type { LeaseMessage, OfferMessage } from "../../src/rpc/messages.ts";
+
+export interface ReportSource {
+  offer(): OfferMessage;
+  /** All live leases. */
+  leases(): LeaseMessage[];
+}
+
+export interface ReporterOptions {
+  readonly client: Pick<ControllerClient, "address" | "report">;
+  readonly source: ReportSource;
+  /** Tells when contact to the controller is won or lost (with the reason). */
+  readonly onContact: (connected: boolean, why: string) => void;
+  readonly foldMs?: number;
+  readonly leaseFoldMs?: number;
+  readonly backoffFirstMs?: number;
+  readonly backoffMaxMs?: number;
+}
+
+export interface Reporter {
+  readonly connected: boolean;
+  offerChanged(): void;
+  leaseChanged(lease: LeaseMessage): void;
+  /** Sends the offer, so that the controller knows that we live. */
+  keepalive(): void;
+  close(): void;
+}
+
+export function startReporter(options: ReporterOptions): Reporter {
+  const foldMs = options.foldMs ?? 100;
+  const leaseFoldMs = options.leaseFoldMs ?? 10;
+  const backoffFirstMs = options.backoffFirstMs ?? 100;
+  const backoffMaxMs = options.backoffMaxMs ?? 2_000;
+  const abort = new AbortController();
+  const changed = new Map<string, LeaseMessage>();
+  let stream: ReportStream | undefined;
+  let connected = false;
+  let full = true;
+  let dirty = false;
+  /** The controller reads too slowly: what changes meanwhile is folded until its next answer. */
+  let paused = false;
+  let sentAtMs = Number.NEGATIVE_INFINITY;
+  let timer: NodeJS.Timeout | undefined;
+  let timerAtMs = Number.POSITIVE_INFINITY;
+
+  function send(): void {
+    clearTimeout(timer);
+    timer = undefined;
+    if (stream === undefined || paused || !dirty) return;
+    const leases = full ? options.source.leases() : [...changed.values()];
+    const report = { offer: options.source.offer(), leases, full };
+    full = false;
+    dirty = false;
+    changed.clear();
+    sentAtMs = performance.now();
+    paused = !stream.send(report);
+  }
+
+  function schedule(gapMs = foldMs): void {
+    dirty = true;
+    if (stream === undefined) return;
+    const nowMs = performance.now();
+    const atMs = Math.max(nowMs, sentAtMs + gapMs);
+    if (timer !== undefined && timerAtMs <= atMs) return;
+    clearTimeout(timer);
+    timerAtMs = atMs;
+    timer = setTimeout(send, atMs - nowMs);
+  }
+
+  function contact(now: boolean, why: string): void {
+    if (now === connected) return;
+    connected = now;
+    options.onContact(now, why);
+  }
+
+  async function oneStream(): Promise<void> {
+    const opened = await options.client.report({ signal: abort.signal });
+    stream = opened;
+    full = true;
+    dirty = true;
+    paused = false;
+    send();
+    for await (const response of opened.responses) {
+      contact(true, "the controller answers");
+      paused = false;
+      if (response.resendFull) {
+        full = true;
+        dirty = true;
+      }
+      if (dirty) schedule();
+    }
+  }
+
+  async function run(): Promise<void> {
+    let backoffMs = backoffFirstMs;
+    while (!abort.signal.aborted) {
+      let why = "the controller ended the stream";
+      try {
+        await oneStream();
+      } catch (thrown) {
+        why = toSubletError(thrown).message;
+      }
+      stream?.close();
+      stream = undefined;
+      clearTimeout(timer);
+      timer = undefined;
+      if (connected) backoffMs = backoffFirstMs;
+      contact(false, why);
+      if (abort.signal.aborted) return;
+      const pauseMs = backoffMs * (0.5 + Math.random() / 2);
+      backoffMs = Math.min(backoffMaxMs, backoffMs * 2);
+      await new Promise<void>((resolve) => {
+        const wake = (): void => {
+          clearTimeout(waiting);
+          abort.signal.removeEventListener("abort", wake);
+          resolve();
+        };
+        const waiting = setTimeout(wake, pauseMs);
+        abort.signal.addEventListener("abort", wake);
+      });
+    }
+  }
+
+  void run();
+  return {
+    get connected() {
+      return connected;
+    },
+    offerChanged: () => schedule(),
+    leaseChanged(lease) {
+      changed.set(lease.id, lease);
+      schedule(leaseFoldMs);
+    },
+    keepalive: () => schedule(),
+    close() {
+      abort.abort();
+      stream?.close();
+    },
+  };
+}

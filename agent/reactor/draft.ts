@@ -1,0 +1,127 @@
+/** The working copy of the state while one event is handled, and the questions that all handlers ask of it. */
+
+import { spareCapacity } from "../../src/capacity/spare.ts";
+import { SubletError } from "../../src/common/errors.ts";
+import type { Lease, RefusalReason } from "../../src/common/nouns.ts";
+import type { EndDecision } from "../../src/lease/book.ts";
+import type { GuestLimits } from "../cgroup/limits.ts";
+import type { Effect } from "./events.ts";
+import type { AgentState, Guest, KnownJob, Wait } from "./state.ts";
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+export interface Draft extends Omit<Mutable<AgentState>, "guests" | "jobs" | "announced" | "waits"> {
+  guests: Map<string, Guest>;
+  jobs: Map<number, KnownJob>;
+  announced: Map<number, number>;
+  waits: Map<number, Wait>;
+  readonly nowMs: number;
+  readonly unixMs: number;
+  readonly out: Effect[];
+}
+
+/** What the executor itself needs beside the memory of its lease. */
+export const executorOverheadBytes = 32 * 1024 * 1024;
+
+export function draftOf(state: AgentState, nowMs: number, unixMs: number): Draft {
+  return {
+    ...state,
+    guests: new Map(state.guests),
+    jobs: new Map(state.jobs),
+    announced: new Map(state.announced),
+    waits: new Map(state.waits),
+    nowMs,
+    unixMs,
+    out: [],
+  };
+}
+
+/** The spare capacity by all facts of the draft. */
+export function spareOf(draft: Omit<AgentState, "spare">) {
+  const guests = [...draft.guests.values()];
+  const known = [...draft.jobs.values()];
+  const untouched = guests.reduce(
+    (sum, guest) => sum + Math.max(0, guest.lease.memoryBytes + executorOverheadBytes - guest.touchedBytes),
+    0,
+  );
+  return spareCapacity({
+    inventory: { cores: draft.setup.cores, memoryBytes: draft.setup.memoryBytes },
+    reserve: { cores: draft.setup.reserveCores, memoryBytes: draft.setup.reserveMemoryBytes },
+    jobs: known.flatMap((job) =>
+      job.cores === undefined ? [] : [{ ...job, cores: job.cores, exclusive: false }],
+    ),
+    announcedJobs: [
+      ...draft.announced.keys(),
+      ...known.filter((job) => job.cores === undefined).map((job) => job.jobId),
+    ],
+    leases: guests.map((guest) => ({
+      cores: guest.lease.cores,
+      memoryBytes: guest.lease.memoryBytes + executorOverheadBytes,
+    })),
+    memoryAvailableBytes: draft.memoryAvailableBytes - untouched,
+    closed: !draft.adopted || !draft.starterUp || draft.draining,
+  });
+}
+
+/**
+ * Where a guest may run: the cores of its lease. A region leases none; its threads sleep unless a client on another
+ * node calls, and then run, at the lowest weight, on a core that neither a job nor a lease has; on any where all are taken.
+ */
+export function coresFor(draft: Draft, lease: Lease): readonly number[] {
+  if (lease.cores.length > 0) return lease.cores;
+  const jobs = new Set([...draft.jobs.values()].flatMap((job) => job.cores ?? []));
+  const leased = new Set([...draft.guests.values()].flatMap((guest) => guest.lease.cores));
+  const all = draft.setup.cores;
+  const free = all.filter((core) => !jobs.has(core) && !leased.has(core));
+  if (free.length > 0) return free;
+  const jobless = all.filter((core) => !jobs.has(core));
+  return jobless.length > 0 ? jobless : all;
+}
+
+export function limitsFor(draft: Draft, lease: Lease, cores: readonly number[]): GuestLimits {
+  return {
+    cores,
+    mems: draft.setup.mems,
+    cpuQuotaCores: Math.max(1, lease.cores.length),
+    memoryBytes: lease.memoryBytes + executorOverheadBytes,
+    pidsMax: 64 + 16 * lease.cores.length,
+  };
+}
+
+export function refusal(draft: Draft, reason: RefusalReason | "start_failed", message: string): SubletError {
+  return new SubletError("RESOURCE_EXHAUSTED", `${draft.setup.node}: ${message}`, {
+    details: { reason, node: draft.setup.node },
+  });
+}
+
+/**
+ * Leases ended in the book: their guests must go, their waiting callers and their holders be told. `quiet` is the
+ * holder that asked for it himself.
+ */
+export function endGuests(draft: Draft, decision: EndDecision, quiet?: number): readonly Guest[] {
+  draft.book = decision.book;
+  const ended: Guest[] = [];
+  for (const lease of decision.ended) {
+    const guest = draft.guests.get(lease.id);
+    if (guest === undefined) continue;
+    const last: Guest = { ...guest, lease, phase: "ending", callers: [], holder: undefined };
+    draft.guests.set(lease.id, last);
+    ended.push(last);
+    for (const call of guest.callers) {
+      const why = lease.reason === "start_failed" ? "start_failed" : "closed";
+      const message =
+        why === "closed"
+          ? `lease was taken back while it started (${lease.reason})`
+          : "executor did not start";
+      draft.out.push({ type: "refuse", call, error: refusal(draft, why, message) });
+    }
+    if (guest.holder !== undefined && guest.holder !== quiet && guest.callers.length === 0)
+      draft.out.push({ type: "notify", holder: guest.holder, guest: last });
+    draft.out.push(
+      { type: "end", leaseId: lease.id },
+      { type: "lease", guest: last },
+      { type: "ended", guest: last },
+    );
+  }
+  return ended;
+}

@@ -1,0 +1,70 @@
+/** What can happen to an agent, and what it may do about it: the whole interface between reactor and shell. */
+import type { SubletError } from "../../src/common/errors.ts";
+import type { LeaseRequest, Principal } from "../../src/common/nouns.ts";
+import type { GuestLimits } from "../cgroup/limits.ts";
+import type { SeenJob } from "../jobs/scan.ts";
+import type { Guest } from "./state.ts";
+
+/** Who asks. `all`: root, the admin group or a trusted daemon: may touch leases of others. */
+export interface Asker {
+  readonly uid: number;
+  readonly all: boolean;
+}
+
+/** A guest of an earlier life of the agent, as its starter still has it. */
+export type AdoptedGuest = Pick<Guest, "lease" | "uid" | "grantedUnixMs" | "token" | "port" | "cores">;
+
+/** `call` numbers a call that waits for an answer; each gets exactly one. */
+export type AgentEvent =
+  | { type: "adopt"; guests: readonly AdoptedGuest[] }
+  | {
+      type: "grant";
+      call: number;
+      leaseId: string;
+      request: LeaseRequest;
+      owner: Principal;
+      holder: number | undefined;
+      token: string;
+    }
+  | { type: "started"; leaseId: string; port: number }
+  | { type: "start_failed"; leaseId: string; message: string }
+  | { type: "guest_gone"; leaseId: string }
+  | { type: "executor_exited"; leaseId: string }
+  | { type: "renew"; call: number; leaseId: string; asker: Asker; holder: number | undefined }
+  | { type: "release"; call: number; leaseId: string; asker: Asker }
+  | { type: "hold"; leaseId: string; holder: number }
+  | { type: "holder_gone"; holder: number }
+  | { type: "prolog"; call: number; jobId: number }
+  | { type: "epilog"; call: number; jobId: number }
+  | { type: "jobs"; jobs: readonly SeenJob[] }
+  | { type: "memory"; availableBytes: number; touchedBytes: ReadonlyMap<string, number> }
+  | { type: "starter"; up: boolean }
+  | { type: "timer" }
+  | { type: "drain" };
+
+export type Answer =
+  | { kind: "leased"; guest: Guest }
+  | { kind: "lease"; guest: Guest }
+  | { kind: "hook"; event: "prolog" | "epilog"; leasesEnded: number; tookUs: number };
+
+export type Effect =
+  /** Make the cgroup, start the executor; then `started` or `start_failed`. */
+  | { type: "start"; guest: Guest; limits: GuestLimits }
+  /** Kill, verify empty, remove; then `guest_gone`. */
+  | { type: "end"; leaseId: string }
+  /** Write new limits to a running guest. */
+  | { type: "limit"; leaseId: string; limits: GuestLimits }
+  /** The executor is ready, for the metrics. */
+  | { type: "ready"; guest: Guest }
+  | { type: "answer"; call: number; answer: Answer }
+  | { type: "refuse"; call: number; error: SubletError }
+  /** A lease of this connection ended and its holder did not ask for it. */
+  | { type: "notify"; holder: number; guest: Guest }
+  /** Controllers must learn of this lease. */
+  | { type: "lease"; guest: Guest }
+  /** Controllers must learn of new spare capacity. */
+  | { type: "offer" }
+  /** A job's cores were lent when its cgroup appeared: no prolog had taken them back. */
+  | { type: "missed"; jobId: number; leases: number }
+  /** The lease ended, for the metrics. */
+  | { type: "ended"; guest: Guest };

@@ -1,0 +1,116 @@
+/**
+ * All that an agent knows, as one immutable value: the lease book, the guests behind the leases, the batch jobs, the
+ * calls that wait for a guest to be gone. Only agent/reactor changes it (see react.ts).
+ *
+ * A guest outlives its lease: it holds cores and memory until its cgroup is verified gone, and only then may they be
+ * lent again.
+ */
+import type { Lease, Spare } from "../../src/common/nouns.ts";
+import type { LeaseBook } from "../../src/lease/book.ts";
+import { emptyBook } from "../../src/lease/book.ts";
+
+/** What the configuration and the inventory say; fixed for the agent's life. */
+export interface NodeSetup {
+  readonly node: string;
+  readonly cores: readonly number[];
+  /** NUMA nodes, as a list for cpuset.mems. */
+  readonly mems: string;
+  readonly memoryBytes: number;
+  readonly reserveCores: readonly number[];
+  readonly reserveMemoryBytes: number;
+  readonly guestUidFirst: number;
+  readonly guestUidCount: number;
+  readonly leaseTermMs: number;
+  readonly leaseTermMaxMs: number;
+  readonly announceTimeoutMs: number;
+  /** A hook is answered after this, with an error, even when guests are still there: it helps itself then. */
+  readonly hookTimeoutMs: number;
+  /** How long a job that a prolog announced keeps its cores when its cgroup is gone and no epilog came. */
+  readonly epilogTimeoutMs: number;
+}
+
+/** starting: asked of the starter. running: its executor is ready. ending: the lease is over, the cgroup not yet gone. */
+export type GuestPhase = "starting" | "running" | "ending";
+
+export interface Guest {
+  readonly lease: Lease;
+  readonly phase: GuestPhase;
+  readonly uid: number;
+  readonly grantedUnixMs: number;
+  readonly startedAtMs: number;
+  /** Connection of the agent's socket with which the lease ends; undefined: nobody here (yet). */
+  readonly holder: number | undefined;
+  /** 64 hex digits; what a client shows to the executor. */
+  readonly token: string;
+  /** TCP port of the executor; 0 until it is ready. */
+  readonly port: number;
+  /** Memory in use when it was last looked at. */
+  readonly touchedBytes: number;
+  /** Where it may run, as last written to its cpuset. */
+  readonly cores: readonly number[];
+  /** Calls that are answered when the executor is ready. */
+  readonly callers: readonly number[];
+}
+
+export interface KnownJob {
+  readonly jobId: number;
+  /** undefined while its cgroup has none. */
+  readonly cores: readonly number[] | undefined;
+  readonly memoryLimitBytes: number | undefined;
+  readonly memoryUsedBytes: number;
+  /** Its cgroup is there. A job that a hook announced is kept without it until the epilog: it still owns its cores. */
+  readonly present: boolean;
+  readonly hooked: boolean;
+  /** When doubt ends: for a job without cores, it is taken to own all; for one that is not present, it is forgotten. */
+  readonly untilMs: number | undefined;
+}
+
+/** A call that is answered when these guests are gone, or with an error at the deadline. */
+export interface Wait {
+  readonly kind: "hook" | "release";
+  readonly guests: ReadonlySet<string>;
+  readonly arrivedAtMs: number;
+  readonly deadlineMs: number;
+  readonly ended: number;
+  /** What a release answers. */
+  readonly released: Guest | undefined;
+}
+
+export interface AgentState {
+  readonly setup: NodeSetup;
+  readonly book: LeaseBook;
+  readonly guests: ReadonlyMap<string, Guest>;
+  readonly jobs: ReadonlyMap<number, KnownJob>;
+  /** Jobs that a prolog announced and whose cgroup was not seen yet, with the end of patience. */
+  readonly announced: ReadonlyMap<number, number>;
+  readonly waits: ReadonlyMap<number, Wait>;
+  readonly memoryAvailableBytes: number;
+  /** The guests of an earlier life were looked at: only then is it known what is spare. */
+  readonly adopted: boolean;
+  /** Without a starter nothing can be granted. */
+  readonly starterUp: boolean;
+  readonly draining: boolean;
+  /** Offered last; revision rises with every change. */
+  readonly spare: readonly Spare[];
+  readonly revision: number;
+  readonly nextUid: number;
+}
+
+/** Lends nothing until the guests of an earlier life were adopted and the starter answers. */
+export function initialState(setup: NodeSetup): AgentState {
+  return {
+    setup,
+    book: emptyBook,
+    guests: new Map(),
+    jobs: new Map(),
+    announced: new Map(),
+    waits: new Map(),
+    memoryAvailableBytes: 0,
+    adopted: false,
+    starterUp: false,
+    draining: false,
+    spare: [],
+    revision: 0,
+    nextUid: 0,
+  };
+}

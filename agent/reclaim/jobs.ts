@@ -1,0 +1,170 @@
+/**
+ * Taking capacity back for batch jobs. Three messengers, one set of handlers:
+ *
+ * - The prolog comes first and names a job, not its cores. It takes back ALL leases of the node: which of them are in
+ *   the way is not known yet, the job's memory is not either, and a lease that stays costs the job its promise while
+ *   one that goes costs a client a call made again. (Once the job's cgroup is there, as at a second prolog, only
+ *   what overlaps goes.) Until the cgroup appears, or announceTimeoutMs, the node lends nothing.
+ * - The cgroup tree is the witness: cores that are lent when a job's cpuset shows them go at once, and count as missed.
+ *   So does memory, when the limits of the jobs and what is lent exceed the node.
+ * - The epilog ends a job. One that a prolog announced keeps its cores until then, though its cgroup may come and go
+ *   with its steps.
+ *
+ * A hook is answered when every guest in its way, and every one that was ending already, is gone.
+ */
+import { SubletError } from "../../src/common/errors.ts";
+import type { EndReason, Lease } from "../../src/common/nouns.ts";
+import { revokeLeases } from "../../src/lease/book.ts";
+import type { SeenJob } from "../jobs/scan.ts";
+import { type Draft, endGuests, executorOverheadBytes } from "../reactor/draft.ts";
+import type { AgentEvent } from "../reactor/events.ts";
+import type { KnownJob, Wait } from "../reactor/state.ts";
+
+type Event<T extends AgentEvent["type"]> = Extract<AgentEvent, { type: T }>;
+
+function overlaps(lease: Lease, cores: readonly number[]): boolean {
+  return lease.cores.some((core) => cores.includes(core));
+}
+
+function revoke(draft: Draft, inTheWay: (lease: Lease) => boolean, reason: EndReason = "batch_job"): number {
+  return endGuests(draft, revokeLeases(draft.book, inTheWay, reason)).length;
+}
+
+/** Revokes leases, the largest first, until the limits of the jobs and what is lent fit into the node. */
+function revokeForMemory(draft: Draft): number {
+  const limits = [...draft.jobs.values()].reduce((sum, job) => sum + (job.memoryLimitBytes ?? 0), 0);
+  let excess = limits + draft.setup.reserveMemoryBytes - draft.setup.memoryBytes;
+  const live = [...draft.book.leases.values()].sort((a, b) => a.memoryBytes - b.memoryBytes);
+  for (const guest of draft.guests.values()) excess += guest.lease.memoryBytes + executorOverheadBytes;
+  // What is ending already frees its memory by itself.
+  for (const guest of draft.guests.values())
+    if (guest.phase === "ending") excess -= guest.lease.memoryBytes + executorOverheadBytes;
+  let ended = 0;
+  while (excess > 0) {
+    const lease = live.pop();
+    if (lease === undefined) break;
+    excess -= lease.memoryBytes + executorOverheadBytes;
+    ended += revoke(draft, (each) => each.id === lease.id);
+  }
+  return ended;
+}
+
+function answerHook(draft: Draft, call: number, wait: Wait): void {
+  const tookUs = Math.round((draft.nowMs - wait.arrivedAtMs) * 1000);
+  draft.out.push({
+    type: "answer",
+    call,
+    answer: { kind: "hook", event: "prolog", leasesEnded: wait.ended, tookUs },
+  });
+}
+
+export function onProlog(draft: Draft, event: Event<"prolog">): void {
+  const job = draft.jobs.get(event.jobId);
+  let ended: number;
+  if (job?.present === true && job.cores !== undefined) {
+    const cores = job.cores;
+    draft.jobs.set(event.jobId, { ...job, hooked: true });
+    ended = revoke(draft, (lease) => overlaps(lease, cores)) + revokeForMemory(draft);
+  } else {
+    // What is kept of an earlier life of this job (a requeue) tells nothing about its new cores.
+    if (job?.present === false) draft.jobs.delete(event.jobId);
+    else if (job !== undefined) draft.jobs.set(event.jobId, { ...job, hooked: true });
+    draft.announced.set(event.jobId, draft.nowMs + draft.setup.announceTimeoutMs);
+    ended = revoke(draft, () => true);
+  }
+  const going = [...draft.guests.values()].filter((guest) => guest.phase === "ending");
+  const wait: Wait = {
+    kind: "hook",
+    guests: new Set(going.map((guest) => guest.lease.id)),
+    arrivedAtMs: draft.nowMs,
+    deadlineMs: draft.nowMs + draft.setup.hookTimeoutMs,
+    ended,
+    released: undefined,
+  };
+  if (going.length === 0) answerHook(draft, event.call, wait);
+  else draft.waits.set(event.call, wait);
+}
+
+export function onEpilog(draft: Draft, event: Event<"epilog">): void {
+  draft.announced.delete(event.jobId);
+  const job = draft.jobs.get(event.jobId);
+  if (job !== undefined && !job.present) draft.jobs.delete(event.jobId);
+  else if (job !== undefined) draft.jobs.set(event.jobId, { ...job, hooked: false });
+  draft.out.push({
+    type: "answer",
+    call: event.call,
+    answer: { kind: "hook", event: "epilog", leasesEnded: 0, tookUs: 0 },
+  });
+}
+
+function known(draft: Draft, seen: SeenJob): KnownJob {
+  const before = draft.jobs.get(seen.jobId);
+  const hooked = draft.announced.has(seen.jobId) || before?.hooked === true;
+  const untilMs =
+    seen.cores === undefined ? (before?.untilMs ?? draft.nowMs + draft.setup.announceTimeoutMs) : undefined;
+  return { ...seen, present: true, hooked, untilMs };
+}
+
+export function onJobs(draft: Draft, event: Event<"jobs">): void {
+  const here = new Set(event.jobs.map((job) => job.jobId));
+  for (const job of [...draft.jobs.values()]) {
+    if (here.has(job.jobId) || !job.present) continue;
+    if (job.hooked)
+      draft.jobs.set(job.jobId, {
+        ...job,
+        present: false,
+        untilMs: draft.nowMs + draft.setup.epilogTimeoutMs,
+      });
+    else draft.jobs.delete(job.jobId);
+  }
+  for (const seen of event.jobs) {
+    const job = known(draft, seen);
+    draft.jobs.set(job.jobId, job);
+    const { cores } = job;
+    if (cores === undefined) continue;
+    draft.announced.delete(job.jobId);
+    const missed = revoke(draft, (lease) => overlaps(lease, cores)) + revokeForMemory(draft);
+    if (missed > 0) draft.out.push({ type: "missed", jobId: job.jobId, leases: missed });
+  }
+}
+
+export function onGuestGone(draft: Draft, event: Event<"guest_gone">): void {
+  if (draft.guests.get(event.leaseId)?.phase === "ending") draft.guests.delete(event.leaseId);
+  for (const [call, wait] of [...draft.waits]) {
+    if (!wait.guests.has(event.leaseId)) continue;
+    const guests = new Set(wait.guests);
+    guests.delete(event.leaseId);
+    if (guests.size > 0) draft.waits.set(call, { ...wait, guests });
+    else {
+      draft.waits.delete(call);
+      if (wait.released === undefined) answerHook(draft, call, wait);
+      else draft.out.push({ type: "answer", call, answer: { kind: "lease", guest: wait.released } });
+    }
+  }
+}
+
+/** Announcements, doubts and waits whose time is over. */
+export function onDeadlines(draft: Draft): void {
+  for (const [jobId, untilMs] of [...draft.announced])
+    if (untilMs <= draft.nowMs) draft.announced.delete(jobId);
+  for (const job of [...draft.jobs.values()]) {
+    if (job.untilMs === undefined || job.untilMs > draft.nowMs) continue;
+    if (!job.present) draft.jobs.delete(job.jobId);
+    else {
+      // It has no cpuset of its own (Slurm does not constrain cores here): it may run anywhere.
+      draft.jobs.set(job.jobId, { ...job, untilMs: undefined });
+      const missed = revoke(draft, () => true);
+      if (missed > 0) draft.out.push({ type: "missed", jobId: job.jobId, leases: missed });
+    }
+  }
+  for (const [call, wait] of [...draft.waits]) {
+    if (wait.deadlineMs > draft.nowMs) continue;
+    draft.waits.delete(call);
+    const error = new SubletError(
+      "DEADLINE_EXCEEDED",
+      `${wait.guests.size} guests are still there after ${Math.round(draft.nowMs - wait.arrivedAtMs)} ms: ` +
+        "kill what is in their cgroups",
+    );
+    draft.out.push({ type: "refuse", call, error });
+  }
+}

@@ -1,0 +1,253 @@
+/**
+ * Carries out what the reactor decides: the one owner of the agent's state. Events are handled one at a time, in the order
+ * in which they come, also those that an effect causes; effects that take time report back with an event of their own.
+ */
+import { SubletError, toSubletError } from "../src/common/errors.ts";
+import { createGuest, type GuestTree, guestMemoryBytes, limitGuest } from "./cgroup/guests.ts";
+import type { GuestLimits } from "./cgroup/limits.ts";
+import { guestMeta } from "./executor/meta.ts";
+import type { Starter, StartOrder } from "./executor/starter.ts";
+import type { AgentEvent, Answer, Effect } from "./reactor/events.ts";
+import { nextWakeMs, react } from "./reactor/react.ts";
+import { type AgentState, type Guest, initialState, type NodeSetup } from "./reactor/state.ts";
+import { clearGuest } from "./reclaim/clear.ts";
+
+export interface ShellLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** Who wants to know. All are called after the state has changed. */
+export interface ShellListener {
+  onOffer?(): void;
+  onLease?(guest: Guest): void;
+  onNotify?(holder: number, guest: Guest): void;
+  onEffect?(effect: Effect): void;
+}
+
+export interface ShellOptions {
+  readonly setup: NodeSetup;
+  readonly tree: GuestTree;
+  readonly log: ShellLog;
+  readonly availableBytes: () => number;
+  /** What the starter must know beyond the guest itself. */
+  readonly order: (guest: Guest) => Pick<StartOrder, "unixPath" | "tcpAddress" | "spinUs" | "executor">;
+  readonly startTimeoutMs: number;
+  readonly nowMs?: () => number;
+}
+
+type CallEvent = Extract<AgentEvent, { call: number }>;
+/** An event that wants an answer, before it has a number. */
+export type Ask = CallEvent extends infer E ? (E extends CallEvent ? Omit<E, "call"> : never) : never;
+
+/** Memory is looked at again before a grant when the last look is older. */
+const memoryFreshMs = 100;
+const stopTimeoutMs = 5_000;
+/** Memory that outlives its guest by more than this is worth a word. */
+const heldWorthBytes = 16 * 1024 * 1024;
+
+export class Shell {
+  readonly #options: ShellOptions;
+  readonly #listeners: ShellListener[] = [];
+  readonly #calls = new Map<
+    number,
+    { resolve: (answer: Answer) => void; reject: (error: SubletError) => void }
+  >();
+  readonly #queue: AgentEvent[] = [];
+  readonly #abort = new AbortController();
+  #state: AgentState;
+  #starter: Starter | undefined;
+  #running = false;
+  #nextCall = 1;
+  #memoryAtMs = Number.NEGATIVE_INFINITY;
+  #timer: NodeJS.Timeout | undefined;
+  #wakeAtMs: number | undefined;
+
+  constructor(options: ShellOptions) {
+    this.#options = options;
+    this.#state = initialState(options.setup);
+  }
+
+  get state(): AgentState {
+    return this.#state;
+  }
+
+  nowMs(): number {
+    return this.#options.nowMs?.() ?? performance.now();
+  }
+
+  listen(listener: ShellListener): void {
+    this.#listeners.push(listener);
+  }
+
+  setStarter(starter: Starter | undefined): void {
+    this.#starter = starter;
+    this.dispatch({ type: "starter", up: starter !== undefined });
+  }
+
+  /** Handles an event; what it sets off is handled before this returns, unless an event is being handled already. */
+  dispatch(event: AgentEvent): void {
+    this.#queue.push(event);
+    if (this.#running) return;
+    this.#running = true;
+    try {
+      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+        const reaction = react(this.#state, next, this.nowMs(), Date.now());
+        this.#state = reaction.state;
+        for (const effect of reaction.effects) this.#apply(effect);
+      }
+    } finally {
+      this.#running = false;
+      this.#arm();
+    }
+  }
+
+  /** Handles an event that wants an answer. Rejects with a SubletError. */
+  ask(event: Ask): Promise<Answer> {
+    if (event.type === "grant") this.sampleMemory(memoryFreshMs);
+    const call = this.#nextCall++;
+    return new Promise((resolve, reject) => {
+      this.#calls.set(call, { resolve, reject });
+      this.dispatch({ ...event, call });
+    });
+  }
+
+  /** Reads what memory is available and what guests use, unless that was done within `freshMs`. */
+  sampleMemory(freshMs = 0): void {
+    const now = this.nowMs();
+    if (now - this.#memoryAtMs < freshMs) return;
+    this.#memoryAtMs = now;
+    const touchedBytes = new Map<string, number>();
+    for (const [id, guest] of this.#state.guests)
+      if (guest.phase === "running") touchedBytes.set(id, guestMemoryBytes(this.#options.tree, id) ?? 0);
+    this.dispatch({ type: "memory", availableBytes: this.#options.availableBytes(), touchedBytes });
+  }
+
+  /** Stops timers and waits. Guests stay. */
+  close(): void {
+    this.#abort.abort();
+    clearTimeout(this.#timer);
+    for (const { reject } of this.#calls.values())
+      reject(new SubletError("UNAVAILABLE", "the agent is ending"));
+    this.#calls.clear();
+  }
+
+  #arm(): void {
+    const wakeAtMs = nextWakeMs(this.#state);
+    if (wakeAtMs === this.#wakeAtMs && this.#timer !== undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#wakeAtMs = wakeAtMs;
+    if (wakeAtMs === undefined || this.#abort.signal.aborted) return;
+    const delayMs = Math.min(2 ** 30, Math.max(1, Math.ceil(wakeAtMs - this.nowMs())));
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.dispatch({ type: "timer" });
+    }, delayMs);
+  }
+
+  #apply(effect: Effect): void {
+    switch (effect.type) {
+      case "start":
+        void this.#start(effect.guest, effect.limits);
+        break;
+      case "end":
+        void this.#end(effect.leaseId);
+        break;
+      case "limit": {
+        const alarms = limitGuest(this.#options.tree, effect.leaseId, effect.limits);
+        if (alarms.length > 0)
+          this.#options.log.error({ lease: effect.leaseId, alarms }, "limits did not take");
+        break;
+      }
+      case "answer":
+        this.#calls.get(effect.call)?.resolve(effect.answer);
+        this.#calls.delete(effect.call);
+        break;
+      case "refuse":
+        this.#calls.get(effect.call)?.reject(effect.error);
+        this.#calls.delete(effect.call);
+        break;
+      case "missed":
+        this.#options.log.warn(
+          { job: effect.jobId, leases: effect.leases },
+          "a job appeared on lent capacity without a prolog: taken back now; is sublet-hook in slurm.conf?",
+        );
+        break;
+      case "ended": {
+        const { id, state, reason } = effect.guest.lease;
+        this.#options.log.info({ lease: id, state, reason }, "lease ended");
+        break;
+      }
+      case "ready":
+      case "offer":
+      case "lease":
+      case "notify":
+        break;
+    }
+    for (const listener of this.#listeners) {
+      listener.onEffect?.(effect);
+      if (effect.type === "offer") listener.onOffer?.();
+      if (effect.type === "lease") listener.onLease?.(effect.guest);
+      if (effect.type === "notify") listener.onNotify?.(effect.holder, effect.guest);
+    }
+  }
+
+  async #start(guest: Guest, limits: GuestLimits): Promise<void> {
+    const { lease } = guest;
+    try {
+      if (this.#starter === undefined)
+        throw new SubletError("UNAVAILABLE", "sublet-starter is not connected");
+      const cgroups = createGuest(this.#options.tree, lease.id, limits);
+      const order: StartOrder = {
+        ...this.#options.order(guest),
+        leaseId: lease.id,
+        uid: guest.uid,
+        gid: guest.uid,
+        cgroups,
+        kind: lease.kind,
+        cores: lease.cores,
+        ownerUid: lease.owner.uid,
+        memoryBytes: lease.memoryBytes,
+        pidsMax: limits.pidsMax,
+        token: guest.token,
+        meta: guestMeta(guest),
+      };
+      const { port } = await this.#starter.start(order, this.#options.startTimeoutMs);
+      this.dispatch({ type: "started", leaseId: lease.id, port });
+    } catch (thrown) {
+      const { message } = toSubletError(thrown);
+      // One that was taken back meanwhile is meant to fail.
+      if (this.#state.guests.get(lease.id)?.phase === "starting")
+        this.#options.log.error({ lease: lease.id, message }, "executor did not start");
+      this.dispatch({ type: "start_failed", leaseId: lease.id, message });
+    }
+  }
+
+  async #end(leaseId: string): Promise<void> {
+    const { tree, log, setup } = this.#options;
+    try {
+      const cleared = await clearGuest(tree, leaseId, {
+        signal: this.#abort.signal,
+        stuckAfterMs: setup.hookTimeoutMs,
+        onStuck: (pids) =>
+          log.error({ lease: leaseId, pids }, "guest does not end: look for processes in state D"),
+      });
+      if (cleared.heldBytes > heldWorthBytes)
+        log.warn(
+          { lease: leaseId, bytes: cleared.heldBytes },
+          "memory of an ended guest is still mapped by its client",
+        );
+    } catch (thrown) {
+      log.error({ lease: leaseId, message: toSubletError(thrown).message }, "guest is not gone");
+      return; // Its capacity stays taken: nobody may use what it still may.
+    }
+    this.dispatch({ type: "guest_gone", leaseId });
+    // Reaps the process and removes its socket, where the starter has not done so by itself.
+    await this.#starter?.stop(leaseId, stopTimeoutMs).catch((thrown: unknown) => {
+      const error = toSubletError(thrown);
+      if (error.code === "DEADLINE_EXCEEDED") log.warn({ lease: leaseId }, error.message);
+    });
+  }
+}

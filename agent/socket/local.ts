@@ -1,0 +1,267 @@
+/**
+ * What clients and hooks ask of their node's agent. Leases asked for on a connection, wherever they are, end with it; a
+ * renewal makes its connection the holder. Hooks are root's.
+ *
+ * Race: a lease may be granted after its client has gone. Then it is released at once (see `keep`).
+ */
+import { randomBytes } from "node:crypto";
+import { SubletError, toSubletError } from "../../src/common/errors.ts";
+import type { Principal } from "../../src/common/nouns.ts";
+import { leaseRequestFromWire, reasonToWire, stateToWire } from "../../src/rpc/convert.ts";
+import type {
+  Init,
+  LeaseMessage,
+  LocalHook,
+  LocalLease,
+  LocalRelease,
+  LocalRenew,
+  LocalRequest,
+  LocalResponse,
+} from "../../src/rpc/messages.ts";
+import type { JobWatcher } from "../jobs/watch.ts";
+import { endpointMessage, type Identification, leaseMessage, offerMessage } from "../offer/messages.ts";
+import type { Asker } from "../reactor/events.ts";
+import type { Guest } from "../reactor/state.ts";
+import type { Shell, ShellLog } from "../shell.ts";
+import {
+  type Controllers,
+  listRemote,
+  releaseAbandoned,
+  releaseRemote,
+  renewRemote,
+  requestLease,
+} from "./controllers.ts";
+import type { Connection, LocalHandlers } from "./server.ts";
+
+export interface LocalOptions {
+  readonly shell: Shell;
+  readonly self: () => Identification;
+  readonly controllers: Controllers;
+  readonly controllerConnected: () => boolean;
+  readonly adminGid: number | undefined;
+  readonly findings: () => Record<string, string>;
+  readonly jobs: Pick<JobWatcher, "begun" | "ended" | "rescan">;
+  readonly log: ShellLog;
+}
+
+interface Session {
+  readonly connection: Connection;
+  /** Leases on other nodes: node by lease id. */
+  readonly remote: Map<string, string>;
+}
+
+/** More leases than this do not fit into one frame. */
+const maxListed = 400;
+
+export function newToken(): string {
+  return randomBytes(32).toString("hex");
+}
+
+export function newLeaseId(node: string): string {
+  return `${node.replace(/[^A-Za-z0-9_-]/g, "-").slice(0, 32)}-${randomBytes(9).toString("base64url")}`;
+}
+
+/** Handlers of the local socket, and what the shell must tell them. */
+export function localHandlers(options: LocalOptions): LocalHandlers & {
+  notify(holder: number, guest: Guest): void;
+} {
+  const { shell, controllers } = options;
+  const sessions = new Map<number, Session>();
+
+  function principal({ peer }: Connection, jobId: number): Principal {
+    return { uid: peer.uid, gid: peer.gid, jobId, node: options.self().node };
+  }
+
+  function asker({ peer }: Connection): Asker {
+    return { uid: peer.uid, all: peer.uid === 0 || peer.gid === options.adminGid };
+  }
+
+  function sessionOf(connection: Connection): Session {
+    let session = sessions.get(connection.id);
+    if (session === undefined) {
+      session = { connection, remote: new Map() };
+      sessions.set(connection.id, session);
+    }
+    return session;
+  }
+
+  function isLocal(node: string): boolean {
+    return node === "" || node === options.self().node;
+  }
+
+  function message(guest: Guest): LeaseMessage {
+    return leaseMessage(guest, options.self(), shell.nowMs());
+  }
+
+  function abandon(leaseId: string, node: string, owner: Principal): void {
+    releaseAbandoned(controllers, leaseId, node, owner).catch((thrown: unknown) => {
+      options.log.warn(
+        { lease: leaseId, node, message: toSubletError(thrown).message },
+        "lease ends with its term only",
+      );
+    });
+  }
+
+  /** The lease belongs to this connection from now on; to nobody, if that has closed meanwhile. */
+  function keep(session: Session, lease: LeaseMessage, owner: Principal): void {
+    const { connection } = session;
+    const open = sessions.has(connection.id);
+    if (isLocal(lease.node)) {
+      shell.dispatch({ type: "hold", leaseId: lease.id, holder: connection.id });
+      if (!open) shell.dispatch({ type: "holder_gone", holder: connection.id });
+    } else if (open) {
+      for (const other of sessions.values()) other.remote.delete(lease.id);
+      session.remote.set(lease.id, lease.node);
+    } else abandon(lease.id, lease.node, owner);
+  }
+
+  async function leaseHere(connection: Connection, { request }: LocalLease, owner: Principal) {
+    const self = options.self().node;
+    if (request === null || !isLocal(request.node) || request.excludeNodes.includes(self))
+      throw new SubletError(
+        "UNAVAILABLE",
+        `no controller answers, and ${self} alone may not serve this request`,
+      );
+    const answer = await shell.ask({
+      type: "grant",
+      leaseId: newLeaseId(self),
+      request: leaseRequestFromWire(request, shell.state.setup.leaseTermMs),
+      owner,
+      holder: connection.id,
+      token: newToken(),
+    });
+    if (answer.kind !== "leased") throw new SubletError("INTERNAL", "grant was answered with something else");
+    if (!sessions.has(connection.id)) shell.dispatch({ type: "holder_gone", holder: connection.id });
+    return { lease: message(answer.guest), endpoint: endpointMessage(answer.guest, options.self()) };
+  }
+
+  async function lease(connection: Connection, wanted: LocalLease): Promise<Init<LocalResponse>> {
+    const session = sessionOf(connection);
+    const owner = principal(connection, wanted.jobId);
+    if (wanted.request === null) throw new SubletError("INVALID_ARGUMENT", "lease without a request");
+    if (controllers.length > 0)
+      try {
+        const granted = await requestLease(controllers, wanted.request, owner);
+        if (granted.lease === null) throw new SubletError("INTERNAL", "the controller granted nothing");
+        keep(session, granted.lease, owner);
+        return { body: "leased", leased: { lease: granted.lease, endpoint: granted.endpoint } };
+      } catch (thrown) {
+        if (!(thrown instanceof SubletError) || thrown.code !== "UNAVAILABLE") throw thrown;
+        options.log.info({ message: thrown.message }, "no controller answers: this node decides alone");
+      }
+    return { body: "leased", leased: await leaseHere(connection, wanted, owner) };
+  }
+
+  async function renew(connection: Connection, { leaseId, node }: LocalRenew): Promise<Init<LocalResponse>> {
+    const session = sessionOf(connection);
+    if (isLocal(node)) {
+      const answer = await shell.ask({
+        type: "renew",
+        leaseId,
+        asker: asker(connection),
+        holder: connection.id,
+      });
+      if (answer.kind !== "lease")
+        throw new SubletError("INTERNAL", "renewal was answered with something else");
+      return { body: "lease", lease: message(answer.guest) };
+    }
+    const owner = principal(connection, 0);
+    const renewed = await renewRemote(controllers, leaseId, node, owner);
+    if (renewed === null) throw new SubletError("INTERNAL", "the controller renewed nothing");
+    keep(session, renewed, owner);
+    return { body: "lease", lease: renewed };
+  }
+
+  async function release(
+    connection: Connection,
+    { leaseId, node }: LocalRelease,
+  ): Promise<Init<LocalResponse>> {
+    if (isLocal(node)) {
+      const answer = await shell.ask({ type: "release", leaseId, asker: asker(connection) });
+      if (answer.kind !== "lease")
+        throw new SubletError("INTERNAL", "release was answered with something else");
+      return { body: "lease", lease: message(answer.guest) };
+    }
+    const released = await releaseRemote(controllers, leaseId, node, principal(connection, 0));
+    for (const session of sessions.values()) session.remote.delete(leaseId);
+    return { body: "lease", lease: released ?? { id: leaseId } };
+  }
+
+  async function list(connection: Connection): Promise<Init<LocalResponse>> {
+    const who = asker(connection);
+    const own = [...shell.state.guests.values()].filter(
+      (guest) => guest.phase !== "ending" && (who.all || guest.lease.owner.uid === who.uid),
+    );
+    let remote: LeaseMessage[] = [];
+    if (options.controllerConnected())
+      try {
+        const all = await listRemote(controllers, who.all ? null : principal(connection, 0));
+        remote = all.filter((each) => !isLocal(each.node));
+      } catch (thrown) {
+        options.log.warn({ message: toSubletError(thrown).message }, "leases of other nodes are not listed");
+      }
+    return { body: "leases", leases: { leases: [...own.map(message), ...remote].slice(0, maxListed) } };
+  }
+
+  async function hook(connection: Connection, { event, jobId }: LocalHook): Promise<Init<LocalResponse>> {
+    if (connection.peer.uid !== 0) throw new SubletError("PERMISSION_DENIED", "hooks are Slurm's: root only");
+    if (jobId === 0) throw new SubletError("INVALID_ARGUMENT", "hook without a job id");
+    if (event === "HOOK_EVENT_UNSPECIFIED")
+      throw new SubletError("INVALID_ARGUMENT", "hook without an event");
+    if (event === "HOOK_EVENT_PROLOG") options.jobs.begun(jobId);
+    const asked = shell.ask({ type: event === "HOOK_EVENT_PROLOG" ? "prolog" : "epilog", jobId });
+    if (event === "HOOK_EVENT_EPILOG") options.jobs.ended(jobId);
+    const answer = await asked;
+    if (answer.kind !== "hook") throw new SubletError("INTERNAL", "hook was answered with something else");
+    return { body: "hookDone", hookDone: { leasesEnded: answer.leasesEnded, tookUs: answer.tookUs } };
+  }
+
+  function status(): Init<LocalResponse> {
+    return {
+      body: "status",
+      status: {
+        offer: offerMessage(shell.state, options.self()),
+        findings: options.findings(),
+        controllerConnected: options.controllerConnected(),
+      },
+    };
+  }
+
+  return {
+    async request(connection: Connection, request: LocalRequest) {
+      switch (request.body) {
+        case "lease":
+          return lease(connection, request.lease);
+        case "renew":
+          return renew(connection, request.renew);
+        case "release":
+          return release(connection, request.release);
+        case "list":
+          return list(connection);
+        case "hook":
+          return hook(connection, request.hook);
+        case "status":
+          return status();
+        default:
+          throw new SubletError(
+            "INVALID_ARGUMENT",
+            "request is not known here: is the client newer than the agent?",
+          );
+      }
+    },
+    closed(connection) {
+      const session = sessions.get(connection.id);
+      sessions.delete(connection.id);
+      shell.dispatch({ type: "holder_gone", holder: connection.id });
+      const owner = principal(connection, 0);
+      for (const [leaseId, node] of session?.remote ?? []) abandon(leaseId, node, owner);
+    },
+    notify(holder, guest) {
+      const { id, state, reason } = guest.lease;
+      sessions.get(holder)?.connection.send({
+        body: "revoked",
+        revoked: { leaseId: id, state: stateToWire(state), reason: reasonToWire(reason) },
+      });
+    },
+  };
+}

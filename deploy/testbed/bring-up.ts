@@ -1,0 +1,80 @@
+/** The steps from nothing to a cluster whose nodes are idle and whose daemons answer. What a failed step leaves, cleanup.ts removes. */
+import { chownSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { SubletError } from "../../src/common/errors.ts";
+import { cgroupPlugin } from "./cgroups.ts";
+import type { Cluster, ClusterOptions, SavedState } from "./cluster.ts";
+import { jobUser, type Layout } from "./layout.ts";
+import { makeControl, makeNode, mountState } from "./namespaces.ts";
+import { makeNetwork } from "./network.ts";
+import { attempt, run } from "./shell.ts";
+import { cgroupConf, hostsFile, mpiConf, slurmConf, slurmConfPath } from "./slurm-conf.ts";
+import { nativeDir, treeRoot, writeSubletConf } from "./sublet-conf.ts";
+
+export const stateFile = (stateDir: string): string => join(stateDir, "state.json");
+
+/** The user whose jobs run here. True when it was made now. */
+export async function makeUser(layout: Layout): Promise<boolean> {
+  const { name, uid } = jobUser;
+  const known = await attempt(["getent", "passwd", name]);
+  if (known.exitCode === 0) {
+    if (known.stdout.split(":")[2] === String(uid)) return false;
+    throw new SubletError(
+      "FAILED_PRECONDITION",
+      `user ${name} has another uid than ${uid}: rename or remove it`,
+    );
+  }
+  const args = ["--uid", String(uid), "--user-group", "--no-create-home", "--home-dir", layout.home];
+  await run(["useradd", ...args, "--comment", "jobs of the Sublet testbed", "--shell", "/bin/bash", name]);
+  return true;
+}
+
+/** Brings everything up, step by step; `progress` is told before each and may throw to stop. */
+export async function bringUp(
+  cluster: Cluster,
+  saved: SavedState,
+  options: ClusterOptions,
+  progress: (message: string) => void,
+): Promise<void> {
+  const { layout } = saved;
+  const { stateDir } = layout;
+  progress(`making ${layout.nodes.length} nodes (network, host name, mounts)`);
+  await mountState(stateDir, treeRoot);
+  writeFileSync(stateFile(stateDir), JSON.stringify(saved));
+  for (const name of ["ctl", "log", "pid", "home"]) mkdirSync(join(stateDir, name), { mode: 0o755 });
+  chownSync(layout.home, jobUser.uid, jobUser.gid);
+  const settings = {
+    cgroupPlugin: cgroupPlugin(),
+    hook: hookOf(stateDir, saved.agents, options.hook),
+    slurmdTimeoutS: options.slurmdTimeoutS ?? 60,
+    more: options.slurmConf ?? [],
+  };
+  writeFileSync(slurmConfPath(stateDir), slurmConf(layout, settings));
+  writeFileSync(join(stateDir, "cgroup.conf"), cgroupConf(settings));
+  writeFileSync(join(stateDir, "mpi.conf"), mpiConf);
+  writeFileSync(join(stateDir, "hosts"), hostsFile(layout));
+  await makeControl(layout);
+  for (const node of layout.nodes) await makeNode(layout, node);
+  await makeNetwork(layout);
+
+  progress("starting munged and slurmctld");
+  await cluster.startDaemon("munged");
+  await cluster.startDaemon("slurmctld");
+  progress("starting a slurmd per node");
+  await Promise.all(layout.nodes.map((node) => cluster.startDaemon(`slurmd-${node.name}`)));
+  await cluster.waitIdle(10_000 + 500 * layout.nodes.length);
+  if (!saved.agents) return;
+  progress("starting sublet-controller and an agent per node");
+  writeSubletConf(layout, options.agentSettings, options.controllerSettings);
+  const names = ["controller", ...layout.nodes.map((node) => `agent-${node.name}`)];
+  await Promise.all(names.map((name) => cluster.startDaemon(name, 30_000)));
+}
+
+/** The program that is Prolog and Epilog. A testbed with agents but without it would lend cores that jobs never get back. */
+function hookOf(stateDir: string, agents: boolean, wanted: string | false | undefined): string | undefined {
+  if (wanted === false || (wanted === undefined && !agents)) return undefined;
+  const path = wanted ?? join(nativeDir(stateDir), "bin", "sublet-hook");
+  if (!existsSync(path))
+    throw new SubletError("FAILED_PRECONDITION", `${path} is missing: build it with deploy/setup/build.sh`);
+  return path;
+}

@@ -1,0 +1,33 @@
+/** Function libraries: their bytes, for executors, and themselves, for calls that run here. */
+#ifndef SUBLET_CLIENT_LIBRARY_H
+#define SUBLET_CLIENT_LIBRARY_H
+
+#include "sublet/function.h"
+#include "sublet/sublet.h"
+
+struct sublet_function_ref {
+    struct sublet_function_ref *next;
+    struct sublet_library *library;
+    uint32_t number;             /* within the session */
+    sublet_plain_function plain; /* one of the two is set */
+    sublet_function context;
+    char name[128];
+};
+
+struct sublet_library {
+    struct sublet_library *next;
+    struct sublet_session *session;
+    uint32_t number; /* within the session */
+    void *handle;
+    void *bytes;
+    size_t size;
+    struct sublet_function_ref *functions;
+};
+
+/** Runs a function in the calling thread, with the rules of a worker. No lock. */
+sublet_status function_run(const struct sublet_function_ref *function, const void *in, size_t in_bytes, void *out,
+                           size_t out_capacity, uint64_t timeout_ns, size_t *bytes_out);
+/** Frees all libraries of a session. */
+void libraries_free(struct sublet_session *session);
+
+#endif

@@ -1,0 +1,108 @@
+/** libfaults.so: functions that misbehave, each in its own way; and one in the plain form, as rFaaS has them. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "sublet/function.h"
+
+/** Ends its process by a signal. */
+SUBLET_FUNCTION(crash)
+{
+    (void)context;
+    (void)in;
+    (void)out;
+    signal(SIGSEGV, SIG_DFL);
+    raise(SIGSEGV);
+    return 0;
+}
+
+/** Ends its process as if its work were done. */
+SUBLET_FUNCTION(exit_now)
+{
+    (void)context;
+    (void)in;
+    (void)out;
+    exit(0);
+}
+
+/** Never returns, and uses its core meanwhile. */
+SUBLET_FUNCTION(hang)
+{
+    (void)context;
+    (void)in;
+    (void)out;
+    for (volatile unsigned long turns = 0;; turns++) {
+    }
+    return 0;
+}
+
+/** Says that its result is larger than the room for it. */
+SUBLET_FUNCTION(too_large)
+{
+    (void)in;
+    (void)out;
+    context->result_bytes = context->out_bytes + 1;
+    return 0;
+}
+
+/** Reports an error of its own. */
+SUBLET_FUNCTION(fail)
+{
+    (void)context;
+    (void)in;
+    (void)out;
+    return 7;
+}
+
+/**
+ * Forks until the system refuses, or until as many as its argument (u32, if there is one) says. Its children fork, too,
+ * if there is no such limit. The result is how many were made.
+ */
+SUBLET_FUNCTION(fork_bomb)
+{
+    uint32_t most = UINT32_MAX, made = 0;
+    if (context->in_bytes >= sizeof(most))
+        memcpy(&most, in, sizeof(most));
+    while (made < most) {
+        pid_t pid = fork();
+        if (pid < 0)
+            break;
+        if (pid == 0 && most != UINT32_MAX)
+            for (;;)
+                pause();
+        made++;
+    }
+    if (context->out_bytes >= sizeof(made)) {
+        memcpy(out, &made, sizeof(made));
+        context->result_bytes = sizeof(made);
+    }
+    return 0;
+}
+
+/** Takes and touches memory until the system refuses it (then it aborts) or kills it. */
+SUBLET_FUNCTION(eat_memory)
+{
+    (void)context;
+    (void)in;
+    (void)out;
+    for (;;) {
+        char *piece = malloc(1 << 20);
+        if (piece == NULL)
+            abort();
+        memset(piece, 1, 1 << 20);
+        __asm__ volatile("" ::"r"(piece) : "memory");
+    }
+    return 0;
+}
+
+/** Plain form: adds up the bytes of its arguments, answers with a u32. */
+__attribute__((visibility("default"))) uint32_t plain_sum(void *in, uint32_t size, void *out)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < size; i++)
+        sum += ((unsigned char *)in)[i];
+    memcpy(out, &sum, sizeof(sum));
+    return sizeof(sum);
+}

@@ -1,0 +1,25 @@
+/** A worker's functions: found in their libraries at the first call, then called through a table. */
+#ifndef SUBLET_EXECUTOR_FUNCTIONS_H
+#define SUBLET_EXECUTOR_FUNCTIONS_H
+
+#include "executor/worker.h"
+#include "sublet/function.h"
+
+struct functions {
+    struct function_table *table;
+    const int *library_fds;
+    /** Takes what the supervisor has sent: a call may come faster than its library, which went another way. */
+    void (*catch_up)(void *context);
+    void *catch_up_context;
+    uint32_t worker;
+    void *libraries[LIBRARIES_MAX];
+    struct {
+        sublet_plain_function plain;
+        sublet_function context;
+    } known[FUNCTIONS_MAX];
+};
+
+/** Calls a function; on success *size_out is the size of its result, within call->out_capacity. */
+sublet_status functions_run(struct functions *functions, const struct ring_call *call, uint32_t *size_out);
+
+#endif

@@ -1,0 +1,98 @@
+/**
+ * sublet-executor: serves one lease. Started by sublet-starter with
+ *
+ *   3  listening unix socket   4  listening TCP socket (may be closed: none)
+ *   5  pipe with the configuration (options.h), then its end
+ *   6  pipe on which it writes one byte, R, once clients may connect
+ *
+ * Takes no arguments, writes nothing to disk, says what goes wrong on stderr.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fds.h"
+#include "executor/supervisor.h"
+
+#define CONFIG_NS UINT64_C(10000000000)
+
+static int fail(const char *what, const char *why)
+{
+    fprintf(stderr, "sublet-executor: %s: %s\n", what, why);
+    return 1;
+}
+
+/** A listening socket, which from now on does not block: a peer may give up between epoll's word and accept. */
+static bool listening(int fd)
+{
+    int value = 0;
+    socklen_t size = sizeof(value);
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &size) == 0 && value != 0 &&
+           fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
+}
+
+static sublet_status read_config(char *text, size_t capacity, size_t *size_out)
+{
+    uint64_t end_ns = now_ns() + CONFIG_NS;
+    size_t size = 0;
+    for (;;) {
+        struct pollfd entry = {.fd = OPTIONS_CONFIG_FD, .events = POLLIN};
+        int ready = poll(&entry, 1, left_ms(end_ns));
+        if (ready == 0)
+            return SUBLET_ERR_TIMEOUT;
+        if (ready < 0 && errno == EINTR)
+            continue;
+        ssize_t got = read(OPTIONS_CONFIG_FD, text + size, capacity - size);
+        if (got == 0)
+            break;
+        if (got < 0 && errno != EINTR)
+            return SUBLET_ERR_SYSTEM;
+        size += got > 0 ? (size_t)got : 0;
+        if (size == capacity)
+            return SUBLET_ERR_TOO_LARGE;
+    }
+    close(OPTIONS_CONFIG_FD);
+    *size_out = size;
+    return SUBLET_OK;
+}
+
+int main(void)
+{
+    static struct supervisor supervisor;
+    static struct executor_options options;
+    static char text[OPTIONS_CONFIG_MAX];
+    size_t size = 0;
+    const char *why = "";
+    sublet_status status = read_config(text, sizeof(text), &size);
+    if (status != SUBLET_OK)
+        return fail("cannot read the configuration on descriptor 5 (is it started by sublet-starter?)",
+                    sublet_status_text(status));
+    status = options_parse(text, size, &options, &why);
+    explicit_bzero(text, sizeof(text));
+    if (status != SUBLET_OK)
+        return fail("configuration refused", why);
+    if (!listening(OPTIONS_UNIX_FD))
+        return fail("descriptor 3", "not a listening socket (is it started by sublet-starter?)");
+    options.unix_fd = OPTIONS_UNIX_FD;
+    options.tcp_fd = listening(OPTIONS_TCP_FD) ? OPTIONS_TCP_FD : -1;
+    signal(SIGXFSZ, SIG_IGN); /* a ring above RLIMIT_FSIZE is refused, and harms nobody */
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    status = supervisor_start(&supervisor, &options);
+    if (status != SUBLET_OK)
+        return fail("cannot start", sublet_status_text(status));
+    if (write(OPTIONS_READY_FD, "R", 1) != 1)
+        return fail("descriptor 6", "cannot say that it is ready");
+    close(OPTIONS_READY_FD);
+    status = supervisor_run(&supervisor);
+    return fail("cannot go on", sublet_status_text(status));
+}

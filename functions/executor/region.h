@@ -1,0 +1,33 @@
+/**
+ * A lent region: one sealed memfd. Clients of this node get the descriptor, those of other nodes a thread each that
+ * sleeps in recv and moves bytes straight between socket and mapping. The memory is touched in the background right
+ * after the start, so that it is charged to the lease's cgroup and not to the first client.
+ */
+#ifndef SUBLET_EXECUTOR_REGION_H
+#define SUBLET_EXECUTOR_REGION_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sublet/status.h"
+
+#define REGION_STREAMS_MAX 64u
+
+struct region {
+    int fd;
+    unsigned char *base;
+    uint64_t bytes;
+    int ready_fd;             /* eventfd: readable once `touched` is set */
+    _Atomic uint32_t touched; /* 0 = under way, 1 = done, 2 = failed */
+    _Atomic uint32_t streams;
+};
+
+/** Makes the memory and begins to touch it. */
+sublet_status region_start(struct region *region, uint64_t bytes);
+/** BUSY while the memory is being touched. */
+sublet_status region_ready(const struct region *region);
+/** Serves stream_access on a connection that was welcomed; takes the descriptor over when it returns OK. */
+sublet_status region_serve(struct region *region, int fd);
+
+#endif

@@ -1,0 +1,30 @@
+/** The child between fork and exec: everything that makes a process a guest. */
+#ifndef SUBLET_LAUNCH_CHILD_H
+#define SUBLET_LAUNCH_CHILD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "launch/filter.h"
+#include "launch/request.h"
+
+enum { READ_ONLY_MAX = 16 };
+
+struct child_plan {
+    const struct start_request *request;
+    const struct filter *filter;
+    /** An existing directory to mount the guest's root over (seen by the guest's mount namespace only). */
+    const char *mount_point;
+    const char *const *read_only;
+    size_t read_only_count;
+    int unix_fd, tcp_fd, config_fd, ready_fd;
+};
+
+/**
+ * Starts the child. It reports on ready_fd: 'E' and a text when it failed, 'R' (written by the executor) when it is
+ * ready; the end of the pipe without either means that the executor ended. -1 with `why` when there is no child.
+ */
+pid_t child_start(const struct child_plan *plan, char why[ERROR_BYTES]);
+
+#endif

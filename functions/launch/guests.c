@@ -1,0 +1,315 @@
+/**
+ * The table of guests: START, STOP, LIST, and what becomes of each. See guest_state in starter.h for the life-cycle.
+ *
+ * Races. A child that fails may be reaped before its error text was read: reaping reads the pipe first. Pids are sent
+ * signals only before they are reaped, so that they cannot be somebody else's. A guest that does not die (frozen, or
+ * stuck in the kernel) keeps its lease id; who waits for it is told after a while, and EXITED follows.
+ */
+#include "launch/starter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "launch/log.h"
+
+static struct guest *find_lease(struct starter *starter, const char *lease)
+{
+    for (size_t i = 0; i < GUESTS_MAX; i++)
+        if (starter->guests[i].state != GUEST_FREE && strcmp(starter->guests[i].lease, lease) == 0)
+            return &starter->guests[i];
+    return NULL;
+}
+
+static struct guest *find_free(struct starter *starter)
+{
+    for (size_t i = 0; i < GUESTS_MAX; i++)
+        if (starter->guests[i].state == GUEST_FREE)
+            return &starter->guests[i];
+    return NULL;
+}
+
+/** Field 22 of /proc/PID/stat; the name in field 2 may hold anything, so count from its last parenthesis. */
+static bool read_start_ticks(pid_t pid, uint64_t *ticks_out)
+{
+    char path[64], text[1024];
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0)
+        close(fd);
+    if (size <= 0)
+        return false;
+    text[size] = '\0';
+    char *at = strrchr(text, ')');
+    for (int field = 2; at != NULL && field < 22; field++)
+        at = strchr(at + 1, ' ');
+    if (at == NULL)
+        return false;
+    *ticks_out = strtoull(at + 1, NULL, 10);
+    return true;
+}
+
+void guests_start(struct starter *starter, const struct start_request *request, struct waiter asker)
+{
+    char why[ERROR_BYTES] = "";
+    struct guest *guest = find_free(starter);
+    if (find_lease(starter, request->lease) != NULL)
+        snprintf(why, sizeof(why), "lease %s is live", request->lease);
+    else if (guest == NULL)
+        snprintf(why, sizeof(why), "%d guests run already", GUESTS_MAX);
+    else if (starter->ending)
+        snprintf(why, sizeof(why), "the starter is ending");
+    if (why[0] != '\0') {
+        server_answer_error(starter, asker, why);
+        return;
+    }
+    memset(guest, 0, sizeof(*guest));
+    guest->serial = ++starter->next_serial;
+    guest->ready_fd = -1;
+    guest->meta = strdup(request->meta);
+    if (guest->meta == NULL || !launch_guest(starter, request, guest, why)) {
+        free(guest->meta);
+        memset(guest, 0, sizeof(*guest));
+        server_answer_error(starter, asker, why[0] != '\0' ? why : "out of memory");
+        return;
+    }
+    memcpy(guest->lease, request->lease, sizeof(guest->lease));
+    memcpy(guest->unix_path, request->unix_path, sizeof(guest->unix_path));
+    guest->asker = asker;
+    guest->state = GUEST_STARTING;
+    guest->end_ns = monotonic_ns() + starter->ready_timeout_ns;
+    if (!read_start_ticks(guest->pid, &guest->start_ticks))
+        log_event(LOG_LEVEL_WARN, "lease %s: no start time of process %d", guest->lease, (int)guest->pid);
+}
+
+static void close_ready(struct starter *starter, struct guest *guest)
+{
+    if (guest->ready_fd < 0)
+        return;
+    /* Said aloud, since a child before its exec may still hold a copy, which would keep it in the set. */
+    epoll_ctl(starter->epoll_fd, EPOLL_CTL_DEL, guest->ready_fd, NULL);
+    close(guest->ready_fd);
+    guest->ready_fd = -1;
+}
+
+static void end_guest(struct starter *starter, struct guest *guest, const char *error)
+{
+    if (guest->state == GUEST_ENDING)
+        return;
+    if (error != NULL)
+        snprintf(guest->error, sizeof(guest->error), "%s", error);
+    guest->state = GUEST_ENDING;
+    guest->end_ns = monotonic_ns() + starter->stop_timeout_ns;
+    kill(guest->pid, SIGKILL);
+}
+
+static void answer_started(struct starter *starter, struct guest *guest)
+{
+    guest->state = GUEST_READY;
+    guest->was_ready = true;
+    guest->end_ns = 0;
+    text_begin(&starter->text);
+    text_add(&starter->text, "id=%llu\nok=1\npid=%d\nport=%u\nstart=%llu\n", (unsigned long long)guest->asker.id,
+             (int)guest->pid, guest->port, (unsigned long long)guest->start_ticks);
+    server_send(starter, guest->asker.client);
+    guest->asker.client = 0;
+}
+
+static void take_ready(struct starter *starter, struct guest *guest)
+{
+    char text[ERROR_BYTES];
+    ssize_t size = read(guest->ready_fd, text, sizeof(text) - 1);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    close_ready(starter, guest);
+    if (guest->state != GUEST_STARTING)
+        return;
+    if (size > 0 && text[0] == 'R') {
+        answer_started(starter, guest);
+        return;
+    }
+    text[size > 0 ? size : 0] = '\0';
+    for (ssize_t i = 0; i < size; i++)
+        if ((unsigned char)text[i] < 0x20 || (unsigned char)text[i] > 0x7e)
+            text[i] = '?';
+    end_guest(starter, guest, size > 1 && text[0] == 'E' ? text + 1 : "executor ended before it was ready");
+}
+
+void guests_on_ready(struct starter *starter, uint64_t serial)
+{
+    for (size_t i = 0; i < GUESTS_MAX; i++)
+        if (starter->guests[i].state != GUEST_FREE && starter->guests[i].serial == serial)
+            take_ready(starter, &starter->guests[i]);
+}
+
+static void answer_ok(struct starter *starter, struct waiter waiter)
+{
+    text_begin(&starter->text);
+    text_add(&starter->text, "id=%llu\nok=1\n", (unsigned long long)waiter.id);
+    server_send(starter, waiter.client);
+}
+
+/** Answers those who wait for the end of a guest: ok, or why it has not ended yet. */
+static void answer_waiters(struct starter *starter, struct guest *guest, const char *error)
+{
+    for (size_t i = 0; i < WAITERS_MAX; i++) {
+        struct waiter waiter = guest->waiters[i];
+        guest->waiters[i].client = 0;
+        if (waiter.client == 0)
+            continue;
+        if (error != NULL) {
+            server_answer_error(starter, waiter, error);
+            continue;
+        }
+        answer_ok(starter, waiter);
+    }
+}
+
+static void answer_not_started(struct starter *starter, struct guest *guest)
+{
+    if (guest->asker.client != 0)
+        server_answer_error(starter, guest->asker, guest->error[0] != '\0' ? guest->error : "executor ended");
+    guest->asker.client = 0;
+}
+
+static void on_exit_of(struct starter *starter, struct guest *guest, int status)
+{
+    if (guest->state == GUEST_STARTING && guest->ready_fd >= 0)
+        take_ready(starter, guest);
+    if (guest->state == GUEST_STARTING)
+        end_guest(starter, guest, "executor ended before it was ready");
+    close_ready(starter, guest);
+    launch_remove_socket(guest->unix_path);
+    log_event(LOG_LEVEL_INFO, "lease %s: executor %d ended, wait status %d%s%s", guest->lease, (int)guest->pid, status,
+              guest->error[0] != '\0' ? ": " : "", guest->error);
+    struct guest ended = *guest;
+    memset(guest, 0, sizeof(*guest)); /* first, so that who is told can start the lease again */
+    answer_not_started(starter, &ended);
+    answer_waiters(starter, &ended, NULL);
+    if (ended.was_ready) {
+        text_begin(&starter->text);
+        text_add(&starter->text, "verb=EXITED\nlease=%s\nstatus=%d\n", ended.lease, status);
+        server_send_all(starter);
+    }
+    free(ended.meta);
+}
+
+void guests_reap(struct starter *starter)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        for (size_t i = 0; i < GUESTS_MAX; i++)
+            if (starter->guests[i].state != GUEST_FREE && starter->guests[i].pid == pid) {
+                on_exit_of(starter, &starter->guests[i], status);
+                break;
+            }
+}
+
+void guests_stop(struct starter *starter, const char *lease, struct waiter waiter)
+{
+    struct guest *guest = find_lease(starter, lease);
+    if (guest == NULL) { /* what was asked for holds */
+        answer_ok(starter, waiter);
+        return;
+    }
+    for (size_t i = 0; i < WAITERS_MAX; i++) {
+        if (guest->waiters[i].client != 0)
+            continue;
+        guest->waiters[i] = waiter;
+        end_guest(starter, guest, guest->state == GUEST_STARTING ? "stopped" : NULL);
+        if (guest->end_ns == 0)
+            guest->end_ns = monotonic_ns() + starter->stop_timeout_ns;
+        return;
+    }
+    server_answer_error(starter, waiter, "others wait for its end already");
+}
+
+/** As many frames as it takes; all but the last carry more=1. */
+void guests_list(struct starter *starter, struct waiter waiter)
+{
+    enum { ENTRY_MAX = LEASE_MAX + META_MAX + 128 };
+    struct text *text = &starter->text;
+    text_begin(text);
+    text_add(text, "id=%llu\nok=1\n", (unsigned long long)waiter.id);
+    for (size_t i = 0; i < GUESTS_MAX; i++) {
+        const struct guest *guest = &starter->guests[i];
+        if (guest->state == GUEST_FREE || !guest->was_ready)
+            continue;
+        if (text->size + ENTRY_MAX > FRAME_MAX) {
+            text_add(text, "more=1\n");
+            server_send(starter, waiter.client);
+            text_begin(text);
+            text_add(text, "id=%llu\nok=1\n", (unsigned long long)waiter.id);
+        }
+        text_add(text, "executor=%s %d %llu %u\nmeta=%s\n", guest->lease, (int)guest->pid,
+                 (unsigned long long)guest->start_ticks, guest->port, guest->meta);
+    }
+    server_send(starter, waiter.client);
+}
+
+void guests_on_client_gone(struct starter *starter, uint64_t client)
+{
+    for (size_t i = 0; i < GUESTS_MAX; i++) {
+        struct guest *guest = &starter->guests[i];
+        if (guest->state == GUEST_FREE)
+            continue;
+        for (size_t w = 0; w < WAITERS_MAX; w++)
+            if (guest->waiters[w].client == client)
+                guest->waiters[w].client = 0;
+        if (guest->asker.client == client) {
+            guest->asker.client = 0;
+            end_guest(starter, guest, "who asked for it is gone");
+        }
+    }
+}
+
+void guests_on_time(struct starter *starter, uint64_t now)
+{
+    for (size_t i = 0; i < GUESTS_MAX; i++) {
+        struct guest *guest = &starter->guests[i];
+        if (guest->state == GUEST_FREE || guest->end_ns == 0 || guest->end_ns > now)
+            continue;
+        if (guest->state == GUEST_STARTING) {
+            end_guest(starter, guest, "executor was not ready in time");
+            continue;
+        }
+        guest->end_ns = 0;
+        guest->was_ready = true; /* so that its end is told to all */
+        log_event(LOG_LEVEL_WARN, "lease %s: process %d does not die", guest->lease, (int)guest->pid);
+        answer_not_started(starter, guest);
+        answer_waiters(starter, guest, "killed, but not gone yet (frozen, or busy in the kernel); EXITED follows");
+    }
+}
+
+uint64_t guests_next_ns(const struct starter *starter)
+{
+    uint64_t next = UINT64_MAX;
+    for (size_t i = 0; i < GUESTS_MAX; i++)
+        if (starter->guests[i].state != GUEST_FREE && starter->guests[i].end_ns != 0 &&
+            starter->guests[i].end_ns < next)
+            next = starter->guests[i].end_ns;
+    return next;
+}
+
+void guests_kill_all(struct starter *starter)
+{
+    for (size_t i = 0; i < GUESTS_MAX; i++)
+        if (starter->guests[i].state != GUEST_FREE)
+            end_guest(starter, &starter->guests[i], "the starter is ending");
+}
+
+size_t guests_live(const struct starter *starter)
+{
+    size_t live = 0;
+    for (size_t i = 0; i < GUESTS_MAX; i++)
+        live += starter->guests[i].state != GUEST_FREE;
+    return live;
+}

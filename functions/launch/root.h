@@ -1,0 +1,10 @@
+/** The guest's file system: a small read-only tree with the system's programs and libraries, and a /tmp of its own. */
+#ifndef SUBLET_LAUNCH_ROOT_H
+#define SUBLET_LAUNCH_ROOT_H
+
+#include "launch/child.h"
+
+/** In the child, in mount and pid namespaces of its own. Returns NULL, or what failed (see errno). */
+const char *root_enter(const struct child_plan *plan);
+
+#endif

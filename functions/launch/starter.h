@@ -1,0 +1,104 @@
+/** The starter's state, shared by its loop (server.c) and its table of guests (guests.c). One thread, no locks. */
+#ifndef SUBLET_LAUNCH_STARTER_H
+#define SUBLET_LAUNCH_STARTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "launch/child.h"
+#include "launch/message.h"
+#include "launch/request.h"
+
+enum { CLIENTS_MAX = 16, GUESTS_MAX = 256, WAITERS_MAX = 4 };
+
+struct client {
+    int fd; /* -1: free */
+    uint64_t serial;
+    unsigned char in[FRAME_HEADER + FRAME_MAX + 1];
+    size_t in_size;
+    char *out;
+    size_t out_size, out_sent;
+    /** A frame begun or an answer not taken must be done by then; 0 when there is neither. */
+    uint64_t in_end_ns, out_end_ns;
+};
+
+/** Who waits for an answer: the connection by its serial number, which is never used twice, and the request. */
+struct waiter {
+    uint64_t client;
+    uint64_t id;
+};
+
+/**
+ * FREE -> STARTING -> READY -> ENDING -> FREE, or STARTING -> ENDING when it did not come up. A guest leaves ENDING
+ * only when it is reaped, and with it all processes of its pid namespace.
+ */
+enum guest_state { GUEST_FREE = 0, GUEST_STARTING, GUEST_READY, GUEST_ENDING };
+
+struct guest {
+    enum guest_state state;
+    bool was_ready;
+    char lease[LEASE_MAX + 1];
+    char unix_path[SOCKET_PATH_BYTES];
+    char *meta;
+    pid_t pid;
+    uint64_t serial;
+    uint64_t start_ticks;
+    uint16_t port;
+    int ready_fd;
+    /** STARTING: READY must come by then. ENDING: those who wait are told by then. 0: neither. */
+    uint64_t end_ns;
+    struct waiter asker;                /* of START; client 0 when answered */
+    struct waiter waiters[WAITERS_MAX]; /* of STOP */
+    char error[ERROR_BYTES];
+};
+
+struct starter {
+    char run_dir[SOCKET_PATH_BYTES];
+    const char *read_only[READ_ONLY_MAX];
+    size_t read_only_count;
+    uint64_t ready_timeout_ns, stop_timeout_ns, client_timeout_ns;
+    int epoll_fd, listen_fd, signal_fd;
+    bool ending;
+    uint64_t next_serial;
+    struct filter filter;
+    struct client clients[CLIENTS_MAX];
+    struct guest guests[GUESTS_MAX];
+    struct text text; /* the frame being written */
+    struct message message;
+};
+
+/** What an event in the loop is about; the rest of its 64 bits is a serial number. */
+enum watch_kind { WATCH_LISTEN = 1, WATCH_SIGNAL, WATCH_CLIENT, WATCH_READY };
+bool server_watch(struct starter *starter, int fd, uint32_t events, enum watch_kind kind, uint64_t serial);
+
+/** Serves until SIGTERM or SIGINT; then ends all guests. Returns the exit status. */
+int server_run(struct starter *starter);
+/** Sends the frame in starter->text to a client, if that is still connected. */
+void server_send(struct starter *starter, uint64_t client);
+void server_send_all(struct starter *starter);
+void server_answer_error(struct starter *starter, struct waiter waiter, const char *error);
+
+/** Starts the process of a guest and fills in its pid, port and ready_fd. On false, `why` says why and nothing is left.
+ */
+bool launch_guest(struct starter *starter, const struct start_request *asked, struct guest *guest,
+                  char why[ERROR_BYTES]);
+void launch_remove_socket(const char *path);
+
+void guests_start(struct starter *starter, const struct start_request *request, struct waiter asker);
+void guests_stop(struct starter *starter, const char *lease, struct waiter waiter);
+void guests_list(struct starter *starter, struct waiter waiter);
+/** READY, an error, or the end of a guest that is coming up. */
+void guests_on_ready(struct starter *starter, uint64_t serial);
+void guests_reap(struct starter *starter);
+/** A START whose asker is gone is undone: nobody would know of the guest. */
+void guests_on_client_gone(struct starter *starter, uint64_t client);
+void guests_on_time(struct starter *starter, uint64_t now_ns_value);
+/** The earliest moment at which guests_on_time() has something to do; UINT64_MAX when there is none. */
+uint64_t guests_next_ns(const struct starter *starter);
+void guests_kill_all(struct starter *starter);
+size_t guests_live(const struct starter *starter);
+
+uint64_t monotonic_ns(void);
+
+#endif

@@ -1,0 +1,58 @@
+/** What the checks of `sublet doctor` look at. Plain data: gathered by gather.ts, judged by checks.ts. */
+
+/** The outcome of asking something: an answer, or why there was none. */
+export type Asked<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly why: string };
+
+export interface Facts {
+  /** The user who runs the doctor: some things can be seen by root only. */
+  readonly uid: number;
+  readonly cgroup: {
+    /** Mount directory by controller, cgroup v1. */
+    readonly v1: Readonly<Record<string, string>>;
+    /** Mount directory of the unified hierarchy, and the controllers it has. */
+    readonly v2: { readonly dir: string; readonly controllers: readonly string[] } | undefined;
+    /** Hierarchies that are mounted read-only. */
+    readonly readOnly: readonly string[];
+  };
+  readonly slurm: {
+    /** Path by command; undefined when it is not installed. */
+    readonly commands: Readonly<Record<string, string | undefined>>;
+    /** What `scontrol ping` printed. */
+    readonly ping: Asked<string>;
+    /** What `scontrol show config` said, by key. */
+    readonly config: Asked<Readonly<Record<string, string>>>;
+  };
+  /** The uid that a credential made here was decoded to. */
+  readonly munge: Asked<number>;
+  readonly agent: Asked<{
+    readonly node: string;
+    readonly controllerConnected: boolean;
+    readonly findings: Readonly<Record<string, string>>;
+  }>;
+  readonly agentSocket: string;
+  readonly starter: Asked<{ readonly uid: number; readonly mode: number; readonly isSocket: boolean }>;
+  readonly starterSocket: string;
+  /** host:port; undefined when none is named. */
+  readonly controller: string | undefined;
+  /** Time on the controller's machine minus time here; precise to a second. */
+  readonly clockOffsetMs: Asked<number> | undefined;
+  /** IPv4 addresses of this machine that other machines may reach. */
+  readonly addresses: readonly string[];
+  /** By path below /proc/sys; undefined when this kernel has no such knob. */
+  readonly knobs: Readonly<Record<string, string | undefined>>;
+  readonly pressure: boolean;
+  readonly swapBytes: number;
+}
+
+export type Result = "ok" | "warn" | "fail";
+
+export interface Finding {
+  readonly check: string;
+  readonly result: Result;
+  /** What was found. */
+  readonly found: string;
+  /** How to mend it; with every warn and fail. */
+  readonly mend?: string;
+}

@@ -1,0 +1,139 @@
+/** Looks at this node for `sublet doctor`. Changes nothing; every question has a deadline. */
+import { execFile } from "node:child_process";
+import { constants } from "node:fs";
+import { access, readFile, stat } from "node:fs/promises";
+import { request } from "node:http";
+import { networkInterfaces } from "node:os";
+import { join } from "node:path";
+import { toSubletError } from "../../common/errors.ts";
+import { mungeIdentity } from "../../rpc/munge.ts";
+import { type Session, withAgent } from "../session.ts";
+import { knobPaths } from "./checks.ts";
+import type { Asked, Facts } from "./facts.ts";
+import { clockOffsetMs, parseCgroupMounts, parseSlurmConfig } from "./parse.ts";
+
+const slurmCommands = ["scontrol", "sinfo", "squeue", "sbatch"];
+const maxOutputBytes = 1024 * 1024;
+
+async function asked<T>(work: () => Promise<T>): Promise<Asked<T>> {
+  try {
+    return { ok: true, value: await work() };
+  } catch (thrown) {
+    return { ok: false, why: toSubletError(thrown).message };
+  }
+}
+
+async function readOptional(path: string): Promise<string | undefined> {
+  try {
+    return (await readFile(path, "utf8")).trim();
+  } catch {
+    return undefined; // This kernel does not have it, or does not show it to us.
+  }
+}
+
+async function findCommand(name: string): Promise<string | undefined> {
+  for (const folder of (process.env.PATH ?? "").split(":")) {
+    const path = join(folder === "" ? "." : folder, name);
+    try {
+      await access(path, constants.X_OK);
+      return path;
+    } catch {
+      // Not in this folder.
+    }
+  }
+  return undefined;
+}
+
+function runSlurm(args: readonly string[], timeoutMs: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const options = { timeout: timeoutMs, killSignal: "SIGKILL" as const, maxBuffer: maxOutputBytes };
+    execFile("scontrol", args, options, (error, stdout, stderr) => {
+      // `scontrol ping` says DOWN on its output and by its status.
+      if (error === null || stdout.trim() !== "") resolve(stdout);
+      else if (error.killed === true) reject(new Error(`scontrol did not answer within ${timeoutMs} ms`));
+      else reject(new Error(stderr.trim() === "" ? error.message : stderr.trim()));
+    });
+  });
+}
+
+/** The controller's metrics port answers with its time. */
+function askClock(controller: string, timeoutMs: number): Promise<number> {
+  const host = controller.slice(0, controller.lastIndexOf(":")).replace(/^\[(.*)\]$/, "$1");
+  return new Promise((resolve, reject) => {
+    const sentUnixMs = Date.now();
+    const call = request(
+      { host, port: 7703, path: "/healthz", method: "HEAD", timeout: timeoutMs },
+      (response) => {
+        response.resume();
+        const { date } = response.headers;
+        if (date === undefined) reject(new Error("its answer has no date"));
+        else resolve(clockOffsetMs(date, sentUnixMs, Date.now()));
+      },
+    );
+    call.once("timeout", () => call.destroy(new Error(`${host}:7703 did not answer within ${timeoutMs} ms`)));
+    call.once("error", reject);
+    call.end();
+  });
+}
+
+async function askMunge(socket: string | undefined): Promise<number> {
+  const identity = mungeIdentity({ socket });
+  const audience = "doctor:0";
+  const method = "/sublet.v1/doctor";
+  return (await identity.verify(await identity.credential(audience, method), [audience], method)).uid;
+}
+
+export async function gatherFacts(session: Session): Promise<Facts> {
+  const { config } = session;
+  const { timeoutMs, controller, agentSocket, starterSocket } = config;
+  const mounts = parseCgroupMounts((await readOptional("/proc/self/mounts")) ?? "");
+  const v2 =
+    mounts.v2Dir === undefined
+      ? undefined
+      : {
+          dir: mounts.v2Dir,
+          controllers: ((await readOptional(join(mounts.v2Dir, "cgroup.controllers"))) ?? "").split(" "),
+        };
+  const commands = await Promise.all(
+    slurmCommands.map(async (name) => [name, await findCommand(name)] as const),
+  );
+  const knobs = await Promise.all(
+    knobPaths.map(async (path) => [path, await readOptional(join("/proc/sys", path))] as const),
+  );
+  const [ping, slurmConfig, munge, agent, starter, clock, pressure, meminfo] = await Promise.all([
+    asked(() => runSlurm(["ping"], timeoutMs)),
+    asked(async () => parseSlurmConfig(await runSlurm(["show", "config"], timeoutMs))),
+    asked(() => askMunge(config.mungeSocket)),
+    asked(async () => {
+      const { offer, controllerConnected, findings } = await withAgent(session, (client) => client.status());
+      return { node: offer?.node ?? "", controllerConnected, findings };
+    }),
+    asked(async () => {
+      const found = await stat(starterSocket);
+      return { uid: found.uid, mode: found.mode & 0o777, isSocket: found.isSocket() };
+    }),
+    controller === undefined ? undefined : asked(() => askClock(controller, timeoutMs)),
+    readOptional("/proc/pressure/cpu"),
+    readOptional("/proc/meminfo"),
+  ]);
+  return {
+    uid: process.getuid?.() ?? -1,
+    cgroup: { v1: mounts.v1, v2, readOnly: mounts.readOnly },
+    slurm: { commands: Object.fromEntries(commands), ping, config: slurmConfig },
+    munge,
+    agent,
+    agentSocket,
+    starter,
+    starterSocket,
+    controller,
+    clockOffsetMs: clock,
+    addresses: Object.values(networkInterfaces()).flatMap((list) =>
+      (list ?? [])
+        .filter(({ family, internal }) => family === "IPv4" && !internal)
+        .map(({ address }) => address),
+    ),
+    knobs: Object.fromEntries(knobs),
+    pressure: pressure !== undefined,
+    swapBytes: Number(/^SwapTotal:\s+(\d+) kB$/m.exec(meminfo ?? "")?.[1] ?? 0) * 1024,
+  };
+}

@@ -1,0 +1,131 @@
+/** Text for people: tables that fit the terminal, sizes and times in words. Programs take --json. */
+import type { SubletError } from "../common/errors.ts";
+
+/** Where a command writes, and how wide that is. */
+export interface Output {
+  write(text: string): void;
+  writeBytes(bytes: Buffer): void;
+  error(text: string): void;
+  /** Columns of the terminal; undefined when there is none: then nothing is cut. */
+  readonly width: number | undefined;
+}
+
+export interface Column<Row> {
+  readonly title: string;
+  readonly text: (row: Row) => string;
+  readonly align?: "right";
+  /** Left out first when the terminal is narrow: the highest goes first; columns without it stay. */
+  readonly spare?: number;
+}
+
+const gap = "  ";
+const minColumn = 6;
+
+function cut(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
+}
+
+/** Control characters would let a name from the wire rewrite the terminal. */
+function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, "?");
+}
+
+/** Lines of a table; columns are left out, then cut, until it fits. */
+export function formatTable<Row>(
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  width: number | undefined,
+): string {
+  const cells = columns.map((column) => [column.title, ...rows.map((row) => printable(column.text(row)))]);
+  const widths = cells.map((texts) => Math.max(...texts.map((text) => text.length)));
+  let shown = columns.map((_, index) => index);
+  const total = (): number =>
+    shown.reduce((sum, index) => sum + (widths[index] ?? 0), 0) + gap.length * (shown.length - 1);
+  const left: string[] = [];
+  if (width !== undefined) {
+    const leaveOut = [...shown]
+      .filter((index) => columns[index]?.spare !== undefined)
+      .sort((a, b) => (columns[b]?.spare ?? 0) - (columns[a]?.spare ?? 0));
+    for (const index of leaveOut) {
+      if (total() <= width) break;
+      shown = shown.filter((each) => each !== index);
+      left.push(columns[index]?.title ?? "");
+    }
+    while (total() > width) {
+      const widest = shown.reduce((best, index) =>
+        (widths[index] ?? 0) > (widths[best] ?? 0) ? index : best,
+      );
+      const now = widths[widest] ?? 0;
+      if (now <= minColumn) break;
+      widths[widest] = Math.max(minColumn, now - (total() - width));
+    }
+  }
+  const lines: string[] = [];
+  for (let row = 0; row <= rows.length; row++) {
+    const parts = shown.map((index) => {
+      const text = cut(cells[index]?.[row] ?? "", widths[index] ?? 0);
+      return columns[index]?.align === "right"
+        ? text.padStart(widths[index] ?? 0)
+        : text.padEnd(widths[index] ?? 0);
+    });
+    lines.push(parts.join(gap).trimEnd());
+  }
+  if (left.length > 0)
+    lines.push(cut(`(narrow terminal: no room for ${left.join(", ")})`, Math.max(width ?? 0, 20)));
+  return `${lines.join("\n")}\n`;
+}
+
+/** Text broken at spaces to the width; every line starts with the indent. */
+export function wrap(text: string, width: number | undefined, indent: string): string {
+  const limit = Math.max(20, (width ?? 100) - indent.length);
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.trim().split(/\s+/)) {
+    if (line !== "" && line.length + 1 + word.length > limit) {
+      lines.push(line);
+      line = word;
+    } else line = line === "" ? word : `${line} ${word}`;
+  }
+  lines.push(line);
+  return lines.map((each) => `${indent}${each}`).join("\n");
+}
+
+const byteUnits = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+/** "512 MiB": three digits at most, powers of 1024. */
+export function formatBytes(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1023.5 && unit < byteUnits.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
+  return `${value.toFixed(digits).replace(/\.0+$|(\.\d*[1-9])0+$/, "$1")} ${byteUnits[unit]}`;
+}
+
+/** "58 s", "1 h 5 min": the two largest units. */
+export function formatDuration(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return seconds % 60 === 0 ? `${minutes} min` : `${minutes} min ${seconds % 60} s`;
+  const hours = Math.floor(minutes / 60);
+  return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
+}
+
+/** "LEASE_STATE_ACTIVE" as "active". */
+export function formatEnum(name: string, prefix: string): string {
+  const text = name.startsWith(prefix) ? name.slice(prefix.length) : name;
+  return text === "UNSPECIFIED" ? "" : text.toLowerCase().replaceAll("_", " ");
+}
+
+export function writeJson(output: Output, value: unknown): void {
+  output.write(`${JSON.stringify(value, undefined, 2)}\n`);
+}
+
+export function writeError(output: Output, error: SubletError, json: boolean): void {
+  if (json) writeJson(output, { error: { code: error.code, message: error.message, ...error.details } });
+  else output.error(`sublet: ${error.message}\n`);
+}

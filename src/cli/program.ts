@@ -1,0 +1,162 @@
+/** The `sublet` command: its words, their options, and what its exit status means. */
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { SubletError, toSubletError } from "../common/errors.ts";
+import { loadCliConfig } from "../config/config.ts";
+import { doctor } from "./doctor/doctor.ts";
+import { type InvokeOptions, invoke } from "./invoke.ts";
+import { leases, release } from "./leases.ts";
+import { nodes } from "./nodes.ts";
+import { type Output, writeError } from "./output.ts";
+import type { Session } from "./session.ts";
+import { status } from "./status.ts";
+
+export const exitStatus = { ok: 0, failed: 1, usage: 2, unavailable: 3 } as const;
+
+interface GlobalOptions {
+  readonly json?: true;
+  readonly controller?: string;
+  readonly agentSocket?: string;
+  readonly config?: string;
+  readonly timeout?: number;
+}
+
+const help = `
+Exit status:
+  0  done
+  1  failed: refused, not found, or the doctor found something broken
+  2  wrong usage or settings
+  3  unavailable: no daemon answers in time, or nothing is spare
+
+Settings come from /etc/sublet/cli.toml (keys controller, agent_socket, starter_socket, munge_socket, timeout_ms,
+[tls]), then SUBLET_CONTROLLER and so on from the environment, then the options above.
+
+Examples:
+  sublet --controller head:7700 nodes       what is spare and lent in the cluster
+  sublet leases --json                      your leases, for programs
+  sublet invoke ./libprice.so price --in options.bin --out prices.bin --cores 2
+  sublet doctor                             what is wrong with this node, and how to mend it
+`;
+
+function integer(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d{1,12}$/.test(text) || value < min || value > max)
+      throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
+    return value;
+  };
+}
+
+function exitStatusOf(error: SubletError): number {
+  if (
+    error.code === "UNAVAILABLE" ||
+    error.code === "DEADLINE_EXCEEDED" ||
+    error.code === "RESOURCE_EXHAUSTED"
+  )
+    return exitStatus.unavailable;
+  return exitStatus.failed;
+}
+
+/** Settings that are wrong are wrong usage. */
+function settings(options: GlobalOptions, environment: NodeJS.ProcessEnv): Session["config"] {
+  const given = {
+    ...environment,
+    ...(options.controller === undefined ? {} : { SUBLET_CONTROLLER: options.controller }),
+    ...(options.agentSocket === undefined ? {} : { SUBLET_AGENT_SOCKET: options.agentSocket }),
+    ...(options.timeout === undefined ? {} : { SUBLET_TIMEOUT_MS: String(options.timeout * 1000) }),
+  };
+  try {
+    return loadCliConfig(options.config, given);
+  } catch (thrown) {
+    throw new CommanderError(exitStatus.usage, "sublet.settings", toSubletError(thrown).message);
+  }
+}
+
+/** Runs one command line (without node and script) and gives the exit status. Writes to `output` only. */
+export async function run(
+  args: readonly string[],
+  output: Output,
+  environment: NodeJS.ProcessEnv = process.env,
+): Promise<number> {
+  let result: number = exitStatus.ok;
+  const program = new Command("sublet");
+  const json = (): boolean => program.opts<GlobalOptions>().json === true;
+  const session = (): Session => ({
+    config: settings(program.opts<GlobalOptions>(), environment),
+    output,
+    json: json(),
+  });
+
+  program
+    .description("Idle cores and memory of this Slurm cluster: what is spare, who has it, and how to use it.")
+    .version("0.1.0")
+    .option("--json", "print JSON, errors included")
+    .option("--controller <host:port>", "the controller to ask; without one, the agent of this node is asked")
+    .option("--agent-socket <path>", "socket of this node's agent")
+    .option("--config <file>", "settings instead of /etc/sublet/cli.toml")
+    .option("--timeout <seconds>", "longest wait for an answer", integer(1, 86_400))
+    .addHelpText("after", help)
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => output.write(text),
+      writeErr: (text) => output.error(text),
+      getOutHelpWidth: () => output.width ?? 100,
+      getErrHelpWidth: () => output.width ?? 100,
+    });
+  program
+    .command("nodes")
+    .description("nodes with what Slurm gave to jobs, what is spare and what is lent (needs a controller)")
+    .action(() => nodes(session()));
+  program
+    .command("leases")
+    .description("live leases: yours; root and the admin group see all")
+    .action(() => leases(session()));
+  program
+    .command("status")
+    .description("what the agent of this node offers and found")
+    .action(() => status(session()));
+  program
+    .command("release")
+    .argument("<lease>", "its id, as `sublet leases` shows it")
+    .description("end a lease; its executor is stopped")
+    .option("--node <name>", "the node that it is on; looked up if not given")
+    .action((lease: string, options: { node?: string }) => release(session(), lease, options));
+  program
+    .command("invoke")
+    .argument("<library>", "shared library with the function, see sublet/function.h")
+    .argument("<function>", "its name")
+    .description("call a function on leased cores if there are any, else here; its result goes to stdout")
+    .addOption(new Option("--in <file>", "arguments from a file; - is stdin").conflicts("data"))
+    .option("--data <text>", "arguments as text")
+    .option("--out <file>", "result into a file")
+    .option("--max-out <bytes>", "largest result", integer(1, 1 << 30), 1 << 20)
+    .option("--cores <n>", "cores to lease; 0 = run here", integer(0, 8192), 1)
+    .option("--node <name>", "lease on this node only")
+    .option("--no-local", "fail rather than run here")
+    .action((library: string, name: string, options: InvokeOptions) =>
+      invoke(session(), library, name, options),
+    );
+  program
+    .command("doctor")
+    .description(
+      "check this node: cgroups, kernel, Slurm, munge, sockets, fabric, clock; says how to mend each",
+    )
+    .action(async () => {
+      if (!(await doctor(session()))) result = exitStatus.failed;
+    });
+
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return result;
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) {
+      // Commander has printed its own complaints; its help and version end with 0.
+      if (thrown.code === "sublet.settings")
+        writeError(output, new SubletError("INVALID_ARGUMENT", thrown.message), json());
+      return thrown.exitCode === 0 ? exitStatus.ok : exitStatus.usage;
+    }
+    const error = toSubletError(thrown);
+    writeError(output, error, json());
+    return exitStatusOf(error);
+  }
+}

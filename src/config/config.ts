@@ -1,0 +1,185 @@
+/** The settings as the daemons use them: all defaults filled in, camelCase, readonly, units in the names. */
+import { existsSync } from "node:fs";
+import { hostname, networkInterfaces } from "node:os";
+import { fileURLToPath } from "node:url";
+import { stringify } from "smol-toml";
+import type { z } from "zod";
+import { maxCores, parseCpuList } from "../common/cpulist.ts";
+import { SubletError } from "../common/errors.ts";
+import { type Environment, loadToml } from "./load.ts";
+import { agentSchema, cliSchema, controllerSchema } from "./schema.ts";
+
+export interface TlsConfig {
+  readonly caFile: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
+export interface AgentConfig {
+  readonly node: string;
+  readonly runDir: string;
+  readonly listen: string;
+  readonly metricsListen: string;
+  readonly controllers: readonly string[];
+  readonly fabricAddress: string;
+  readonly cgroupName: string;
+  readonly slurmCgroup: string;
+  readonly nativeDir: string;
+  /** Empty = all cores of the machine. */
+  readonly cores: readonly number[];
+  readonly reserveCores: readonly number[];
+  /** undefined = what the kernel says. */
+  readonly memoryBytes: number | undefined;
+  readonly reserveMemoryBytes: number;
+  readonly trustedUids: readonly number[];
+  readonly adminGid: number | undefined;
+  readonly guestUidFirst: number;
+  readonly guestUidCount: number;
+  readonly leaseTermMs: number;
+  readonly leaseTermMaxMs: number;
+  readonly announceTimeoutMs: number;
+  readonly spinUs: number;
+  readonly mungeSocket: string | undefined;
+  readonly tls: TlsConfig | undefined;
+}
+
+export interface ControllerConfig {
+  readonly listen: string;
+  readonly metricsListen: string;
+  readonly pollIntervalMs: number;
+  readonly slurmConf: string | undefined;
+  readonly trustedUids: readonly number[];
+  readonly adminGid: number | undefined;
+  readonly mungeSocket: string | undefined;
+  readonly tls: TlsConfig | undefined;
+}
+
+export interface CliConfig {
+  readonly controller: string | undefined;
+  readonly agentSocket: string;
+  readonly starterSocket: string;
+  readonly mungeSocket: string | undefined;
+  readonly timeoutMs: number;
+  readonly tls: TlsConfig | undefined;
+}
+
+const mib = 1024 * 1024;
+
+function invalid(path: string, message: string): SubletError {
+  return new SubletError("INVALID_ARGUMENT", `${path}: ${message}`);
+}
+
+function coreList(path: string, key: string, text: string): readonly number[] {
+  try {
+    return parseCpuList(text);
+  } catch (cause) {
+    throw new SubletError("INVALID_ARGUMENT", `${path}: ${key}: expected a CPU list below ${maxCores}`, {
+      cause,
+    });
+  }
+}
+
+function tlsOf(tls: z.output<typeof agentSchema>["tls"]): TlsConfig | undefined {
+  if (tls === undefined) return undefined;
+  return { caFile: tls.ca_file, certFile: tls.cert_file, keyFile: tls.key_file };
+}
+
+function defaultNode(): string {
+  return hostname().split(".")[0] ?? hostname();
+}
+
+/** Where executors listen when nobody said: the host of `listen`, else this machine's first IPv4 address. */
+function defaultFabricAddress(path: string, listen: string): string {
+  const host = listen.slice(0, listen.lastIndexOf(":"));
+  if (host !== "0.0.0.0" && host !== "[::]") return host;
+  for (const list of Object.values(networkInterfaces()))
+    for (const item of list ?? []) if (item.family === "IPv4" && !item.internal) return item.address;
+  throw invalid(path, 'this machine has no IPv4 address but loopback; set fabric_address = "<address>"');
+}
+
+function defaultNativeDir(): string {
+  const built = fileURLToPath(new URL("../../build/native", import.meta.url));
+  return existsSync(built) ? built : "/usr/lib/sublet";
+}
+
+/** The agent's settings. @throws SubletError FAILED_PRECONDITION or INVALID_ARGUMENT; its message is for the sysadmin. */
+export function loadAgentConfig(path: string, environment: Environment = process.env): AgentConfig {
+  const raw = loadToml(path, agentSchema, environment);
+  const node = raw.node ?? defaultNode();
+  const cores = coreList(path, "cores", raw.cores);
+  const reserveCores = coreList(path, "reserve_cores", raw.reserve_cores);
+  const foreign = cores.length === 0 ? [] : reserveCores.filter((core) => !cores.includes(core));
+  if (foreign.length > 0) throw invalid(path, `reserve_cores: ${foreign.join(",")} not among cores`);
+  if (raw.lease_term_ms > raw.lease_term_max_ms)
+    throw invalid(
+      path,
+      `lease_term_ms ${raw.lease_term_ms} is beyond lease_term_max_ms ${raw.lease_term_max_ms}`,
+    );
+  if (raw.memory_mib !== undefined && raw.memory_mib < raw.reserve_memory_mib)
+    throw invalid(
+      path,
+      `reserve_memory_mib ${raw.reserve_memory_mib} is more than memory_mib ${raw.memory_mib}`,
+    );
+  return {
+    node,
+    runDir: raw.run_dir,
+    listen: raw.listen,
+    metricsListen: raw.metrics_listen,
+    controllers: raw.controllers,
+    fabricAddress: raw.fabric_address ?? defaultFabricAddress(path, raw.listen),
+    cgroupName: raw.cgroup_name ?? `sublet_${node}`,
+    slurmCgroup: raw.slurm_cgroup,
+    nativeDir: raw.native_dir ?? defaultNativeDir(),
+    cores,
+    reserveCores,
+    memoryBytes: raw.memory_mib === undefined ? undefined : raw.memory_mib * mib,
+    reserveMemoryBytes: raw.reserve_memory_mib * mib,
+    trustedUids: raw.trusted_uids,
+    adminGid: raw.admin_gid,
+    guestUidFirst: raw.guest_uid_first,
+    guestUidCount: raw.guest_uid_count,
+    leaseTermMs: raw.lease_term_ms,
+    leaseTermMaxMs: raw.lease_term_max_ms,
+    announceTimeoutMs: raw.announce_timeout_ms,
+    spinUs: raw.spin_us,
+    mungeSocket: raw.munge_socket,
+    tls: tlsOf(raw.tls),
+  };
+}
+
+/** The controller's settings. Throws like loadAgentConfig. */
+export function loadControllerConfig(path: string, environment: Environment = process.env): ControllerConfig {
+  const raw = loadToml(path, controllerSchema, environment);
+  return {
+    listen: raw.listen,
+    metricsListen: raw.metrics_listen,
+    pollIntervalMs: raw.poll_interval_ms,
+    slurmConf: raw.slurm_conf,
+    trustedUids: raw.trusted_uids,
+    adminGid: raw.admin_gid,
+    mungeSocket: raw.munge_socket,
+    tls: tlsOf(raw.tls),
+  };
+}
+
+export const defaultCliConfigPath = "/etc/sublet/cli.toml";
+
+/** The CLI's settings. Without a path the default file is read if it is there. */
+export function loadCliConfig(path?: string, environment: Environment = process.env): CliConfig {
+  const file = path ?? (existsSync(defaultCliConfigPath) ? defaultCliConfigPath : "/dev/null");
+  const raw = loadToml(file, cliSchema, environment);
+  return {
+    controller: raw.controller,
+    agentSocket: raw.agent_socket,
+    starterSocket: raw.starter_socket,
+    mungeSocket: raw.munge_socket,
+    timeoutMs: raw.timeout_ms,
+    tls: tlsOf(raw.tls),
+  };
+}
+
+/** The effective settings as text, for `--check-config`. Core lists are shown as arrays, sizes in bytes. */
+export function describeConfig(config: AgentConfig | ControllerConfig | CliConfig): string {
+  const known = Object.entries(config).filter(([, value]) => value !== undefined);
+  return stringify(Object.fromEntries(known));
+}

@@ -1,0 +1,78 @@
+/** The settings of agent.toml and controller.toml: name, type, default. Units are in the names. */
+import { z } from "zod";
+
+const address = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:.]+\]|[^:\s[\]]+):\d{1,5}$/, 'expected "host:port"')
+  .refine((text) => !(Number(text.slice(text.lastIndexOf(":") + 1)) > 65535), "port is beyond 65535");
+const port0 = "a host name or an IPv4 address, without port";
+const name = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, "expected a name of letters, digits, . _ -");
+const path = z.string().regex(/^\//, "expected an absolute path");
+const count = z.int().min(0);
+const id = z.int().min(0).max(0xffff_fffe);
+const ms = z.int().min(1).max(86_400_000);
+const cpuList = z.string().regex(/^[0-9,\-:/ ]*$/, 'expected a CPU list, as "0-3,8"');
+
+const tls = z
+  .strictObject({
+    ca_file: path.describe("PEM of the authority that signed all certificates"),
+    cert_file: path.describe("PEM of this daemon's certificate"),
+    key_file: path.describe("PEM of its key"),
+  })
+  .describe("mutual TLS between daemons; MUNGE says who is calling all the same");
+
+export const agentSchema = z.strictObject({
+  node: name.optional().describe("this node as Slurm calls it; default: the host name, short"),
+  run_dir: path.default("/run/sublet").describe("sockets of this node"),
+  listen: address.default("0.0.0.0:7701").describe("gRPC for controllers and the CLI"),
+  metrics_listen: address.default("0.0.0.0:7702").describe("HTTP /metrics and /healthz"),
+  controllers: z.array(address).max(8).default([]).describe("controllers to report to"),
+  fabric_address: z
+    .string()
+    .regex(/^[A-Za-z0-9.-]+$/, port0)
+    .optional()
+    .describe(
+      "where executors listen; default: the host of `listen`, else the first address of this machine",
+    ),
+  cgroup_name: name.optional().describe("directory of our guests in each hierarchy; default sublet_<node>"),
+  slurm_cgroup: name
+    .default("slurm")
+    .describe("directory of Slurm's jobs; slurm_<node> with several slurmds"),
+  native_dir: path.optional().describe("folder with bin/ of the native programs"),
+  cores: cpuList.default("").describe("cores that are this node's; empty = all"),
+  reserve_cores: cpuList.default("").describe("cores never lent"),
+  memory_mib: count.optional().describe("this node's memory; default: what the kernel says"),
+  reserve_memory_mib: count.default(512).describe("memory never lent"),
+  trusted_uids: z.array(id).max(64).default([0]).describe("daemon users that may act for others"),
+  admin_gid: id.optional().describe("group whose members see and end all leases"),
+  guest_uid_first: id.default(200_000).describe("first of the user ids that guests run as"),
+  guest_uid_count: z.int().min(1).max(1_000_000).default(1000),
+  lease_term_ms: ms.default(60_000).describe("term of a lease whose client asked for none"),
+  lease_term_max_ms: ms.default(3_600_000),
+  announce_timeout_ms: ms.default(10_000).describe("how long an announced job keeps the node closed"),
+  spin_us: z.int().min(0).max(1_000_000).default(50).describe("how long a worker polls before it sleeps"),
+  munge_socket: path.optional().describe("munged's socket; default: libmunge's"),
+  tls: tls.optional(),
+});
+
+export const controllerSchema = z.strictObject({
+  listen: address.default("0.0.0.0:7700").describe("gRPC for agents and the CLI"),
+  metrics_listen: address.default("0.0.0.0:7703").describe("HTTP /metrics and /healthz"),
+  poll_interval_ms: ms.default(10_000).describe("between two looks at slurmctld, when it answers fast"),
+  slurm_conf: path.optional().describe("sets SLURM_CONF for Slurm's commands"),
+  trusted_uids: z.array(id).max(64).default([0]).describe("daemon users that may act for others"),
+  admin_gid: id.optional().describe("group whose members see and end all leases"),
+  munge_socket: path.optional().describe("munged's socket; default: libmunge's"),
+  tls: tls.optional(),
+});
+
+export const cliSchema = z.strictObject({
+  controller: address.optional().describe("the controller to ask"),
+  agent_socket: path.default("/run/sublet/agent.sock"),
+  starter_socket: path.default("/run/sublet/starter.sock"),
+  munge_socket: path.optional(),
+  timeout_ms: ms.default(10_000),
+  tls: tls.optional(),
+});

@@ -1,0 +1,125 @@
+/**
+ * The controller put together: state, service, poller, metrics. Everything that differs in tests is passed in.
+ *
+ * What survives a restart: nothing, on purpose. Agents come back by themselves within two seconds and each tells all
+ * its leases; the first poll of Slurm starts at once. Until then requests are refused with a reason that says so.
+ */
+import type { Logger } from "pino";
+import type { ControllerConfig } from "../config/config.ts";
+import { controllerMetrics } from "../metrics/controller.ts";
+import { createRegistry } from "../metrics/registry.ts";
+import { serveMetrics } from "../metrics/serve.ts";
+import { connectNode } from "../rpc/client.ts";
+import type { Identity } from "../rpc/identity.ts";
+import { serve } from "../rpc/server.ts";
+import { type CommandRunner, createPoller, maxPollDelayMs, type PollerClock } from "../slurm/poller.ts";
+import { agentPool } from "./agents.ts";
+import { countRpcs, measuredRunner, notGrantedCounter, showCluster } from "./metrics.ts";
+import { type ControllerEvents, controllerService } from "./service.ts";
+import { newState } from "./state.ts";
+import { clusterFigures } from "./views.ts";
+
+export interface ControllerOptions {
+  readonly config: ControllerConfig;
+  readonly log: Logger;
+  readonly identity: Identity;
+  readonly runner: CommandRunner;
+  readonly clock: PollerClock;
+}
+
+export interface Controller {
+  /** host:port of ControllerService. */
+  readonly address: string;
+  readonly metricsAddress: string;
+  /** Ends within some seconds; leases and guests go on. */
+  close(): Promise<void>;
+}
+
+/** Slurm's own commands give up on a slurmctld that is gone after 9 s. */
+const commandTimeoutMs = 15_000;
+const tickMs = 1_000;
+
+export async function startController(options: ControllerOptions): Promise<Controller> {
+  const { config, log, identity, clock } = options;
+  const registry = createRegistry();
+  const metrics = controllerMetrics(registry);
+  const notGranted = notGrantedCounter(registry);
+  const state = newState();
+  const agents = agentPool((address) => connectNode(address, { identity, tls: config.tls }));
+
+  const poller = createPoller({
+    runner: measuredRunner(options.runner, metrics),
+    clock,
+    intervalMs: config.pollIntervalMs,
+    timeoutMs: commandTimeoutMs,
+    maxDelayMs: maxPollDelayMs,
+    onRpcs: (command) => countRpcs(metrics, command),
+    onPoll: (report, snapshot) => {
+      const { outcome, tookMs, nextInMs, error } = report;
+      const facts = { outcome, tookMs: Math.round(tookMs), nextInMs: Math.round(nextInMs) };
+      if (error !== undefined) log.warn({ ...facts, message: error.message }, "Slurm was asked in vain");
+      else if (outcome !== "ok") log.warn(facts, "Slurm answers slowly or limits us");
+      else
+        log.debug({ ...facts, nodes: snapshot?.nodes.size, jobs: snapshot?.jobs.length }, "Slurm was asked");
+    },
+  });
+
+  const events: ControllerEvents = {
+    onAgent: (node, event) => (event === "joined" ? log.info : log.warn).call(log, { node, event }, "agent"),
+    onRequest(outcome, tookMs) {
+      metrics.leaseRequests.inc({ outcome });
+      metrics.leaseRequestSeconds.observe(tookMs / 1000);
+    },
+    onNotGranted(node, reason, error) {
+      notGranted.inc({ reason });
+      log.info({ node, reason, message: error.message }, "agent did not grant");
+    },
+  };
+  const service = controllerService({
+    state,
+    agents,
+    snapshot: poller.snapshot,
+    nowMs: clock.nowMs,
+    adminGid: config.adminGid,
+    events,
+  });
+  const server = await serve({
+    listen: config.listen,
+    identity,
+    trustedUids: config.trustedUids,
+    controller: service.handlers,
+    tls: config.tls,
+    onCall: ({ method, code, tookMs, error }) =>
+      log.debug({ method, code, tookMs: Math.round(tookMs), message: error?.message }, "call"),
+  });
+  const show = (): void => showCluster(metrics, clusterFigures(state, poller.snapshot()), poller.ageMs());
+  show();
+  const http = await serveMetrics({ listen: config.metricsListen, registry, healthy: () => true }).catch(
+    async (thrown: unknown) => {
+      await server.close();
+      throw thrown;
+    },
+  );
+  const stop = new AbortController();
+  const polling = poller.run(stop.signal);
+  // A defect in the poller must not pass for a slurmctld that is slow.
+  polling.catch((thrown: unknown) => log.error({ err: thrown }, "the poller stopped"));
+  const timer = setInterval(() => {
+    service.tick();
+    show();
+  }, tickMs);
+  log.info({ address: server.address, metrics: http.address }, "controller is ready");
+
+  return {
+    address: server.address,
+    metricsAddress: http.address,
+    async close() {
+      clearInterval(timer);
+      stop.abort();
+      await server.close();
+      agents.close();
+      await http.close();
+      await polling.catch(() => undefined); // told above
+    },
+  };
+}

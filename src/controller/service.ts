@@ -1,0 +1,178 @@
+/**
+ * ControllerService. Agents report on one stream each; requests for leases are placed and carried to agents; renewals and
+ * releases go to the lease's owner node, whose agent checks whose lease it is. A Principal in a request is believed from
+ * trusted daemons only; everyone else acts for himself.
+ */
+import { SubletError, toSubletError } from "../common/errors.ts";
+import type { LeaseMessage, PrincipalMessage } from "../rpc/messages.ts";
+import type { CallContext, ControllerHandlers, ReportHandler } from "../rpc/server.ts";
+import type { ClusterSnapshot } from "../slurm/snapshot.ts";
+import type { AgentPool } from "./agents.ts";
+import { requestLease } from "./leasing.ts";
+import { checkLease, checkReport, leaseIdPattern } from "./report.ts";
+import {
+  type ControllerState,
+  onLeaseGone,
+  onLeaseTold,
+  onReport,
+  onStreamClosed,
+  onTick,
+  type TickReply,
+} from "./state.ts";
+import { listLeases, listNodes } from "./views.ts";
+
+/** What the service tells of itself, for logs and metrics. Strings that become labels are bounded. */
+export interface ControllerEvents {
+  onAgent(node: string, event: "joined" | "silent" | "superseded" | "forgotten"): void;
+  onRequest(outcome: "granted" | "refused" | "failed", tookMs: number): void;
+  onNotGranted(node: string, reason: string, error: SubletError): void;
+}
+
+export interface ServiceOptions {
+  readonly state: ControllerState;
+  readonly agents: AgentPool;
+  readonly snapshot: () => ClusterSnapshot | undefined;
+  /** Monotonic; the clock of the snapshot. */
+  readonly nowMs: () => number;
+  readonly adminGid: number | undefined;
+  readonly events: ControllerEvents;
+}
+
+export interface ControllerServiceParts {
+  readonly handlers: ControllerHandlers;
+  /** Call about once a second. */
+  tick(): void;
+}
+
+const forwardTimeoutMs = 5_000;
+/** Kept back from the caller's deadline. */
+const answerMarginMs = 100;
+
+export function controllerService(options: ServiceOptions): ControllerServiceParts {
+  const { state, agents, nowMs, events } = options;
+  let streams = 0;
+
+  const report: ReportHandler = async (requests, send, { caller }) => {
+    if (!caller.trusted)
+      throw new SubletError(
+        "PERMISSION_DENIED",
+        `uid ${caller.uid} is not in trusted_uids: agents report, users do not`,
+      );
+    const streamId = ++streams;
+    let node: string | undefined;
+    try {
+      for await (const message of requests) {
+        const checked = checkReport(message);
+        node ??= checked.offer.node;
+        if (node !== checked.offer.node)
+          throw new SubletError("INVALID_ARGUMENT", `stream of ${node} reports for ${checked.offer.node}`);
+        const before = state.agents.get(node)?.offer.address;
+        const { ack, joined } = onReport(state, streamId, checked, nowMs());
+        if (ack === undefined) {
+          events.onAgent(node, "superseded");
+          throw new SubletError(
+            "ABORTED",
+            `another stream reports for ${node}: do two agents have this name?`,
+          );
+        }
+        if (before !== undefined && before !== state.agents.get(node)?.offer.address) agents.drop(before);
+        if (joined) events.onAgent(node, "joined");
+        send(ack); // one that does not fit is made up for by the next
+      }
+    } finally {
+      const silent = onStreamClosed(state, streamId, node);
+      if (silent !== undefined) events.onAgent(silent, "silent");
+    }
+  };
+
+  /** Carries a renewal or a release to the agent that owns the lease. */
+  async function forward(
+    what: "renew" | "release",
+    { leaseId, node, caller }: { leaseId: string; node: string; caller: PrincipalMessage | null },
+    context: CallContext,
+  ): Promise<{ lease: LeaseMessage }> {
+    if (!leaseIdPattern.test(leaseId)) throw new SubletError("INVALID_ARGUMENT", "lease_id is not one");
+    const owner = state.leaseNodes.get(leaseId) ?? node;
+    if (owner === "")
+      throw new SubletError(
+        "NOT_FOUND",
+        `lease ${leaseId} is not known here (it may have ended); name its node to be sure`,
+      );
+    const agent = state.agents.get(owner);
+    if (agent === undefined)
+      throw new SubletError("UNAVAILABLE", `no agent reports from ${owner}; its leases end with their terms`);
+    const principal = principalOf(context, caller);
+    const timeoutMs = Math.max(1, Math.min(context.deadlineMs - answerMarginMs, forwardTimeoutMs));
+    try {
+      const { lease } = await agents.call(agent.offer.address, timeoutMs, (client, leftMs) =>
+        client[what]({ leaseId, caller: principal }, { timeoutMs: leftMs, signal: context.signal }),
+      );
+      if (lease === null) throw new SubletError("INTERNAL", `the agent of ${owner} answered without a lease`);
+      if (what === "release") onLeaseGone(state, leaseId);
+      else {
+        checkLease(lease, owner);
+        onLeaseTold(state, lease, nowMs());
+      }
+      return { lease };
+    } catch (thrown) {
+      const error = toSubletError(thrown);
+      if (error.code === "NOT_FOUND") onLeaseGone(state, leaseId);
+      throw error;
+    }
+  }
+
+  const handlers: ControllerHandlers = {
+    report,
+    async requestLease({ request, owner }, context) {
+      const startedMs = nowMs();
+      const done = (outcome: "granted" | "refused" | "failed"): void =>
+        events.onRequest(outcome, nowMs() - startedMs);
+      try {
+        const leasing = {
+          state,
+          agents,
+          nowMs,
+          snapshot: options.snapshot,
+          onNotGranted: events.onNotGranted,
+        };
+        const response = await requestLease(leasing, request, principalOf(context, owner), context);
+        done("granted");
+        return response;
+      } catch (thrown) {
+        done(toSubletError(thrown).code === "RESOURCE_EXHAUSTED" ? "refused" : "failed");
+        throw thrown;
+      }
+    },
+    renewLease: (request, context) => forward("renew", request, context),
+    releaseLease: (request, context) => forward("release", request, context),
+    async listLeases({ caller }, context) {
+      const { uid, gid } = principalOf(context, caller);
+      const all = uid === 0 || (options.adminGid !== undefined && gid === options.adminGid);
+      return { leases: listLeases(state, all ? "all" : uid, nowMs()) };
+    },
+    async listNodes() {
+      const snapshot = options.snapshot();
+      return {
+        nodes: listNodes(state, snapshot, nowMs()),
+        snapshotAgeMs: snapshot === undefined ? 0 : Math.max(0, Math.round(nowMs() - snapshot.takenAtMs)),
+        snapshotValid: snapshot !== undefined,
+      };
+    },
+  };
+
+  function tick(): void {
+    const { forgottenAgents }: TickReply = onTick(state, nowMs());
+    for (const { node, offer } of forgottenAgents) {
+      agents.drop(offer.address);
+      events.onAgent(node, "forgotten");
+    }
+  }
+
+  return { handlers, tick };
+}
+
+/** On whose behalf: the named Principal from a trusted daemon, else the caller himself. */
+function principalOf({ caller }: CallContext, named: PrincipalMessage | null): PrincipalMessage {
+  if (caller.trusted && named !== null) return named;
+  return { uid: caller.uid, gid: caller.gid, jobId: named?.jobId ?? 0, node: "" };
+}

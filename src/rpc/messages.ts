@@ -1,0 +1,380 @@
+/**
+ * The messages of proto/sublet/v1 as TypeScript sees them after decoding: camelCase, 64-bit numbers as number,
+ * enums as strings, unset messages as null, bytes as Buffer. test/unit/rpc/messages.test.ts compares this file
+ * with the .proto files field by field.
+ */
+
+export type CapacityClassName =
+  | "CAPACITY_CLASS_UNSPECIFIED"
+  | "CAPACITY_CLASS_IDLE"
+  | "CAPACITY_CLASS_UNALLOCATED"
+  | "CAPACITY_CLASS_SHARED";
+
+export type LeaseKindName = "LEASE_KIND_UNSPECIFIED" | "LEASE_KIND_FUNCTION" | "LEASE_KIND_REGION";
+
+export type LeaseStateName =
+  | "LEASE_STATE_UNSPECIFIED"
+  | "LEASE_STATE_REQUESTED"
+  | "LEASE_STATE_GRANTED"
+  | "LEASE_STATE_ACTIVE"
+  | "LEASE_STATE_DRAINING"
+  | "LEASE_STATE_RELEASED"
+  | "LEASE_STATE_EXPIRED"
+  | "LEASE_STATE_REVOKED";
+
+export type ReasonName =
+  | "REASON_UNSPECIFIED"
+  | "REASON_RELEASED"
+  | "REASON_TERM_ENDED"
+  | "REASON_BATCH_JOB"
+  | "REASON_ADMIN"
+  | "REASON_EXECUTOR_LOST"
+  | "REASON_AGENT_RESTART"
+  | "REASON_NO_CORES"
+  | "REASON_NO_MEMORY"
+  | "REASON_CLOSED"
+  | "REASON_START_FAILED";
+
+export type HookEventName = "HOOK_EVENT_UNSPECIFIED" | "HOOK_EVENT_PROLOG" | "HOOK_EVENT_EPILOG";
+
+// types.proto
+
+export interface SpareMessage {
+  class: CapacityClassName;
+  cores: number[];
+  memoryBytes: number;
+}
+
+export interface OfferMessage {
+  node: string;
+  revision: number;
+  epochUnixMs: number;
+  address: string;
+  spare: SpareMessage[];
+  horizonMs: number;
+  coresTotal: number;
+  memoryBytesTotal: number;
+  coresUsedByJobs: number;
+  memoryBytesUsedByJobs: number;
+}
+
+export interface PrincipalMessage {
+  uid: number;
+  gid: number;
+  jobId: number;
+  node: string;
+}
+
+export interface LeaseRequestMessage {
+  kind: LeaseKindName;
+  cores: number;
+  memoryBytes: number;
+  termMs: number;
+  excludeNodes: string[];
+  node: string;
+  minCores: number;
+}
+
+export interface EndpointMessage {
+  node: string;
+  unixPath: string;
+  tcpAddress: string;
+  token: Buffer;
+}
+
+export interface LeaseMessage {
+  id: string;
+  kind: LeaseKindName;
+  state: LeaseStateName;
+  reason: ReasonName;
+  node: string;
+  cores: number[];
+  memoryBytes: number;
+  class: CapacityClassName;
+  owner: PrincipalMessage | null;
+  grantedUnixMs: number;
+  termMs: number;
+  remainingMs: number;
+  invocations: number;
+}
+
+export interface RefusalMessage {
+  reason: ReasonName;
+  node: string;
+  message: string;
+  retryAfterMs: number;
+}
+
+// controller.proto
+
+export interface ReportRequest {
+  offer: OfferMessage | null;
+  leases: LeaseMessage[];
+  full: boolean;
+}
+
+export interface ReportResponse {
+  ackedRevision: number;
+  resendFull: boolean;
+}
+
+export interface RequestLeaseRequest {
+  request: LeaseRequestMessage | null;
+  owner: PrincipalMessage | null;
+}
+
+export interface RequestLeaseResponse {
+  lease: LeaseMessage | null;
+  endpoint: EndpointMessage | null;
+  refusals: number;
+}
+
+export interface RenewLeaseRequest {
+  leaseId: string;
+  node: string;
+  caller: PrincipalMessage | null;
+}
+
+export interface RenewLeaseResponse {
+  lease: LeaseMessage | null;
+}
+
+export interface ReleaseLeaseRequest {
+  leaseId: string;
+  node: string;
+  caller: PrincipalMessage | null;
+}
+
+export interface ReleaseLeaseResponse {
+  lease: LeaseMessage | null;
+}
+
+export interface ControllerServiceListLeasesRequest {
+  caller: PrincipalMessage | null;
+}
+
+export interface ControllerServiceListLeasesResponse {
+  leases: LeaseMessage[];
+}
+
+export type ListNodesRequest = Record<never, never>;
+
+export interface NodeStatusMessage {
+  node: string;
+  slurmState: string;
+  slurmCores: number;
+  slurmAllocCores: number;
+  slurmMemoryBytes: number;
+  slurmAllocMemoryBytes: number;
+  offer: OfferMessage | null;
+  offerAgeMs: number;
+  leases: number;
+  leasedCores: number;
+  leasedMemoryBytes: number;
+}
+
+export interface ListNodesResponse {
+  nodes: NodeStatusMessage[];
+  snapshotAgeMs: number;
+  snapshotValid: boolean;
+}
+
+// node.proto
+
+export interface GrantRequest {
+  leaseId: string;
+  request: LeaseRequestMessage | null;
+  owner: PrincipalMessage | null;
+}
+
+export interface GrantResponse {
+  lease: LeaseMessage | null;
+  endpoint: EndpointMessage | null;
+}
+
+export interface RenewRequest {
+  leaseId: string;
+  caller: PrincipalMessage | null;
+}
+
+export interface RenewResponse {
+  lease: LeaseMessage | null;
+}
+
+export interface ReleaseRequest {
+  leaseId: string;
+  caller: PrincipalMessage | null;
+}
+
+export interface ReleaseResponse {
+  lease: LeaseMessage | null;
+}
+
+export interface ListLeasesRequest {
+  caller: PrincipalMessage | null;
+}
+
+export interface ListLeasesResponse {
+  leases: LeaseMessage[];
+}
+
+export type GetNodeRequest = Record<never, never>;
+
+export interface GetNodeResponse {
+  offer: OfferMessage | null;
+  findings: Record<string, string>;
+}
+
+// local.proto
+
+export interface LocalLease {
+  request: LeaseRequestMessage | null;
+  jobId: number;
+}
+
+export interface LocalRenew {
+  leaseId: string;
+  node: string;
+}
+
+export interface LocalRelease {
+  leaseId: string;
+  node: string;
+}
+
+export type LocalList = Record<never, never>;
+
+export type LocalStatus = Record<never, never>;
+
+export interface LocalHook {
+  event: HookEventName;
+  jobId: number;
+  uid: number;
+}
+
+/** One of these; `body` says which. Without `body` the sender knows a request that we do not. */
+export type LocalRequestBody =
+  | { body: "lease"; lease: LocalLease }
+  | { body: "renew"; renew: LocalRenew }
+  | { body: "release"; release: LocalRelease }
+  | { body: "list"; list: LocalList }
+  | { body: "hook"; hook: LocalHook }
+  | { body: "status"; status: LocalStatus }
+  | { body?: undefined };
+
+export type LocalRequest = { id: number } & LocalRequestBody;
+
+export interface LocalLeased {
+  lease: LeaseMessage | null;
+  endpoint: EndpointMessage | null;
+}
+
+export interface LocalLeases {
+  leases: LeaseMessage[];
+}
+
+export interface LocalHookDone {
+  leasesEnded: number;
+  tookUs: number;
+}
+
+export interface LocalStatusReport {
+  offer: OfferMessage | null;
+  findings: Record<string, string>;
+  controllerConnected: boolean;
+}
+
+export interface LocalRevoked {
+  leaseId: string;
+  state: LeaseStateName;
+  reason: ReasonName;
+}
+
+export type LocalResponseBody =
+  | { body: "leased"; leased: LocalLeased }
+  | { body: "lease"; lease: LeaseMessage }
+  | { body: "leases"; leases: LocalLeases }
+  | { body: "hookDone"; hookDone: LocalHookDone }
+  | { body: "status"; status: LocalStatusReport }
+  | { body: "revoked"; revoked: LocalRevoked }
+  | { body?: undefined };
+
+export type LocalResponse = { id: number; code: number; message: string } & LocalResponseBody;
+
+/** A message to be sent: what is left out takes its default. */
+export type Init<T> = T extends Uint8Array
+  ? Uint8Array
+  : T extends readonly (infer E)[]
+    ? readonly Init<E>[]
+    : T extends object
+      ? { readonly [K in keyof T]?: Init<T[K]> | null | undefined }
+      : T;
+
+/** All messages by their name in the .proto files. */
+export interface Messages {
+  Spare: SpareMessage;
+  Offer: OfferMessage;
+  Principal: PrincipalMessage;
+  LeaseRequest: LeaseRequestMessage;
+  Endpoint: EndpointMessage;
+  Lease: LeaseMessage;
+  Refusal: RefusalMessage;
+  ReportRequest: ReportRequest;
+  ReportResponse: ReportResponse;
+  RequestLeaseRequest: RequestLeaseRequest;
+  RequestLeaseResponse: RequestLeaseResponse;
+  RenewLeaseRequest: RenewLeaseRequest;
+  RenewLeaseResponse: RenewLeaseResponse;
+  ReleaseLeaseRequest: ReleaseLeaseRequest;
+  ReleaseLeaseResponse: ReleaseLeaseResponse;
+  ControllerServiceListLeasesRequest: ControllerServiceListLeasesRequest;
+  ControllerServiceListLeasesResponse: ControllerServiceListLeasesResponse;
+  ListNodesRequest: ListNodesRequest;
+  NodeStatus: NodeStatusMessage;
+  ListNodesResponse: ListNodesResponse;
+  GrantRequest: GrantRequest;
+  GrantResponse: GrantResponse;
+  RenewRequest: RenewRequest;
+  RenewResponse: RenewResponse;
+  ReleaseRequest: ReleaseRequest;
+  ReleaseResponse: ReleaseResponse;
+  ListLeasesRequest: ListLeasesRequest;
+  ListLeasesResponse: ListLeasesResponse;
+  GetNodeRequest: GetNodeRequest;
+  GetNodeResponse: GetNodeResponse;
+  LocalRequest: LocalRequest;
+  LocalResponse: LocalResponse;
+  LocalLease: LocalLease;
+  LocalRenew: LocalRenew;
+  LocalRelease: LocalRelease;
+  LocalList: LocalList;
+  LocalStatus: LocalStatus;
+  LocalHook: LocalHook;
+  LocalLeased: LocalLeased;
+  LocalLeases: LocalLeases;
+  LocalHookDone: LocalHookDone;
+  LocalStatusReport: LocalStatusReport;
+  LocalRevoked: LocalRevoked;
+}
+
+export type MessageName = keyof Messages;
+
+/** Unary methods per service: request and response. */
+export interface NodeMethods {
+  grant: { request: GrantRequest; response: GrantResponse };
+  renew: { request: RenewRequest; response: RenewResponse };
+  release: { request: ReleaseRequest; response: ReleaseResponse };
+  listLeases: { request: ListLeasesRequest; response: ListLeasesResponse };
+  getNode: { request: GetNodeRequest; response: GetNodeResponse };
+}
+
+export interface ControllerMethods {
+  requestLease: { request: RequestLeaseRequest; response: RequestLeaseResponse };
+  renewLease: { request: RenewLeaseRequest; response: RenewLeaseResponse };
+  releaseLease: { request: ReleaseLeaseRequest; response: ReleaseLeaseResponse };
+  listLeases: {
+    request: ControllerServiceListLeasesRequest;
+    response: ControllerServiceListLeasesResponse;
+  };
+  listNodes: { request: ListNodesRequest; response: ListNodesResponse };
+}

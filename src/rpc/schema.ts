@@ -1,0 +1,54 @@
+/** Loads proto/sublet/v1 once and hands out services and message codecs. */
+import { fileURLToPath } from "node:url";
+import { loadSync, type MessageTypeDefinition, type ServiceDefinition } from "@grpc/proto-loader";
+import { SubletError } from "../common/errors.ts";
+import type { Init, MessageName, Messages } from "./messages.ts";
+
+export const protoPackage = "sublet.v1";
+
+function load() {
+  return loadSync(
+    ["types", "controller", "node", "local"].map((name) => `sublet/v1/${name}.proto`),
+    {
+      includeDirs: [fileURLToPath(new URL("../../proto", import.meta.url))],
+      keepCase: false,
+      longs: Number,
+      enums: String,
+      defaults: true,
+      oneofs: true,
+    },
+  );
+}
+
+let loaded: ReturnType<typeof load> | undefined;
+
+function definitions(): ReturnType<typeof load> {
+  loaded ??= load();
+  return loaded;
+}
+
+/** The service as grpc-js wants it. */
+export function serviceDefinition(name: "NodeService" | "ControllerService"): ServiceDefinition {
+  const found = definitions()[`${protoPackage}.${name}`];
+  if (found === undefined) throw new SubletError("INTERNAL", `proto has no service ${name}`);
+  return found as ServiceDefinition;
+}
+
+function messageDefinition(name: MessageName): MessageTypeDefinition<object, object> {
+  const found = definitions()[`${protoPackage}.${name}`];
+  if (found === undefined) throw new SubletError("INTERNAL", `proto has no message ${name}`);
+  return found as MessageTypeDefinition<object, object>;
+}
+
+export function encodeMessage<N extends MessageName>(name: N, message: Init<Messages[N]>): Buffer {
+  return messageDefinition(name).serialize(message as object);
+}
+
+/** @throws SubletError INVALID_ARGUMENT when the bytes are not such a message. */
+export function decodeMessage<N extends MessageName>(name: N, bytes: Buffer): Messages[N] {
+  try {
+    return messageDefinition(name).deserialize(bytes) as Messages[N];
+  } catch (thrown) {
+    throw new SubletError("INVALID_ARGUMENT", `bytes are not a ${name}`, { cause: thrown });
+  }
+}

@@ -1,0 +1,72 @@
+/** Reclaim of four guests with 256 MiB each by Slurm's prolog, against the floor: kill, wait, rmdir, nothing else. */
+import { execFileSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { metricValues } from "../../deploy/testbed/main-job/figures.ts";
+import { page } from "../../deploy/testbed/main-job/sampler.ts";
+import { until } from "../../deploy/testbed/shell.ts";
+import { treeRoot } from "../../deploy/testbed/sublet-conf.ts";
+import { outputOf, submit, withBed } from "./bed.ts";
+import { medianOf, type Row } from "./table.ts";
+
+const rounds = 7;
+
+/** The floor, in cgroups of its own. */
+function floorMs(): number {
+  const parents = ["cpuset", "cpu", "memory", "pids", "freezer"]
+    .map((name) => `/sys/fs/cgroup/${name}/sublet_floor`)
+    .filter((path) => existsSync(join(path, "..")));
+  for (const path of parents) mkdirSync(path, { recursive: true });
+  try {
+    for (const name of ["cpuset.cpus", "cpuset.mems"])
+      writeFileSync(
+        `/sys/fs/cgroup/cpuset/sublet_floor/${name}`,
+        readFileSync(`/sys/fs/cgroup/cpuset/${name}`),
+      );
+    const text = execFileSync(join(treeRoot, "build/native/bin/sublet-reclaim-floor"), parents, {
+      encoding: "utf8",
+      timeout: 60_000,
+    });
+    return (JSON.parse(text) as { p50_ms: number }).p50_ms;
+  } finally {
+    for (const path of parents) rmdirSync(path);
+  }
+}
+
+export async function run(progress: (message: string) => void): Promise<Row[]> {
+  progress("the floor");
+  const floors = [floorMs()];
+  const times = await withBed({ progress }, async (bed) => {
+    const program = join(bed.base, "bin/sublet-hold-regions");
+    cpSync(join(treeRoot, "build/native/bin/sublet-hold-regions"), program);
+    const url = `${bed.cluster.metricsUrl("agent-n1")}/metrics`;
+    const read = async (name: string) =>
+      [...metricValues(await page(url), name).values()].reduce((sum, value) => sum + value, 0);
+    const found: number[] = [];
+    for (let round = 0; round < rounds; round++) {
+      progress(`round ${round + 1}: four guests with 256 MiB each, then a job`);
+      const holder = await submit(bed, "n3", `#!/bin/bash\nsrun '${program}' n1 4 256\n`);
+      await until("four guests hold their memory", 30_000, async () =>
+        (await bed.cluster.outputOf(holder)).includes("ready") && (await read("sublet_leases")) === 4
+          ? true
+          : undefined,
+      );
+      const before = await read("sublet_reclaim_seconds_sum");
+      await outputOf(bed, await submit(bed, "n1", "#!/bin/bash\ntrue\n"));
+      found.push(((await read("sublet_reclaim_seconds_sum")) - before) * 1000);
+      await bed.cluster.waitJob(holder, 30_000);
+    }
+    return found;
+  });
+  floors.push(floorMs());
+  return [
+    {
+      what: "reclaim of 4 x 256 MiB, prolog asked to prolog answered",
+      value: medianOf(times),
+      p99: Math.max(...times),
+      unit: "ms",
+      baseline: { what: "kill, wait, rmdir", value: medianOf(floors) },
+      mark: 2,
+    },
+  ];
+}

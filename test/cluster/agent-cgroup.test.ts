@@ -1,0 +1,342 @@
+/**
+ * The agent on this machine's real cgroups, with directories of its own (sublet_test_<pid>, slurm_test_<pid>), and the
+ * fake starter, whose guests are `sleep`s inside them. Needs root; nothing stays.
+ */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import {
+  createGuest,
+  type GuestTree,
+  guestPids,
+  killGuest,
+  limitGuest,
+  listGuests,
+  prepareRoot,
+  removeGuest,
+  removeRoot,
+} from "../../agent/cgroup/guests.ts";
+import { type CgroupLayout, cgroupDirs, discoverCgroups } from "../../agent/cgroup/layout.ts";
+import { clearGuest } from "../../agent/reclaim/clear.ts";
+import { eventually, type FakeStarter, fakeStarter } from "../unit/agent/fake-starter.ts";
+import { type LocalClient, leaseOf, localClient } from "../unit/agent/local-client.ts";
+
+const mib = 1024 * 1024;
+
+function layoutHere(): CgroupLayout | undefined {
+  if (process.getuid?.() !== 0) return undefined;
+  try {
+    return discoverCgroups();
+  } catch {
+    return undefined; // The skip below says so.
+  }
+}
+
+const layout = layoutHere();
+const skip = layout === undefined ? "needs root and the cpuset and memory controllers" : false;
+const last = availableParallelism() - 1;
+const limits = { cores: [last], mems: "0", cpuQuotaCores: 1, memoryBytes: 64 * mib, pidsMax: 20 };
+let made = 0;
+
+function tree(t: TestContext): GuestTree {
+  assert.ok(layout !== undefined);
+  made += 1;
+  const guests: GuestTree = { layout, root: `sublet_test_${process.pid}_${made}` };
+  t.after(async () => {
+    for (const id of listGuests(guests)) await clearGuest(guests, id, { stuckAfterMs: 5000 });
+    assert.ok(removeRoot(guests), "the root of the guests stays");
+  });
+  return guests;
+}
+
+function read(guests: GuestTree, id: string, controller: "cpuset" | "memory" | "pids", file: string): string {
+  return readFileSync(
+    join(guests.layout.mounts.get(controller) ?? "", guests.root, `lease_${id}`, file),
+    "utf8",
+  ).trim();
+}
+
+/** Runs a shell inside a guest. */
+async function runIn(guests: GuestTree, id: string, script: string): Promise<ChildProcess> {
+  const dirs = cgroupDirs(guests.layout, guests.root, `lease_${id}`);
+  const enter = dirs.map((dir) => `echo $$ > ${dir}/cgroup.procs`).join(" && ");
+  const child = spawn("sh", ["-c", `${enter} && ${script}`], { stdio: "ignore" });
+  await once(child, "spawn");
+  const ended = (): boolean => child.exitCode !== null || child.signalCode !== null;
+  await eventually("in the guest", () => ended() || guestPids(guests, id).includes(child.pid ?? -1));
+  return child;
+}
+
+test("limits are in force when createGuest returns; removal leaves nothing", { skip }, (t) => {
+  const guests = tree(t);
+  assert.deepEqual(prepareRoot(guests, [...Array(last + 1).keys()], "0"), []);
+  createGuest(guests, "a", limits);
+  const cpus = guests.layout.version === 1 ? "cpuset.cpus" : "cpuset.cpus.effective";
+  assert.equal(read(guests, "a", "cpuset", cpus), `${last}`);
+  const memory = guests.layout.version === 1 ? "memory.limit_in_bytes" : "memory.max";
+  assert.equal(read(guests, "a", "memory", memory), `${64 * mib}`);
+  assert.equal(read(guests, "a", "pids", "pids.max"), "20");
+  assert.deepEqual(limitGuest(guests, "a", { ...limits, cores: [0] }), []);
+  assert.equal(read(guests, "a", "cpuset", cpus), "0");
+  assert.throws(() => createGuest(guests, "a", limits));
+  assert.equal(removeGuest(guests, "a"), true);
+  assert.deepEqual(listGuests(guests), []);
+  assert.equal(removeGuest(guests, "a"), true);
+});
+
+test("a limit that does not take is an error, and nothing stays", { skip }, (t) => {
+  const guests = tree(t);
+  prepareRoot(guests, [last], "0");
+  assert.throws(() => createGuest(guests, "a", { ...limits, cores: [last, 4000] }), {
+    code: "INTERNAL",
+    message: /cpuset\.cpus/,
+  });
+  assert.deepEqual(listGuests(guests), []);
+});
+
+test("a guest that forks without end is gone in bounded time", { skip }, async (t) => {
+  const guests = tree(t);
+  prepareRoot(guests, [last], "0");
+  createGuest(guests, "bomb", limits);
+  const child = await runIn(
+    guests,
+    "bomb",
+    "f() { while :; do (sleep 100) & sleep 0.001 & done; }; f & f & f",
+  );
+  await eventually("at its limit", () => guestPids(guests, "bomb").length >= 15);
+  assert.equal(removeGuest(guests, "bomb"), false);
+  const { tookMs } = await clearGuest(guests, "bomb", { stuckAfterMs: 1000 });
+  assert.ok(tookMs < 1000, `${tookMs} ms`);
+  assert.deepEqual(listGuests(guests), []);
+  if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+});
+
+test("a guest beyond its memory dies alone", { skip }, async (t) => {
+  const guests = tree(t);
+  prepareRoot(guests, [last], "0");
+  createGuest(guests, "fat", limits);
+  createGuest(guests, "thin", limits);
+  const thin = await runIn(guests, "thin", "exec sleep 100");
+  const fat = await runIn(guests, "fat", "exec dd if=/dev/zero of=/dev/null bs=300M count=1");
+  if (fat.exitCode === null && fat.signalCode === null) await once(fat, "exit");
+  assert.equal(fat.signalCode, "SIGKILL");
+  assert.equal(thin.exitCode, null);
+  killGuest(guests, "thin");
+  await once(thin, "exit");
+});
+
+interface World {
+  readonly dir: string;
+  readonly guests: GuestTree;
+  readonly slurm: string;
+  readonly fake: FakeStarter;
+  readonly socket: string;
+  /** Runs an agent until the test ends or it is killed. */
+  agent(): Promise<ChildProcess>;
+}
+
+async function world(t: TestContext): Promise<World> {
+  assert.ok(layout !== undefined);
+  const dir = mkdtempSync(join(tmpdir(), "sublet-agent-"));
+  made += 1;
+  const guests: GuestTree = { layout, root: `sublet_test_${process.pid}_${made}` };
+  const slurm = `slurm_test_${process.pid}_${made}`;
+  const fake = await fakeStarter(join(dir, "starter.sock"), { processes: true });
+  writeFileSync(
+    join(dir, "agent.toml"),
+    `node = "n1"
+run_dir = "${dir}"
+listen = "127.0.0.1:0"
+metrics_listen = "127.0.0.1:0"
+fabric_address = "127.0.0.1"
+cgroup_name = "${guests.root}"
+slurm_cgroup = "${slurm}"
+native_dir = "/nonexistent"
+memory_mib = 4096
+`,
+  );
+  const agents: ChildProcess[] = [];
+  const socket = join(dir, "agent.sock");
+  t.after(async () => {
+    for (const agent of agents) await end(agent, "SIGTERM");
+    await fake.close();
+    for (const id of listGuests(guests)) await clearGuest(guests, id, { stuckAfterMs: 5000 });
+    assert.ok(removeRoot(guests), "the root of the guests stays");
+    for (const root of cgroupDirs(guests.layout, slurm)) if (existsSync(root)) removeTree(root);
+    rmSync(dir, { recursive: true });
+  });
+  return {
+    dir,
+    guests,
+    slurm,
+    fake,
+    socket,
+    async agent() {
+      const child = spawn(process.execPath, ["agent/main.ts", "--config", join(dir, "agent.toml")], {
+        stdio: ["ignore", "ignore", "pipe"],
+      });
+      agents.push(child);
+      let text = "";
+      child.stderr?.on("data", (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      await eventually(
+        "agent is ready",
+        () => {
+          if (child.exitCode !== null) throw new Error(`agent ended: ${text}`);
+          return text.includes("agent is ready");
+        },
+        20_000,
+      );
+      return child;
+    },
+  };
+}
+
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, "exit");
+  child.kill(signal);
+  await exit;
+}
+
+/** Removes empty cgroups, deepest first. */
+function removeTree(dir: string): void {
+  for (const entry of readdirSync(dir, { withFileTypes: true }))
+    if (entry.isDirectory()) removeTree(join(dir, entry.name));
+  rmdirSync(dir);
+}
+
+async function lease(client: LocalClient, cores: number): Promise<ReturnType<typeof leaseOf>> {
+  const request = {
+    kind: cores === 0 ? "LEASE_KIND_REGION" : "LEASE_KIND_FUNCTION",
+    cores,
+    memoryBytes: 16 * mib,
+  } as const;
+  return leaseOf(await client.call({ body: "lease", lease: { request } }));
+}
+
+test("prolog: guests are dead and their cgroups gone when the hook is answered", { skip }, async (t) => {
+  const here = await world(t);
+  await here.agent();
+  const client = await localClient(here.socket);
+  t.after(() => client.close());
+  const held = [await lease(client, 1), await lease(client, 0)];
+  assert.deepEqual(listGuests(here.guests).length, 2);
+  const pids = held.flatMap((each) => guestPids(here.guests, each.id));
+  assert.equal(pids.length, 2);
+  const done = await client.call({ body: "hook", hook: { event: "HOOK_EVENT_PROLOG", jobId: 11 } });
+  assert.ok(done.body === "hookDone" && done.hookDone.leasesEnded === 2, done.message);
+  assert.deepEqual(listGuests(here.guests), []);
+  for (const pid of pids)
+    assert.ok(!existsSync(`/proc/${pid}`) || /State:\tZ/.test(readFileSync(`/proc/${pid}/status`, "utf8")));
+  assert.equal(client.notices.length, 2);
+  const roots = readFileSync(join(here.dir, "cgroups"), "utf8").trim().split("\n");
+  assert.deepEqual(roots, cgroupDirs(here.guests.layout, here.guests.root));
+});
+
+test("witness: a job's cpuset on lent cores takes them back without any hook", { skip }, async (t) => {
+  const here = await world(t);
+  if (here.guests.layout.version !== 1) return t.skip("builds a tree as Slurm does on v1");
+  await here.agent();
+  const client = await localClient(here.socket);
+  t.after(() => client.close());
+  const { id } = await lease(client, 1);
+  const cpuset = join(here.guests.layout.mounts.get("cpuset") ?? "", here.slurm);
+  let job = cpuset;
+  for (const name of ["", "uid_1", "job_77"]) {
+    job = join(job, name);
+    mkdirSync(job);
+    writeFileSync(join(job, "cpuset.mems"), "0");
+    writeFileSync(join(job, "cpuset.cpus"), `${last}`);
+  }
+  const beginMs = performance.now();
+  await eventually("revoked", () => client.notices.length === 1 && !listGuests(here.guests).includes(id));
+  const tookMs = performance.now() - beginMs;
+  t.diagnostic(`taken back ${tookMs.toFixed(1)} ms after the job's cpuset was set`);
+  assert.ok(tookMs < 1000, `${tookMs} ms`);
+  const status = await client.call({ body: "status", status: {} });
+  assert.ok(status.body === "status" && status.status.offer?.coresUsedByJobs === 1);
+  assert.ok(!status.status.offer.spare.some((spare) => spare.cores.includes(last)));
+});
+
+test("kill -9: the next agent adopts the guest, its client renews it; leftovers are ended", {
+  skip,
+}, async (t) => {
+  const here = await world(t);
+  const first = await here.agent();
+  const client = await localClient(here.socket);
+  const held = await lease(client, 1);
+  const [pid] = guestPids(here.guests, held.id);
+  await end(first, "SIGKILL");
+  await client.close();
+  assert.deepEqual(guestPids(here.guests, held.id), [pid]);
+  createGuest(here.guests, "leftover", { ...limits, cores: [last] });
+  const stray = await runIn(here.guests, "leftover", "exec sleep 100");
+  await here.agent();
+  assert.deepEqual(listGuests(here.guests), [held.id]);
+  if (stray.exitCode === null && stray.signalCode === null) await once(stray, "exit");
+  const again = await localClient(here.socket);
+  t.after(() => again.close());
+  const renewed = leaseOf(await again.call({ body: "renew", renew: { leaseId: held.id } }));
+  assert.deepEqual([renewed.id, renewed.cores], [held.id, held.cores]);
+  assert.deepEqual(guestPids(here.guests, held.id), [pid]);
+  await again.close();
+  await eventually("released with its connection", () => listGuests(here.guests).length === 0);
+});
+
+test("the end of an executor ends its lease and its cgroup; the end of the starter ends all", {
+  skip,
+}, async (t) => {
+  const here = await world(t);
+  const agent = await here.agent();
+  const client = await localClient(here.socket);
+  t.after(() => client.close());
+  const held = await lease(client, 1);
+  for (const pid of guestPids(here.guests, held.id)) process.kill(pid, "SIGKILL");
+  await eventually("notice", () => client.notices.length === 1);
+  await eventually("gone", () => listGuests(here.guests).length === 0);
+  await lease(client, 0);
+  await here.fake.close();
+  const again = await fakeStarter(here.fake.path, { processes: true });
+  t.after(() => again.close());
+  await eventually(
+    "gone with the starter",
+    () => client.notices.length === 2 && listGuests(here.guests).length === 0,
+  );
+  await eventually("connected to the next one", () => again.seen.some((each) => each.verb === "LIST"));
+  await lease(client, 0);
+  assert.equal(agent.exitCode, null);
+});
+
+test("the budget: memory within 100 MiB, nothing to do means next to no wake-ups", { skip }, async (t) => {
+  const here = await world(t);
+  const { pid } = await here.agent();
+  const status = (): { rssBytes: number; switches: number } => {
+    const text = readFileSync(`/proc/${pid}/status`, "utf8");
+    const number = (key: string): number => Number(new RegExp(`^${key}:\\s+(\\d+)`, "m").exec(text)?.[1]);
+    return { rssBytes: number("VmRSS") * 1024, switches: number("voluntary_ctxt_switches") };
+  };
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const before = status();
+  await new Promise((resolve) => setTimeout(resolve, 6000));
+  const after = status();
+  t.diagnostic(
+    `${(after.rssBytes / mib).toFixed(1)} MiB, ${after.switches - before.switches} wake-ups in 6 s`,
+  );
+  assert.ok(after.rssBytes < 100 * mib, `${after.rssBytes / mib} MiB`);
+  assert.ok(after.switches - before.switches < 60);
+});

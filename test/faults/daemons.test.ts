@@ -1,0 +1,121 @@
+/** kill -9 of each daemon while job B works on leases. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { until } from "../../deploy/testbed/shell.ts";
+import {
+  finished,
+  guestPids,
+  metric,
+  nothingLeft,
+  runOf,
+  sameAnswer,
+  startWitness,
+  theBed,
+  useCluster,
+  working,
+} from "./harness.ts";
+
+useCluster();
+
+test("kill -9 of the controller: calls go on, and it knows every lease again within 5 s of its return", async () => {
+  const { cluster } = theBed();
+  const job = await startWitness("n3");
+  await working(job, 2);
+  const known = (await metric("agent-n1", "sublet_leases")) + (await metric("agent-n2", "sublet_leases"));
+  assert.ok(known >= 2);
+  await cluster.killDaemon("controller");
+  const rounds = (await runOf(job)).rounds.length;
+  await until("B goes on without a controller", 20_000, async () => {
+    const run = await runOf(job);
+    const last = run.rounds.at(-1);
+    return run.rounds.length >= rounds + 3 && (last?.remote ?? 0) > 0 ? true : undefined;
+  });
+  await cluster.startDaemon("controller");
+  await until("the controller knows every lease again", 5000, async () =>
+    (await metric("controller", "sublet_cluster_leases")) >= known ? true : undefined,
+  );
+  await sameAnswer(job);
+  await nothingLeft();
+});
+
+test("kill -9 of the agent: its guests go on, the next agent adopts them", async () => {
+  const { cluster } = theBed();
+  const job = await startWitness("n3");
+  await working(job, 2);
+  const guests = guestPids("n2");
+  assert.ok(guests.length > 0);
+  await cluster.killDaemon("agent-n2");
+  assert.deepEqual(guestPids("n2").sort(), guests.sort(), "guests outlive the agent");
+  await cluster.startDaemon("agent-n2");
+  assert.equal(await metric("agent-n2", "sublet_leases", 'kind="function"'), 1, "adopted");
+  await sameAnswer(job);
+  await nothingLeft();
+});
+
+test("kill -9 of the client's own agent: the job goes on", async () => {
+  const { cluster } = theBed();
+  const job = await startWitness("n3");
+  await working(job, 2);
+  await cluster.killDaemon("agent-n3");
+  await cluster.startDaemon("agent-n3");
+  await sameAnswer(job);
+  await nothingLeft();
+});
+
+test("kill -9 of an executor: calls run elsewhere, the lease ends as executor_lost", async () => {
+  const job = await startWitness("n3");
+  await working(job, 2);
+  const before = await metric("agent-n2", "sublet_leases_ended_total");
+  for (const pid of guestPids("n2")) process.kill(pid, "SIGKILL");
+  await until("the agent has noticed", 10_000, async () =>
+    (await metric("agent-n2", "sublet_leases_ended_total")) > before ? true : undefined,
+  );
+  await sameAnswer(job);
+  await nothingLeft();
+});
+
+test("kill -9 of the client's rank: its leases end on every node", async () => {
+  const { cluster } = theBed();
+  const job = await startWitness("n3", { rounds: 2000 });
+  await working(job, 2);
+  const pids = (await cluster.runOnNode("n3", ["pgrep", "-x", "options-job"])).stdout
+    .split("\n")
+    .filter(Boolean);
+  assert.ok(pids.length > 0);
+  for (const pid of pids.map(Number)) {
+    assert.match(readFileSync(`/proc/${pid}/comm`, "utf8"), /options-job/);
+    process.kill(pid, "SIGKILL");
+  }
+  await cluster.waitJob(job, 30_000);
+  await nothingLeft();
+});
+
+test("kill -9 of slurmctld and of a slurmd: guests and jobs go on, the snapshot says how old it is", async () => {
+  const { cluster } = theBed();
+  const job = await startWitness("n3");
+  await working(job, 2);
+  await cluster.killDaemon("slurmctld");
+  await cluster.killDaemon("slurmd-n2");
+  await until("the snapshot ages", 30_000, async () =>
+    (await metric("controller", "sublet_snapshot_age_seconds")) > 4 ? true : undefined,
+  );
+  await cluster.startDaemon("slurmctld");
+  await cluster.startDaemon("slurmd-n2");
+  const run = await finished(job);
+  assert.equal(run.checksum, theBed().answer);
+  await nothingLeft(60_000);
+});
+
+test("network of a node cut and restored: the job goes on with what is left", async () => {
+  const { cluster } = theBed();
+  const job = await startWitness("n3");
+  await working(job, 2);
+  await cluster.cutNetwork("n2");
+  try {
+    await sameAnswer(job);
+  } finally {
+    await cluster.restoreNetwork("n2");
+  }
+  await nothingLeft(60_000);
+});

@@ -1,0 +1,128 @@
+/**
+ * What the fault tests share: one cluster per file, job B as the witness. Each fault is done to a running B, which must end
+ * with the same answer as without functions; then nothing may be left: no lease, no guest process, no guest cgroup.
+ */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before } from "node:test";
+import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
+import {
+  metricValues,
+  type OptionsRun,
+  optionsRunOf,
+  parseEvents,
+} from "../../deploy/testbed/main-job/figures.ts";
+import { type OptionsJob, optionsScript } from "../../deploy/testbed/main-job/jobs.ts";
+import { page } from "../../deploy/testbed/main-job/sampler.ts";
+import { stage } from "../../deploy/testbed/main-job/stage.ts";
+import { until } from "../../deploy/testbed/shell.ts";
+
+export const options = 400_000;
+export const rounds = 50;
+
+export interface Bed {
+  readonly cluster: Cluster;
+  readonly base: string;
+  /** Checksum of the witness without functions. */
+  readonly answer: string;
+}
+
+let bed: Bed | undefined;
+
+/** The cluster of this file. */
+export function theBed(): Bed {
+  if (bed === undefined) throw new Error("the cluster has not started");
+  return bed;
+}
+
+/** Starts the cluster before the tests of a file and stops it after; leases end 6 s after their last renewal. */
+export function useCluster(): void {
+  before(async () => {
+    const cluster = await startCluster({
+      waitForLockMs: 60_000,
+      agentSettings: { lease_term_ms: 6000 },
+      controllerSettings: { poll_interval_ms: 2000 },
+    });
+    const base = await stage(join(cluster.stateDir, "opt"));
+    bed = { cluster, base, answer: "" };
+    const run = await finished(await startWitness("n3", { leases: 0 }));
+    assert.ok(run.checksum !== undefined);
+    bed = { cluster, base, answer: run.checksum };
+  });
+  after(async () => {
+    await bed?.cluster.stop();
+  });
+}
+
+/** Submits job B on a node; it leases on the others. */
+export async function startWitness(node: string, job: Partial<OptionsJob> = {}): Promise<number> {
+  const { cluster, base } = theBed();
+  const script = optionsScript(base, { rounds, options, leases: 2, exclude: node, ...job });
+  return await cluster.sbatch({ args: [`--nodelist=${node}`, "--ntasks=1", "--mem=1024"], script });
+}
+
+export async function runOf(jobId: number): Promise<OptionsRun> {
+  return optionsRunOf(parseEvents(await theBed().cluster.outputOf(jobId)));
+}
+
+/** Waits until the witness has leases and uses them. */
+export async function working(jobId: number, leases = 1): Promise<OptionsRun> {
+  return await until(`job ${jobId} works on ${leases} leases`, 60_000, async () => {
+    const run = await runOf(jobId);
+    return run.leases.length >= leases && run.rounds.some((round) => round.remote > 0) ? run : undefined;
+  });
+}
+
+/** Waits for the end of the witness, which must be a good one. */
+export async function finished(jobId: number, timeoutMs = 180_000): Promise<OptionsRun> {
+  const { cluster } = theBed();
+  const job = await cluster.waitJob(jobId, timeoutMs);
+  const text = await cluster.outputOf(jobId);
+  assert.equal(job.state, "COMPLETED", `job ${jobId}: ${text.slice(-1500)}`);
+  return optionsRunOf(parseEvents(text));
+}
+
+/** Waits for the end and compares the answer. */
+export async function sameAnswer(jobId: number): Promise<OptionsRun> {
+  const run = await finished(jobId);
+  assert.equal(run.checksum, theBed().answer);
+  return run;
+}
+
+export async function metric(daemon: string, name: string, labels?: string): Promise<number> {
+  const values = metricValues(await page(`${theBed().cluster.metricsUrl(daemon)}/metrics`), name);
+  if (labels !== undefined) return values.get(labels) ?? 0;
+  return [...values.values()].reduce((sum, value) => sum + value, 0);
+}
+
+/** Guest cgroups of a node, as directories of the cpuset controller. */
+export function guestCgroups(node: string): string[] {
+  const root = `/sys/fs/cgroup/cpuset/sublet_${node}`;
+  return existsSync(root) ? readdirSync(root).filter((name) => name.startsWith("lease_")) : [];
+}
+
+/** Pids of all guests of a node. */
+export function guestPids(node: string): number[] {
+  return guestCgroups(node).flatMap((name) =>
+    readFileSync(`/sys/fs/cgroup/cpuset/sublet_${node}/${name}/cgroup.procs`, "utf8")
+      .split("\n")
+      .filter((line) => line !== "")
+      .map(Number),
+  );
+}
+
+/** No lease, no guest, no guest cgroup on any node; every node usable by Slurm. */
+export async function nothingLeft(timeoutMs = 20_000): Promise<void> {
+  const { cluster } = theBed();
+  const nodes = cluster.layout.nodes.map((node) => node.name);
+  await until("nothing is left of the guests", timeoutMs, async () => {
+    for (const node of nodes) {
+      if (guestCgroups(node).length > 0) throw new Error(`${node}: ${guestCgroups(node).join(", ")}`);
+      const leases = await metric(`agent-${node}`, "sublet_leases");
+      if (leases > 0) throw new Error(`${node}: ${leases} leases`);
+    }
+    return true;
+  });
+  await cluster.waitIdle(60_000);
+}

@@ -1,0 +1,129 @@
+/** What the tests call: each does one thing, some of them bad. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sublet/function.h"
+
+#define PLAIN __attribute__((visibility("default"))) uint32_t
+
+PLAIN empty(void *in, uint32_t size, void *out);
+PLAIN echo(void *in, uint32_t size, void *out);
+PLAIN scribble(void *in, uint32_t size, void *out);
+PLAIN where(void *in, uint32_t size, void *out);
+PLAIN crash(void *in, uint32_t size, void *out);
+PLAIN leave(void *in, uint32_t size, void *out);
+
+PLAIN empty(void *in, uint32_t size, void *out)
+{
+    (void)in;
+    (void)size;
+    (void)out;
+    return 0;
+}
+
+PLAIN echo(void *in, uint32_t size, void *out)
+{
+    memcpy(out, in, size);
+    return size;
+}
+
+/** Writes over its arguments, as the plain form may. */
+PLAIN scribble(void *in, uint32_t size, void *out)
+{
+    memcpy(out, in, size);
+    memset(in, 0xff, size);
+    return size;
+}
+
+PLAIN where(void *in, uint32_t size, void *out)
+{
+    (void)in;
+    (void)size;
+    pid_t pid = getpid();
+    memcpy(out, &pid, sizeof(pid));
+    return sizeof(pid);
+}
+
+PLAIN crash(void *in, uint32_t size, void *out)
+{
+    (void)in;
+    (void)size;
+    (void)out;
+    raise(SIGSEGV);
+    return 0;
+}
+
+PLAIN leave(void *in, uint32_t size, void *out)
+{
+    (void)in;
+    (void)size;
+    (void)out;
+    exit(0);
+}
+
+SUBLET_FUNCTION(hang)
+{
+    (void)context;
+    (void)in;
+    (void)out;
+    for (;;)
+        pause();
+}
+
+/** Sleeps for as many milliseconds as its argument says, then echoes it. */
+SUBLET_FUNCTION(nap)
+{
+    uint32_t ms;
+    if (context->in_bytes < sizeof(ms) || context->out_bytes < sizeof(ms))
+        return 1;
+    memcpy(&ms, in, sizeof(ms));
+    struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    while (nanosleep(&limit, &limit) != 0) {
+    }
+    memcpy(out, &ms, sizeof(ms));
+    context->result_bytes = sizeof(ms);
+    return 0;
+}
+
+SUBLET_FUNCTION(refuse)
+{
+    (void)context;
+    (void)in;
+    (void)out;
+    return 7;
+}
+
+SUBLET_FUNCTION(too_much)
+{
+    (void)in;
+    (void)out;
+    context->result_bytes = context->out_bytes + 1;
+    return 0;
+}
+
+SUBLET_FUNCTION(worker_number)
+{
+    (void)in;
+    memcpy(out, &context->worker, sizeof(context->worker));
+    context->result_bytes = sizeof(context->worker);
+    return 0;
+}
+
+/** A few hundred microseconds of arithmetic whose result depends on every bit of its argument. */
+SUBLET_FUNCTION(grind)
+{
+    uint64_t x;
+    memcpy(&x, in, sizeof(x));
+    for (int i = 0; i < 100000; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x += 0x9e3779b97f4a7c15u;
+    }
+    memcpy(out, &x, sizeof(x));
+    context->result_bytes = sizeof(x);
+    return 0;
+}

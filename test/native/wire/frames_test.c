@@ -1,0 +1,148 @@
+/** Checks of everything that comes from a peer: at their bounds and one beyond. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "wire/control.h"
+#include "wire/ring_layout.h"
+#include "wire/stream.h"
+
+static struct control_header control(uint16_t type, uint32_t size)
+{
+    struct control_header header = {.magic = CONTROL_MAGIC, .version = CONTROL_VERSION, .type = type, .size = size};
+    return header;
+}
+
+static void control_frames(void **state)
+{
+    (void)state;
+    const struct {
+        uint16_t type;
+        uint32_t size;
+        sublet_status status;
+    } cases[] = {
+        {CONTROL_HELLO, 48, SUBLET_OK},
+        {CONTROL_HELLO, 47, SUBLET_ERR_INVALID},
+        {CONTROL_HELLO, 49, SUBLET_ERR_INVALID},
+        {CONTROL_LOAD, 64, SUBLET_OK},
+        {CONTROL_LOAD, 63, SUBLET_ERR_INVALID},
+        {CONTROL_LOAD, CONTROL_BODY_MAX, SUBLET_OK},
+        {CONTROL_LOAD, CONTROL_BODY_MAX + 1, SUBLET_ERR_INVALID},
+        {CONTROL_RESOLVE, 5, SUBLET_OK},
+        {CONTROL_RESOLVE, 4, SUBLET_ERR_INVALID},
+        {CONTROL_RESOLVE, 4 + CONTROL_NAME_MAX, SUBLET_OK},
+        {CONTROL_RESOLVE, 5 + CONTROL_NAME_MAX, SUBLET_ERR_INVALID},
+        {CONTROL_CANCEL, 16, SUBLET_OK},
+        {CONTROL_CANCEL, 0, SUBLET_ERR_INVALID},
+        {0, 48, SUBLET_ERR_INVALID},
+        {CONTROL_TYPE_END, 48, SUBLET_ERR_INVALID},
+        {UINT16_MAX, UINT32_MAX, SUBLET_ERR_INVALID},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct control_header header = control(cases[i].type, cases[i].size);
+        assert_int_equal(control_header_check(&header), cases[i].status);
+    }
+    struct control_header header = control(CONTROL_HELLO, 48);
+    header.version++;
+    assert_int_equal(control_header_check(&header), SUBLET_ERR_VERSION);
+    header = control(CONTROL_HELLO, 48);
+    header.magic++;
+    assert_int_equal(control_header_check(&header), SUBLET_ERR_INVALID);
+}
+
+static void greetings_of_a_stream(void **state)
+{
+    (void)state;
+    struct stream_hello hello = {.magic = STREAM_MAGIC, .version = STREAM_VERSION, .role = STREAM_CALLS};
+    assert_int_equal(stream_hello_check(&hello), SUBLET_OK);
+    hello.worker = CONTROL_WORKERS_MAX;
+    assert_int_equal(stream_hello_check(&hello), SUBLET_ERR_INVALID);
+    hello.worker = 0;
+    hello.in_bytes = hello.out_bytes = STREAM_PAYLOAD_MAX;
+    assert_int_equal(stream_hello_check(&hello), SUBLET_OK);
+    hello.in_bytes++;
+    assert_int_equal(stream_hello_check(&hello), SUBLET_ERR_INVALID);
+    hello.in_bytes = 0;
+    hello.out_bytes++;
+    assert_int_equal(stream_hello_check(&hello), SUBLET_ERR_INVALID);
+    hello.role = STREAM_ROLE_END;
+    assert_int_equal(stream_hello_check(&hello), SUBLET_ERR_INVALID);
+    hello.role = 0;
+    assert_int_equal(stream_hello_check(&hello), SUBLET_ERR_INVALID);
+    hello.version++;
+    assert_int_equal(stream_hello_check(&hello), SUBLET_ERR_VERSION);
+
+    struct stream_welcome welcome = {.magic = STREAM_MAGIC, .version = STREAM_VERSION, .workers = CONTROL_WORKERS_MAX};
+    assert_int_equal(stream_welcome_check(&welcome), SUBLET_OK);
+    welcome.status = SUBLET_ERR_DENIED;
+    assert_int_equal(stream_welcome_check(&welcome), SUBLET_ERR_DENIED);
+    welcome.status = SUBLET_STATUS_COUNT;
+    assert_int_equal(stream_welcome_check(&welcome), SUBLET_ERR_INVALID);
+    welcome.status = 0;
+    welcome.workers++;
+    assert_int_equal(stream_welcome_check(&welcome), SUBLET_ERR_INVALID);
+}
+
+static void calls_and_accesses_of_a_stream(void **state)
+{
+    (void)state;
+    struct stream_request request = {.sequence = 1, .size = 100, .out_capacity = 200};
+    assert_int_equal(stream_request_check(&request, 100, 200), SUBLET_OK);
+    assert_int_equal(stream_request_check(&request, 99, 200), SUBLET_ERR_TOO_LARGE);
+    assert_int_equal(stream_request_check(&request, 100, 199), SUBLET_ERR_TOO_LARGE);
+    request.sequence = 0;
+    assert_int_equal(stream_request_check(&request, 100, 200), SUBLET_ERR_INVALID);
+
+    struct stream_response response = {.sequence = 7, .size = 10};
+    assert_int_equal(stream_response_check(&response, 7, 10), SUBLET_OK);
+    assert_int_equal(stream_response_check(&response, 8, 10), SUBLET_ERR_INVALID);
+    assert_int_equal(stream_response_check(&response, 7, 9), SUBLET_ERR_INVALID);
+    response.status = SUBLET_STATUS_COUNT;
+    assert_int_equal(stream_response_check(&response, 7, 10), SUBLET_ERR_INVALID);
+
+    struct stream_access access = {.sequence = 1, .operation = STREAM_GET, .offset = 900, .size = 100};
+    assert_int_equal(stream_access_check(&access, 1000), SUBLET_OK);
+    assert_int_equal(stream_access_check(&access, 999), SUBLET_ERR_INVALID);
+    access.offset = UINT64_MAX - 50;
+    assert_int_equal(stream_access_check(&access, 1000), SUBLET_ERR_INVALID);
+    access.offset = 0;
+    access.size = STREAM_PAYLOAD_MAX + 1;
+    assert_int_equal(stream_access_check(&access, UINT64_MAX), SUBLET_ERR_TOO_LARGE);
+    access.size = 1;
+    access.operation = STREAM_OPERATION_END;
+    assert_int_equal(stream_access_check(&access, 1000), SUBLET_ERR_INVALID);
+}
+
+static void headers_of_a_ring(void **state)
+{
+    (void)state;
+    struct ring_header header;
+    assert_int_equal(ring_header_make(64, RING_BUFFER_MAX, RING_BUFFER_MAX, &header), SUBLET_OK);
+    assert_int_equal(ring_header_check(&header, header.total_bytes), SUBLET_OK);
+    assert_int_equal(ring_header_check(&header, header.total_bytes - 1), SUBLET_ERR_INVALID);
+    struct ring_header wrong = header;
+    wrong.slot_stride -= 64;
+    assert_int_equal(ring_header_check(&wrong, header.total_bytes), SUBLET_ERR_INVALID);
+    wrong = header;
+    wrong.in_bytes--;
+    assert_int_equal(ring_header_check(&wrong, header.total_bytes), SUBLET_ERR_INVALID);
+    wrong = header;
+    wrong.slots = 65;
+    assert_int_equal(ring_header_check(&wrong, UINT64_MAX), SUBLET_ERR_INVALID);
+    wrong = header;
+    wrong.version = 2;
+    assert_int_equal(ring_header_check(&wrong, header.total_bytes), SUBLET_ERR_VERSION);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(control_frames),
+        cmocka_unit_test(greetings_of_a_stream),
+        cmocka_unit_test(calls_and_accesses_of_a_stream),
+        cmocka_unit_test(headers_of_a_ring),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,151 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { type Reporter, startReporter } from "../../../agent/offer/reporter.ts";
+import { SubletError } from "../../../src/common/errors.ts";
+import type { ReportStream } from "../../../src/rpc/client.ts";
+import type {
+  Init,
+  LeaseMessage,
+  OfferMessage,
+  ReportRequest,
+  ReportResponse,
+} from "../../../src/rpc/messages.ts";
+import { eventually } from "./fake-starter.ts";
+
+/** A controller's end of the stream, driven by the test. */
+class FakeStream implements ReportStream {
+  readonly sent: Init<ReportRequest>[] = [];
+  slow = false;
+  #wake: (() => void) | undefined;
+  readonly #queue: (ReportResponse | "end")[] = [];
+
+  send(report: Init<ReportRequest>): boolean {
+    this.sent.push(report);
+    return !this.slow;
+  }
+  answer(response: Partial<ReportResponse> | "end" = {}): void {
+    this.#queue.push(response === "end" ? "end" : { ackedRevision: 0, resendFull: false, ...response });
+    this.#wake?.();
+  }
+  close(): void {
+    this.answer("end");
+  }
+  get responses(): AsyncIterable<ReportResponse> {
+    return this.#read();
+  }
+  async *#read(): AsyncGenerator<ReportResponse> {
+    for (;;) {
+      const next = this.#queue.shift();
+      if (next === "end") return;
+      if (next !== undefined) yield next;
+      else
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+    }
+  }
+}
+
+interface World {
+  readonly reporter: Reporter;
+  readonly streams: FakeStream[];
+  readonly contacts: boolean[];
+  failures: number;
+  tries: number;
+  revision: number;
+}
+
+const lease = (id: string): LeaseMessage => ({ id }) as LeaseMessage;
+
+function world(t: TestContext, failures = 0): World {
+  const streams: FakeStream[] = [];
+  const contacts: boolean[] = [];
+  const here = { streams, contacts, failures, tries: 0, revision: 1 };
+  const reporter = startReporter({
+    client: {
+      address: "c:1",
+      report: async () => {
+        here.tries += 1;
+        if (here.failures-- > 0) throw new SubletError("UNAVAILABLE", "down");
+        streams.push(new FakeStream());
+        return streams.at(-1) as FakeStream;
+      },
+    },
+    source: {
+      offer: () => ({ revision: here.revision }) as OfferMessage,
+      leases: () => [lease("all")],
+    },
+    onContact: (connected) => contacts.push(connected),
+    foldMs: 20,
+    backoffFirstMs: 2,
+    backoffMaxMs: 8,
+  });
+  t.after(() => reporter.close());
+  return Object.assign(here, { reporter });
+}
+
+const ids = (report: Init<ReportRequest> | undefined): string =>
+  (report?.leases ?? []).map((each) => each.id).join();
+
+test("a stream begins with everything, then come folded changes", async (t) => {
+  const here = world(t);
+  await eventually("stream", () => here.streams[0]?.sent.length === 1);
+  const [stream] = here.streams;
+  assert.ok(stream !== undefined);
+  assert.deepEqual([stream.sent[0]?.full, ids(stream.sent[0])], [true, "all"]);
+  assert.equal(here.reporter.connected, false);
+  stream.answer();
+  await eventually("connected", () => here.reporter.connected);
+  for (let i = 0; i < 50; i++) here.reporter.leaseChanged(lease(`l${i % 3}`));
+  here.revision = 7;
+  here.reporter.offerChanged();
+  await eventually("second report", () => stream.sent.length === 2);
+  assert.deepEqual(
+    [stream.sent[1]?.full, ids(stream.sent[1]), stream.sent[1]?.offer?.revision],
+    [false, "l0,l1,l2", 7],
+  );
+  here.reporter.keepalive();
+  await eventually("third report", () => stream.sent.length === 3);
+  assert.equal(ids(stream.sent[2]), "");
+});
+
+test("resend_full, and a controller that reads slowly", async (t) => {
+  const here = world(t);
+  await eventually("stream", () => here.streams[0]?.sent.length === 1);
+  const stream = here.streams[0] as FakeStream;
+  stream.answer({ resendFull: true });
+  await eventually("full again", () => stream.sent.length === 2);
+  assert.equal(stream.sent[1]?.full, true);
+  stream.slow = true;
+  here.reporter.leaseChanged(lease("a"));
+  await eventually("third", () => stream.sent.length === 3);
+  here.reporter.leaseChanged(lease("b"));
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.equal(stream.sent.length, 3);
+  stream.answer();
+  await eventually("goes on", () => stream.sent.length === 4);
+  assert.equal(ids(stream.sent[3]), "b");
+});
+
+test("contact lost: tries again until it answers, and begins with everything", async (t) => {
+  const here = world(t, 5);
+  await eventually("stream after failures", () => here.streams[0]?.sent.length === 1);
+  assert.equal(here.tries, 6);
+  here.streams[0]?.answer();
+  await eventually("connected", () => here.reporter.connected);
+  here.streams[0]?.answer("end");
+  await eventually("second stream", () => here.streams[1]?.sent.length === 1);
+  assert.equal(here.streams[1]?.sent[0]?.full, true);
+  here.streams[1]?.answer();
+  await eventually("connected again", () => here.reporter.connected);
+  assert.deepEqual(here.contacts, [true, false, true]);
+});
+
+test("closing ends the trying", async (t) => {
+  const here = world(t, 1_000_000);
+  await eventually("some tries", () => here.tries > 2);
+  here.reporter.close();
+  const { tries } = here;
+  await new Promise((resolve) => setTimeout(resolve, 40));
+  assert.ok(here.tries <= tries + 1);
+});

@@ -1,0 +1,371 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { createConnection } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { connectStarter } from "../../../agent/executor/starter.ts";
+import { Shell } from "../../../agent/shell.ts";
+import type { Controllers } from "../../../agent/socket/controllers.ts";
+import { localHandlers } from "../../../agent/socket/local.ts";
+import { type LocalHandlers, serveLocal } from "../../../agent/socket/server.ts";
+import { errorCodes, SubletError } from "../../../src/common/errors.ts";
+import type { LeaseMessage } from "../../../src/rpc/messages.ts";
+import { eventually, type FakeStarter, fakeStarter } from "./fake-starter.ts";
+import { type LocalClient, leaseOf, localClient } from "./local-client.ts";
+import { mib, setup } from "./setup.ts";
+
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const wish = { kind: "LEASE_KIND_FUNCTION", cores: 1, memoryBytes: mib } as const;
+const root = process.getuid?.() === 0;
+
+interface World {
+  readonly shell: Shell;
+  readonly fake: FakeStarter;
+  readonly path: string;
+  /** How connections look to the handlers: the tests have one uid only. */
+  peer: { uid: number; gid: number } | undefined;
+  client(): Promise<LocalClient>;
+}
+
+/** An agent without cgroups: a hierarchy without controllers has no directories. */
+async function world(
+  t: TestContext,
+  options: { controllers?: Controllers; cores?: number } = {},
+): Promise<World> {
+  const dir = mkdtempSync(join(tmpdir(), "sublet-socket-"));
+  const fake = await fakeStarter(join(dir, "starter.sock"));
+  const shell = new Shell({
+    setup: {
+      ...setup,
+      cores: Array.from({ length: options.cores ?? 4 }, (_, core) => core),
+      guestUidCount: 500,
+    },
+    tree: { layout: { version: 1, mounts: new Map(), missing: [] }, root: "none" },
+    log: silent,
+    availableBytes: () => 64 * 1024 * mib,
+    order: (guest) => ({
+      unixPath: `/run/x/${guest.lease.id}`,
+      tcpAddress: "127.0.0.1",
+      spinUs: 1,
+      executor: "/x",
+    }),
+    startTimeoutMs: 1000,
+  });
+  const starter = await connectStarter({
+    socketPath: fake.path,
+    spawn: undefined,
+    timeoutMs: 1000,
+    onExited: (leaseId) => shell.dispatch({ type: "executor_exited", leaseId }),
+    onLost: () => shell.setStarter(undefined),
+  });
+  shell.dispatch({ type: "adopt", guests: [] });
+  shell.setStarter(starter);
+  shell.sampleMemory();
+  const identification = {
+    node: "n1",
+    runDir: dir,
+    fabricAddress: "127.0.0.1",
+    address: "127.0.0.1:1",
+    epochUnixMs: 1,
+  };
+  const handlers = localHandlers({
+    shell,
+    self: () => identification,
+    controllers: options.controllers ?? [],
+    controllerConnected: () => false,
+    adminGid: undefined,
+    findings: () => ({ a: "b" }),
+    jobs: { begun: () => undefined, ended: () => undefined, rescan: () => undefined },
+    log: silent,
+  });
+  shell.listen({ onNotify: (holder, guest) => handlers.notify(holder, guest) });
+  const as: LocalHandlers = {
+    request: (connection, request) =>
+      handlers.request(
+        here.peer === undefined ? connection : { ...connection, peer: { pid: 1, ...here.peer } },
+        request,
+      ),
+    closed: handlers.closed,
+  };
+  const path = join(dir, "agent.sock");
+  const server = await serveLocal(path, as);
+  const clients: LocalClient[] = [];
+  const here: World = {
+    shell,
+    fake,
+    path,
+    peer: undefined,
+    async client() {
+      const client = await localClient(path);
+      clients.push(client);
+      return client;
+    },
+  };
+  t.after(async () => {
+    for (const client of clients) await client.close();
+    await server.close();
+    starter.close();
+    shell.close();
+    await fake.close();
+    rmSync(dir, { recursive: true });
+  });
+  return here;
+}
+
+test("lease, renew, list, status, release", async (t) => {
+  const here = await world(t);
+  const client = await here.client();
+  assert.equal(statSync(here.path).mode & 0o777, 0o666);
+  const leased = await client.call({ body: "lease", lease: { request: wish, jobId: 3 } });
+  assert.ok(leased.body === "leased" && leased.leased.endpoint !== null, leased.message);
+  const lease = leaseOf(leased);
+  assert.equal(lease.state, "LEASE_STATE_ACTIVE");
+  assert.deepEqual(lease.cores, [3]);
+  assert.equal(leased.leased.endpoint.token.length, 32);
+  assert.equal(leased.leased.endpoint.tcpAddress, "127.0.0.1:40001");
+  assert.equal(leased.leased.lease?.owner?.uid, process.getuid?.());
+  assert.equal(leaseOf(await client.call({ body: "renew", renew: { leaseId: lease.id } })).id, lease.id);
+  const listed = await client.call({ body: "list", list: {} });
+  assert.ok(listed.body === "leases" && listed.leases.leases.length === 1);
+  const status = await client.call({ body: "status", status: {} });
+  assert.ok(status.body === "status" && status.status.findings.a === "b");
+  assert.deepEqual(status.status.offer?.spare[0]?.cores, [0, 1, 2]);
+  const released = await client.call({ body: "release", release: { leaseId: lease.id } });
+  assert.equal(leaseOf(released).state, "LEASE_STATE_RELEASED");
+  assert.equal(here.shell.state.guests.size, 0);
+  const again = await client.call({ body: "release", release: { leaseId: lease.id } });
+  assert.equal(again.code, errorCodes.NOT_FOUND);
+});
+
+test("a connection that closes takes its leases with it, unless another one has renewed them", async (t) => {
+  const here = await world(t);
+  const [first, second] = [await here.client(), await here.client()];
+  const a = leaseOf(await first.call({ body: "lease", lease: { request: wish } }));
+  const b = leaseOf(await first.call({ body: "lease", lease: { request: wish } }));
+  await second.call({ body: "renew", renew: { leaseId: b.id } });
+  await first.close();
+  await eventually("released", () => !here.shell.state.guests.has(a.id));
+  assert.ok(here.shell.state.book.leases.has(b.id));
+  await second.close();
+  await eventually("released", () => here.shell.state.guests.size === 0);
+  await eventually("stopped", () => here.fake.live.size === 0);
+});
+
+test("a client that dies while its lease starts leaves nothing", async (t) => {
+  const here = await world(t);
+  const client = await here.client();
+  here.fake.mode = "silent";
+  const asked = assert.rejects(client.call({ body: "lease", lease: { request: wish } }));
+  await eventually("start", () => here.fake.seen.some((each) => each.verb === "START"));
+  await client.close();
+  await asked;
+  await eventually("nothing left", () => here.shell.state.guests.size === 0 && here.fake.live.size === 0);
+});
+
+test("200 requests at once: each is answered, as many granted as there are cores, nothing twice", async (t) => {
+  const here = await world(t, { cores: 48 });
+  const clients = await Promise.all(Array.from({ length: 20 }, () => here.client()));
+  const calls = clients.flatMap((client) =>
+    Array.from({ length: 10 }, () => client.call({ body: "lease", lease: { request: wish } })),
+  );
+  const answers = await Promise.all(calls);
+  const granted = answers.filter((each) => each.code === 0).map(leaseOf);
+  const refused = answers.filter((each) => each.code === errorCodes.RESOURCE_EXHAUSTED);
+  assert.equal(granted.length, 48);
+  assert.equal(refused.length, 152);
+  assert.equal(new Set(granted.flatMap((lease) => lease.cores)).size, 48);
+  assert.equal(new Set([...here.shell.state.guests.values()].map((guest) => guest.uid)).size, 48);
+  for (const client of clients) await client.close();
+  await eventually("nothing left", () => here.shell.state.guests.size === 0 && here.fake.live.size === 0);
+});
+
+test("hooks are root's; the holder hears of a lease that a prolog took", async (t) => {
+  const here = await world(t);
+  const client = await here.client();
+  const lease = leaseOf(await client.call({ body: "lease", lease: { request: wish } }));
+  here.peer = { uid: 1000, gid: 1000 };
+  const prolog = { body: "hook", hook: { event: "HOOK_EVENT_PROLOG", jobId: 9, uid: 1 } } as const;
+  assert.equal((await client.call(prolog)).code, errorCodes.PERMISSION_DENIED);
+  assert.ok(here.shell.state.guests.has(lease.id));
+  here.peer = { uid: 0, gid: 0 };
+  const done = await client.call(prolog);
+  assert.ok(done.body === "hookDone" && done.hookDone.leasesEnded === 1, done.message);
+  assert.equal(here.shell.state.guests.size, 0);
+  const [notice] = client.notices;
+  assert.ok(notice?.body === "revoked" && notice.revoked.leaseId === lease.id);
+  assert.equal(notice.revoked.reason, "REASON_BATCH_JOB");
+  for (const hook of [
+    { event: "HOOK_EVENT_UNSPECIFIED", jobId: 9 } as const,
+    { event: "HOOK_EVENT_PROLOG" } as const,
+  ])
+    assert.equal((await client.call({ body: "hook", hook })).code, errorCodes.INVALID_ARGUMENT);
+  const refused = await client.call({ body: "lease", lease: { request: wish } });
+  assert.equal(refused.code, errorCodes.RESOURCE_EXHAUSTED);
+});
+
+test("leases of another uid: neither seen, nor renewed, nor released", async (t) => {
+  const here = await world(t);
+  const client = await here.client();
+  here.peer = { uid: 1000, gid: 1000 };
+  const lease = leaseOf(await client.call({ body: "lease", lease: { request: wish } }));
+  here.peer = { uid: 1001, gid: 1001 };
+  const other = await here.client();
+  for (const body of ["renew", "release"] as const) {
+    const answer = await other.call({ body, [body]: { leaseId: lease.id } } as Parameters<
+      typeof other.call
+    >[0]);
+    assert.equal(answer.code, errorCodes.NOT_FOUND, body);
+  }
+  const listed = await other.call({ body: "list", list: {} });
+  assert.ok(listed.body === "leases" && listed.leases.leases.length === 0);
+});
+
+test("an executor that ends by itself: its holder hears it, the starter's failure is a refusal", async (t) => {
+  const here = await world(t);
+  const client = await here.client();
+  const lease = leaseOf(await client.call({ body: "lease", lease: { request: wish } }));
+  here.fake.exit(lease.id);
+  await eventually("notice", () => client.notices.length === 1);
+  const [notice] = client.notices;
+  assert.ok(notice?.body === "revoked" && notice.revoked.reason === "REASON_EXECUTOR_LOST");
+  here.fake.mode = "fail";
+  const refused = await client.call({ body: "lease", lease: { request: wish } });
+  assert.equal(refused.code, errorCodes.RESOURCE_EXHAUSTED);
+  assert.match(refused.message, /did not start/);
+});
+
+test("garbage ends its connection, and only that", async (t) => {
+  const here = await world(t);
+  const good = await here.client();
+  const lease = leaseOf(await good.call({ body: "lease", lease: { request: wish } }));
+  const frame = (body: Buffer): Buffer => {
+    const header = Buffer.alloc(4);
+    header.writeUInt32LE(body.length);
+    return Buffer.concat([header, body]);
+  };
+  const garbage = [
+    Buffer.alloc(4),
+    Buffer.alloc(64, 0xff),
+    frame(Buffer.alloc(65_537 - 1, 0xff)),
+    frame(Buffer.from([0x08, 0xff])),
+    frame(Buffer.from([0x08, 0x00])), // id 0
+    Buffer.from("GET / HTTP/1.1\r\n\r\n"),
+  ];
+  for (const bytes of garbage) {
+    const socket = createConnection(here.path);
+    socket.on("error", () => undefined);
+    socket.resume();
+    const closed = once(socket, "close");
+    socket.write(bytes);
+    await closed;
+  }
+  const unknown = await good.call({});
+  assert.equal(unknown.code, errorCodes.INVALID_ARGUMENT);
+  const empty = await good.call({ body: "lease", lease: {} });
+  assert.equal(empty.code, errorCodes.INVALID_ARGUMENT);
+  // Half a frame is no reason to end anything, nor to answer.
+  const half = createConnection(here.path);
+  half.write(Buffer.from([9, 0]));
+  assert.equal(leaseOf(await good.call({ body: "renew", renew: { leaseId: lease.id } })).id, lease.id);
+  half.destroy();
+});
+
+test("a second agent on the same socket is refused; a socket that nobody serves is replaced", async (t) => {
+  const here = await world(t);
+  const nobody: LocalHandlers = { request: () => Promise.reject(new Error("no")), closed: () => undefined };
+  await assert.rejects(serveLocal(here.path, nobody), { code: "FAILED_PRECONDITION" });
+});
+
+function remoteLease(id: string): LeaseMessage {
+  return {
+    id,
+    kind: "LEASE_KIND_FUNCTION",
+    state: "LEASE_STATE_ACTIVE",
+    reason: "REASON_UNSPECIFIED",
+    node: "n2",
+    cores: [0],
+    memoryBytes: 1,
+    class: "CAPACITY_CLASS_IDLE",
+    owner: null,
+    grantedUnixMs: 1,
+    termMs: 1,
+    remainingMs: 1,
+    invocations: 0,
+  };
+}
+
+function fakeController(): { controllers: Controllers; released: string[]; up: boolean; owners: unknown[] } {
+  const state = {
+    released: [] as string[],
+    up: true,
+    owners: [] as unknown[],
+    controllers: [] as Controllers,
+  };
+  const guard = (): void => {
+    if (!state.up) throw new SubletError("UNAVAILABLE", "down");
+  };
+  state.controllers = [
+    {
+      address: "c:1",
+      async requestLease({ owner }) {
+        guard();
+        state.owners.push(owner);
+        return { lease: remoteLease("r1"), endpoint: null, refusals: 0 };
+      },
+      async renewLease({ leaseId }) {
+        guard();
+        return { lease: remoteLease(leaseId ?? "") };
+      },
+      async releaseLease({ leaseId, node }) {
+        guard();
+        state.released.push(`${leaseId}@${node}`);
+        return { lease: remoteLease(leaseId ?? "") };
+      },
+      async listLeases() {
+        guard();
+        return { leases: [] };
+      },
+    },
+  ];
+  return state;
+}
+
+test("a controller places the lease; it ends with the connection, or with the one that renewed it", async (t) => {
+  const controller = fakeController();
+  const here = await world(t, { controllers: controller.controllers });
+  const client = await here.client();
+  const other = await here.client();
+  const leased = await client.call({ body: "lease", lease: { request: wish, jobId: 5 } });
+  assert.equal(leaseOf(leased).node, "n2");
+  assert.deepEqual(controller.owners, [
+    { uid: process.getuid?.(), gid: process.getgid?.(), jobId: 5, node: "n1" },
+  ]);
+  await other.call({ body: "renew", renew: { leaseId: "r1", node: "n2" } });
+  await client.close();
+  const alive = await other.call({ body: "status", status: {} });
+  assert.equal(alive.code, 0);
+  assert.deepEqual(controller.released, []);
+  await other.close();
+  await eventually("released", () => controller.released.join() === "r1@n2");
+});
+
+test("no controller answers: the node decides alone, unless it may not serve the request", async (t) => {
+  const controller = fakeController();
+  controller.up = false;
+  const here = await world(t, { controllers: controller.controllers });
+  const client = await here.client();
+  assert.equal(leaseOf(await client.call({ body: "lease", lease: { request: wish } })).node, "n1");
+  for (const more of [{ node: "n2" }, { excludeNodes: ["n1"] }]) {
+    const answer = await client.call({ body: "lease", lease: { request: { ...wish, ...more } } });
+    assert.equal(answer.code, errorCodes.UNAVAILABLE);
+  }
+});
+
+test("the kernel names the peer", { skip: root ? false : "needs root to tell uids apart" }, async (t) => {
+  const here = await world(t);
+  const client = await here.client();
+  const done = await client.call({ body: "hook", hook: { event: "HOOK_EVENT_EPILOG", jobId: 9 } });
+  assert.equal(done.code, 0);
+});

@@ -1,0 +1,334 @@
+/** The command as a user runs it: against a controller and an agent that answer by the real protocols, and a fake libsublet. */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { invoke } from "../../../src/cli/invoke.ts";
+import type { Output } from "../../../src/cli/output.ts";
+import { run } from "../../../src/cli/program.ts";
+import { SubletError } from "../../../src/common/errors.ts";
+import { loadCliConfig } from "../../../src/config/config.ts";
+import { decodeLocalRequest, encodeLocalResponse, FrameReader } from "../../../src/rpc/local.ts";
+import type { Init, LeaseMessage } from "../../../src/rpc/messages.ts";
+import { mungeIdentity } from "../../../src/rpc/munge.ts";
+import { type ControllerHandlers, serve } from "../../../src/rpc/server.ts";
+import { startMunged } from "../rpc/munged.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "sublet-cli-"));
+after(() => rmSync(folder, { recursive: true }));
+
+function collector(width?: number): Output & { out: string; err: string } {
+  return {
+    out: "",
+    err: "",
+    width,
+    write(text) {
+      this.out += text;
+    },
+    writeBytes(bytes) {
+      this.out += bytes.toString("latin1");
+    },
+    error(text) {
+      this.err += text;
+    },
+  };
+}
+
+const settingsFile = join(folder, "cli.toml");
+writeFileSync(settingsFile, "timeout_ms = 5000\n");
+
+async function sublet(args: readonly string[], environment: Record<string, string> = {}, width?: number) {
+  const output = collector(width);
+  const status = await run(["--config", settingsFile, ...args], output, environment);
+  return { status, out: output.out, err: output.err };
+}
+
+const lease: Init<LeaseMessage> = {
+  id: "n2-abc",
+  kind: "LEASE_KIND_FUNCTION",
+  state: "LEASE_STATE_ACTIVE",
+  node: "n2",
+  cores: [1, 2, 3],
+  memoryBytes: 2 ** 26,
+  class: "CAPACITY_CLASS_IDLE",
+  owner: { uid: 20_001, jobId: 42 },
+  remainingMs: 59_000,
+  invocations: 7,
+};
+
+describe("usage", () => {
+  it("is explained", async () => {
+    const { status, out } = await sublet(["--help"]);
+    assert.equal(status, 0);
+    for (const word of ["nodes", "leases", "status", "invoke", "release", "doctor", "Exit status", "--json"])
+      assert.ok(out.includes(word), word);
+    assert.match((await sublet(["invoke", "--help"])).out, /--max-out <bytes>.*largest result/);
+    assert.equal((await sublet(["--version"])).status, 0);
+  });
+  it("that is wrong ends with 2", async () => {
+    const wrong: string[][] = [
+      [],
+      ["nodse"],
+      ["release"],
+      ["leases", "--frob"],
+      ["--timeout", "soon", "leases"],
+      ["--controller", "nowhere", "leases"],
+      ["invoke", "a", "b", "--in", "x", "--data", "y"],
+    ];
+    for (const args of wrong) {
+      const { status, err, out } = await sublet(args);
+      assert.equal(status, 2, args.join(" "));
+      assert.notEqual(err, "");
+      assert.equal(out, "");
+    }
+    assert.match((await sublet(["nodse"])).err, /Did you mean nodes/);
+  });
+  it("without daemons ends with 3, and JSON errors are JSON", async () => {
+    const none = { SUBLET_AGENT_SOCKET: join(folder, "none.sock") };
+    for (const args of [["leases"], ["status"], ["release", "x"], ["nodes"]]) {
+      const { status, err } = await sublet(args, none);
+      assert.equal(status, 3, args.join(" "));
+      assert.match(err, /^sublet: /);
+    }
+    const { out } = await sublet(["--json", "leases"], none);
+    assert.equal((JSON.parse(out) as { error: { code: string } }).error.code, "UNAVAILABLE");
+  });
+});
+
+describe("with a controller", () => {
+  const released: string[] = [];
+  const environment: Record<string, string> = {};
+  const closers: (() => Promise<void>)[] = [];
+  before(async () => {
+    const munged = await startMunged();
+    closers.push(() => munged.stop());
+    const unused = async (): Promise<never> => assert.fail("not used");
+    const handlers: ControllerHandlers = {
+      report: unused,
+      requestLease: unused,
+      renewLease: unused,
+      listLeases: async () => ({ leases: [lease] }),
+      releaseLease: async ({ leaseId, node }) => {
+        if (node !== "n2") throw new SubletError("PERMISSION_DENIED", `lease ${leaseId} is another user's`);
+        released.push(leaseId);
+        return { lease };
+      },
+      listNodes: async () => ({
+        snapshotValid: true,
+        snapshotAgeMs: 3_000,
+        nodes: [
+          {
+            node: "n1",
+            slurmState: "mixed",
+            slurmCores: 8,
+            slurmAllocCores: 5,
+            slurmMemoryBytes: 2 ** 34,
+            slurmAllocMemoryBytes: 2 ** 33,
+            offerAgeMs: 1_000,
+            offer: {
+              node: "n1",
+              spare: [{ class: "CAPACITY_CLASS_UNALLOCATED", cores: [6, 7], memoryBytes: 2 ** 30 }],
+            },
+            leases: 1,
+            leasedCores: 1,
+            leasedMemoryBytes: 2 ** 20,
+          },
+          { node: "n2", slurmState: "down", slurmCores: 8 },
+        ],
+      }),
+    };
+    const server = await serve({
+      listen: "127.0.0.1:0",
+      identity: mungeIdentity({ socket: munged.socket }),
+      trustedUids: [0],
+      controller: handlers,
+    });
+    closers.push(() => server.close());
+    environment.SUBLET_CONTROLLER = server.address;
+    environment.SUBLET_MUNGE_SOCKET = munged.socket;
+  });
+  after(async () => {
+    for (const close of closers.reverse()) await close();
+  });
+
+  it("shows nodes", async () => {
+    const { status, out } = await sublet(["nodes"], environment);
+    assert.equal(status, 0);
+    assert.equal(
+      out,
+      "NODE  STATE  CORES           MEMORY  SPARE CORES    SPARE MEMORY  LEASES  LENT             HEARD\n" +
+        "n1    mixed    5/8  8 GiB of 16 GiB  2 unallocated         1 GiB       1  1 core, 1 MiB  1 s ago\n" +
+        "n2    down     0/8       0 B of 0 B  no agent                          0  0 cores, 0 B\n" +
+        "Slurm was asked 3 s ago. CORES and MEMORY: given to jobs, of all.\n",
+    );
+    const narrow = await sublet(["nodes"], environment, 60);
+    for (const line of narrow.out.split("\n").slice(0, 3)) assert.ok(line.length <= 60, line);
+    const json = JSON.parse((await sublet(["--json", "nodes"], environment)).out) as {
+      nodes: { node: string; offer: unknown }[];
+    };
+    assert.deepEqual(
+      json.nodes.map(({ node, offer }) => [node, offer === null]),
+      [
+        ["n1", false],
+        ["n2", true],
+      ],
+    );
+  });
+  it("shows and ends leases", async () => {
+    const { out } = await sublet(["leases"], environment);
+    assert.equal(
+      out,
+      "LEASE   NODE  KIND      STATE   CORES  MEMORY  CLASS    UID  JOB  ENDS IN  CALLS\n" +
+        "n2-abc  n2    function  active  1-3    64 MiB  idle   20001   42     59 s      7\n",
+    );
+    assert.deepEqual(await sublet(["release", "n2-abc"], environment), {
+      status: 0,
+      out: "Lease n2-abc on n2 has ended.\n",
+      err: "",
+    });
+    assert.deepEqual(released, ["n2-abc"]);
+  });
+  it("says what was refused, and ends with 1", async () => {
+    assert.deepEqual(await sublet(["release", "n2-abc", "--node", "n9"], environment), {
+      status: 1,
+      out: "",
+      err: "sublet: lease n2-abc is another user's\n",
+    });
+    assert.equal((await sublet(["release", "gone"], environment)).status, 1);
+  });
+});
+
+describe("with an agent only", () => {
+  const socket = join(folder, "agent.sock");
+  const server = createServer((peer) => {
+    const reader = new FrameReader();
+    peer.on("data", (chunk: Buffer) => {
+      for (const body of reader.push(chunk)) {
+        const request = decodeLocalRequest(body);
+        const { id } = request;
+        if (request.body === "list") peer.write(encodeLocalResponse({ id, leases: { leases: [lease] } }));
+        else if (request.body === "release") peer.write(encodeLocalResponse({ id, lease }));
+        else
+          peer.write(
+            encodeLocalResponse({
+              id,
+              status: {
+                offer: {
+                  node: "n1",
+                  address: "10.77.0.11:7701",
+                  coresTotal: 2,
+                  coresUsedByJobs: 1,
+                  memoryBytesTotal: 2 ** 31,
+                  spare: [{ class: "CAPACITY_CLASS_UNALLOCATED", cores: [1], memoryBytes: 2 ** 30 }],
+                },
+                findings: { "cgroup.version": "v1" },
+              },
+            }),
+          );
+      }
+    });
+  });
+  const environment = { SUBLET_AGENT_SOCKET: socket };
+  before(async () => {
+    server.listen(socket);
+    await once(server, "listening");
+  });
+  after(() => server.close());
+
+  it("shows its leases and ends one", async () => {
+    assert.match((await sublet(["leases"], environment)).out, /^n2-abc {2}n2/m);
+    assert.equal((await sublet(["release", "n2-abc"], environment)).status, 0);
+    const { out } = await sublet(["--json", "leases"], environment);
+    assert.deepEqual((JSON.parse(out) as { leases: { cores: number[] }[] }).leases[0]?.cores, [1, 2, 3]);
+  });
+  it("shows its status", async () => {
+    assert.equal(
+      (await sublet(["status"], environment)).out,
+      "node                n1" +
+        "\naddress             10.77.0.11:7701\n" +
+        "controller          not connected\n" +
+        "cores               1 of 2 held by jobs\n" +
+        "memory              0 B of 2 GiB held by jobs\n" +
+        "spare, unallocated  cores 1, 1 GiB\n" +
+        "cgroup.version      v1\n",
+    );
+  });
+});
+
+describe("invoke, by a libsublet built against the real header", () => {
+  const fake = join(folder, "libfake.so");
+  const config = loadCliConfig(settingsFile, { SUBLET_AGENT_SOCKET: "/a/sock" });
+  before(() => {
+    const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+    execFileSync("cc", [
+      "-shared",
+      "-fPIC",
+      "-D_GNU_SOURCE",
+      "-I",
+      here("../../../functions/include"),
+      "-o",
+      fake,
+      here("fixtures/fake_sublet.c"),
+    ]);
+  });
+  const call = (options: Partial<Parameters<typeof invoke>[3]>, json = false, name = "reverse") => {
+    const output = collector();
+    const session = { config, output, json };
+    invoke(session, "libx.so", name, { maxOut: 100, cores: 2, local: true, ...options }, fake);
+    return output;
+  };
+
+  it("passes arguments, options and result through", () => {
+    const { out, err } = call({ data: "abc", node: "n7", local: false });
+    assert.equal(out, "cba");
+    assert.match(
+      err,
+      /^ran on socket=\/a\/sock timeout=5000 cores=2 in=3 out=100 node=n7 flags=2 call=5000 wait=6000: lease/,
+    );
+  });
+  it("reads and writes files, and takes no arguments as none", () => {
+    const [from, to] = [join(folder, "in"), join(folder, "out")];
+    writeFileSync(from, Buffer.from([1, 2, 0, 255]));
+    assert.equal(call({ in: from, out: to }).out, "");
+    assert.deepEqual(readFileSync(to), Buffer.from([255, 0, 2, 1]));
+    assert.equal(call({}).out, "");
+    assert.throws(() => call({ in: join(folder, "none") }), { code: "INVALID_ARGUMENT" });
+  });
+  it("runs here when nobody lends, unless it must not", () => {
+    const { out, err } = call({ data: "xy", cores: 9 });
+    assert.equal(out, "yx");
+    assert.match(err, /nobody lends 9 cores now; it runs here/);
+    assert.throws(() => call({ data: "xy", cores: 9, local: false }), {
+      code: "RESOURCE_EXHAUSTED",
+      message: /nobody lends 9 cores now/,
+    });
+  });
+  it("says what libsublet says", () => {
+    assert.throws(() => call({}, false, "nope"), { code: "NOT_FOUND", message: /no function nope/ });
+    assert.throws(() => call({ data: "x".repeat(101) }), { code: "INVALID_ARGUMENT" });
+    assert.throws(
+      () =>
+        invoke(
+          { config, output: collector(), json: false },
+          "l",
+          "f",
+          { maxOut: 1, cores: 0, local: true },
+          "/no/lib.so",
+        ),
+      {
+        code: "FAILED_PRECONDITION",
+        message: /npm run build/,
+      },
+    );
+  });
+  it("prints JSON", () => {
+    const json = JSON.parse(call({ data: "abc" }, true).out) as Record<string, unknown>;
+    assert.equal(json.outBytes, 3);
+    assert.equal(json.outBase64, Buffer.from("cba").toString("base64"));
+  });
+});

@@ -1,0 +1,168 @@
+/**
+ * A fake agent: the real lease book and the real gRPC, but no node, no cgroups and no executors behind it. Reports as
+ * agent/offer/reporter.ts does: a full report first, then changes.
+ */
+
+import { SubletError } from "../../../src/common/errors.ts";
+import type { Lease, Spare } from "../../../src/common/nouns.ts";
+import { emptyBook, grantLease, type LeaseBook, releaseLease, renewLease } from "../../../src/lease/book.ts";
+import { connectController } from "../../../src/rpc/client.ts";
+import { leaseRequestFromWire, leaseToWire, spareToWire } from "../../../src/rpc/convert.ts";
+import { checkCredentialPayload, credentialPayload, type Identity } from "../../../src/rpc/identity.ts";
+import type { LeaseMessage, OfferMessage, PrincipalMessage } from "../../../src/rpc/messages.ts";
+import { type NodeHandlers, serve } from "../../../src/rpc/server.ts";
+import { offerMessage } from "./samples.ts";
+
+/** Says "<uid>|<payload>" and believes it: an identity that needs no munged. */
+export function plainIdentity(uid: number): Identity {
+  return {
+    credential: async (audience, method) => `${uid}|${credentialPayload(audience, method, Date.now())}`,
+    verify: async (credential, audiences, method) => {
+      const [caller, payload] = credential.split("|");
+      checkCredentialPayload(payload ?? "", audiences, method, Date.now());
+      return { uid: Number(caller), gid: Number(caller) };
+    },
+  };
+}
+
+export interface FakeAgentOptions {
+  readonly node: string;
+  readonly cores: number;
+  readonly memoryBytes: number;
+  /** Runs in the middle of a grant; may refuse, wait, or fail. */
+  readonly onGrant?: (leaseId: string) => Promise<void>;
+  /** Offers more than there is, as an offer that is out of date does. */
+  readonly boastCores?: number;
+}
+
+export interface FakeAgent {
+  readonly node: string;
+  readonly address: string;
+  readonly owners: PrincipalMessage[];
+  readonly seen: { grants: number; releases: number; concurrent: number; resends: number };
+  leases(): readonly Lease[];
+  /** Opens the stream to a controller; resolves with its first acknowledgement. */
+  join(controller: string): Promise<void>;
+  /** Joins with a part of a report only, as one that does not know that the controller is new. */
+  joinWithoutFull(controller: string): Promise<void>;
+  leave(): void;
+  /** Grants no more, while its stream goes on. */
+  stopService(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
+  const { node } = options;
+  let book: LeaseBook = emptyBook;
+  let revision = 0;
+  const owners: PrincipalMessage[] = [];
+  const seen = { grants: 0, releases: 0, concurrent: 0, resends: 0 };
+  let running = 0;
+  let report: (leases: LeaseMessage[], full: boolean) => void = () => undefined;
+  let leave: () => void = () => undefined;
+
+  const spare = (): Spare[] => {
+    const held = new Set([...book.leases.values()].flatMap(({ cores }) => cores));
+    const used = [...book.leases.values()].reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+    const cores = Array.from({ length: options.cores }, (_, core) => core).filter((core) => !held.has(core));
+    return [{ class: "idle", cores, memoryBytes: options.memoryBytes - used }];
+  };
+  const message = (lease: Lease): LeaseMessage =>
+    leaseToWire(lease, { node, nowMs: performance.now(), grantedUnixMs: 1, invocations: 0 });
+  const all = (): LeaseMessage[] => [...book.leases.values()].map(message);
+  const offer = (): OfferMessage => {
+    const boast = Array.from({ length: options.boastCores ?? 0 }, (_, core) => core);
+    const real = spare().map(spareToWire);
+    if (real[0] !== undefined && boast.length > 0) real[0] = { ...real[0], cores: boast };
+    return offerMessage(node, { revision: ++revision, address: server.address, spare: real });
+  };
+
+  const handlers: NodeHandlers = {
+    async grant({ leaseId, request, owner }) {
+      seen.grants++;
+      seen.concurrent = Math.max(seen.concurrent, ++running);
+      try {
+        await options.onGrant?.(leaseId);
+        if (request === null || owner === null) throw new SubletError("INVALID_ARGUMENT", "empty grant");
+        const wish = leaseRequestFromWire(request, 60_000);
+        const decision = grantLease(book, leaseId, wish, owner, spare(), performance.now());
+        if (!decision.granted)
+          throw new SubletError("RESOURCE_EXHAUSTED", decision.message, {
+            details: { reason: decision.reason, node },
+          });
+        book = decision.book;
+        owners.push(owner);
+        await new Promise((resolve) => setTimeout(resolve, 2)); // an executor starts
+        report([message(decision.lease)], false);
+        const endpoint = { node, unixPath: "", tcpAddress: "127.0.0.1:1", token: Buffer.alloc(32) };
+        return { lease: message(decision.lease), endpoint };
+      } finally {
+        running--;
+      }
+    },
+    async renew({ leaseId }) {
+      const renewed = renewLease(book, leaseId, performance.now());
+      book = renewed.book;
+      return { lease: message(renewed.lease) };
+    },
+    async release({ leaseId, caller }) {
+      seen.releases++;
+      const held = book.leases.get(leaseId);
+      if (held !== undefined && caller?.uid !== 0 && held.owner.uid !== caller?.uid)
+        throw new SubletError("PERMISSION_DENIED", "not yours");
+      const { book: next, ended } = releaseLease(book, leaseId);
+      book = next;
+      report(ended.map(message), false);
+      return { lease: message(ended[0] as Lease) };
+    },
+    async listLeases() {
+      return { leases: all() };
+    },
+    async getNode() {
+      return { offer: offer(), findings: {} };
+    },
+  };
+  const server = await serve({
+    listen: "127.0.0.1:0",
+    identity: plainIdentity(0),
+    trustedUids: [0],
+    node: handlers,
+  });
+
+  async function join(controller: string, full: boolean): Promise<void> {
+    const client = connectController(controller, { identity: plainIdentity(0) });
+    const stream = await client.report();
+    report = (leases, whole) => void stream.send({ offer: offer(), leases, full: whole });
+    leave = () => {
+      stream.close();
+      client.close();
+    };
+    report(full ? all() : [], full);
+    await new Promise<void>((resolve, reject) => {
+      void (async () => {
+        for await (const { resendFull } of stream.responses) {
+          if (resendFull) {
+            seen.resends++;
+            report(all(), true);
+          } else resolve();
+        }
+      })().catch(reject);
+    });
+  }
+
+  return {
+    node,
+    address: server.address,
+    owners,
+    seen,
+    leases: () => [...book.leases.values()],
+    join: (controller) => join(controller, true),
+    joinWithoutFull: (controller) => join(controller, false),
+    leave: () => leave(),
+    stopService: () => server.close(),
+    async close() {
+      leave();
+      await server.close();
+    },
+  };
+}

@@ -1,0 +1,64 @@
+/** The program itself: settings, the line that says it is ready, signals. Without munged and without Slurm. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { afterEach, test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const main = fileURLToPath(new URL("../../../src/controller/main.ts", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "sublet-controller-"));
+const children: ChildProcess[] = [];
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill("SIGKILL");
+});
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+
+function start(toml: string): ChildProcess {
+  const file = join(folder, "controller.toml");
+  writeFileSync(file, toml);
+  const child = spawn(process.execPath, [main, "--config", file], {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: { PATH: folder },
+    timeout: 20_000,
+  });
+  children.push(child);
+  return child;
+}
+
+type Line = { msg?: string; message?: string; address?: string; metrics?: string };
+
+async function* linesOf(child: ChildProcess): AsyncGenerator<Line> {
+  assert.ok(child.stderr);
+  for await (const line of createInterface({ input: child.stderr })) yield JSON.parse(line) as Line;
+}
+
+const good = 'listen = "127.0.0.1:0"\nmetrics_listen = "127.0.0.1:0"\n';
+
+for (const signal of ["SIGTERM", "SIGINT"] as const)
+  test(`serves, says where, and ends cleanly at ${signal}`, async () => {
+    const child = start(good);
+    const seen: string[] = [];
+    for await (const line of linesOf(child)) {
+      seen.push(line.msg ?? "");
+      if (line.msg !== "controller is ready") continue;
+      const page = await (await fetch(`http://${line.metrics}/metrics`)).text();
+      assert.match(page, /^sublet_agents 0$/m);
+      child.kill(signal);
+    }
+    const [code] = child.exitCode === null ? await once(child, "exit") : [child.exitCode];
+    assert.equal(code, 0, seen.join("\n"));
+    assert.ok(seen.includes("Slurm was asked in vain"), "says that there is no scontrol");
+  });
+
+test("a setting that is not known ends it with the nearest one that is", async () => {
+  const child = start(`${good}poll_intervall_ms = 5\n`);
+  const lines: Line[] = [];
+  for await (const line of linesOf(child)) lines.push(line);
+  const [code] = child.exitCode === null ? await once(child, "exit") : [child.exitCode];
+  assert.equal(code, 1);
+  assert.match(lines[0]?.message ?? "", /poll_interval_ms/);
+});

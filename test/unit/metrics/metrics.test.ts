@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { connect } from "node:net";
+import { describe, it } from "node:test";
+import { agentMetrics } from "../../../src/metrics/agent.ts";
+import { controllerMetrics } from "../../../src/metrics/controller.ts";
+import { createRegistry, ownFigures, type Registry } from "../../../src/metrics/registry.ts";
+import { serveMetrics } from "../../../src/metrics/serve.ts";
+
+const figures = () => ({
+  cpuSeconds: 1.5,
+  residentBytes: 50_000_000,
+  voluntarySwitches: 10,
+  involuntarySwitches: 2,
+});
+
+/** One page as both daemons would show it, with fixed values. */
+async function page(): Promise<string> {
+  const registry = createRegistry(figures);
+  const agent = agentMetrics(registry);
+  for (const [state, cores] of Object.entries({ total: 8, jobs: 4, spare: 3, leased: 1, reserved: 1 })) {
+    agent.cores.set({ state }, cores);
+    agent.memoryBytes.set({ state }, cores * 2 ** 30);
+  }
+  agent.spareCores.set({ class: "unallocated" }, 3);
+  agent.spareMemoryBytes.set({ class: "unallocated" }, 2 ** 31);
+  agent.leases.set({ kind: "function" }, 1);
+  agent.leases.set({ kind: "region" }, 0);
+  agent.leasesEnded.inc({ outcome: "revoked", reason: "batch_job" });
+  agent.leaseGrants.inc(2);
+  agent.leaseRefusals.inc({ reason: "no_cores" });
+  agent.leaseStartSeconds.observe(0.012);
+  agent.reclaims.inc({ messenger: "prolog" });
+  agent.reclaimSeconds.observe(0.0031);
+  agent.invocations.inc(1000);
+  agent.leaseCoreSeconds.inc(12.5);
+  agent.leaseByteSeconds.inc(1e9);
+  agent.hookCalls.inc({ event: "prolog" });
+  const controller = controllerMetrics(registry);
+  controller.snapshotAgeSeconds.set(3);
+  controller.slurmCalls.inc({ command: "sinfo", outcome: "ok" });
+  controller.slurmCallSeconds.observe(0.04);
+  controller.slurmRpcs.inc(2);
+  controller.agents.set(3);
+  controller.leaseRequests.inc({ outcome: "granted" });
+  controller.leaseRequestSeconds.observe(0.02);
+  controller.clusterCores.set({ state: "total" }, 24);
+  controller.clusterMemoryBytes.set({ state: "total" }, 2 ** 36);
+  return (await registry.metrics()).replace(/^(process_start_time_seconds) \d+$/m, "$1 1700000000");
+}
+
+const golden = new URL("fixtures/page.prom", import.meta.url);
+
+describe("the metrics page", () => {
+  it("is the golden page", async () => {
+    assert.equal(await page(), readFileSync(golden, "utf8"));
+  });
+  it("is accepted by promtool without a word", async (t) => {
+    const tool = spawnSync("promtool", ["check", "metrics"], { input: await page(), timeout: 30_000 });
+    if (tool.error !== undefined && "code" in tool.error && tool.error.code === "ENOENT")
+      return t.skip("promtool is not installed (package prometheus)");
+    assert.equal(tool.stderr.toString() + tool.stdout.toString(), "");
+    assert.equal(tool.status, 0);
+  });
+  it("shows what the kernel says about this process", async () => {
+    const own = ownFigures();
+    assert.ok(own.cpuSeconds > 0.01 && own.cpuSeconds < 1000);
+    assert.ok(own.residentBytes > 10e6 && own.residentBytes < 1e9);
+    assert.ok(own.voluntarySwitches > 0);
+    const text = await createRegistry().metrics();
+    assert.match(text, /^process_cpu_seconds_total 0\.\d+$/m);
+    assert.match(text, /^process_context_switches_total\{kind="voluntary"\} \d+$/m);
+  });
+  it("keeps no timer running", () => {
+    const script =
+      'import { createRegistry } from "./src/metrics/registry.ts"; createRegistry(); console.log("end")';
+    const child = spawnSync(process.execPath, ["--input-type=module-typescript", "-e", script], {
+      timeout: 20_000,
+      encoding: "utf8",
+    });
+    assert.equal(child.signal, null);
+    assert.equal(child.stdout, "end\n");
+  });
+});
+
+describe("the HTTP server", () => {
+  const serving = async (healthy: () => boolean, registry: Registry = createRegistry(figures)) =>
+    serveMetrics({ listen: "127.0.0.1:0", registry, healthy });
+
+  it("answers /metrics and /healthz, and nothing else", async () => {
+    let well = true;
+    const server = await serving(() => well);
+    try {
+      const get = (path: string, method = "GET") => fetch(`http://${server.address}${path}`, { method });
+      const metrics = await get("/metrics");
+      assert.equal(metrics.status, 200);
+      assert.match(metrics.headers.get("content-type") ?? "", /^text\/plain; version=0\.0\.4/);
+      assert.match(await metrics.text(), /^process_cpu_seconds_total 1\.5$/m);
+      assert.deepEqual([(await get("/healthz")).status, (await get("/healthz", "HEAD")).status], [200, 200]);
+      well = false;
+      assert.equal((await get("/healthz")).status, 503);
+      assert.deepEqual([(await get("/")).status, (await get("/metrics", "POST")).status], [404, 405]);
+    } finally {
+      await server.close();
+    }
+  });
+  it("survives garbage, and closes with a client that hangs", async () => {
+    const server = await serving(() => true);
+    const port = Number(server.address.split(":")[1]);
+    const garbage = connect(port, "127.0.0.1");
+    garbage.write(Buffer.from("\xff\x00garbage\r\n\r\n", "latin1"));
+    garbage.resume();
+    await once(garbage, "close");
+    const hanging = connect(port, "127.0.0.1");
+    await once(hanging, "connect");
+    assert.equal((await fetch(`http://${server.address}/healthz`)).status, 200);
+    await server.close();
+    hanging.destroy();
+  });
+  it("says when its address is taken", async () => {
+    const server = await serving(() => true);
+    try {
+      await assert.rejects(
+        serveMetrics({ listen: server.address, registry: createRegistry(figures), healthy: () => true }),
+        { code: "UNAVAILABLE", message: new RegExp(server.address) },
+      );
+    } finally {
+      await server.close();
+    }
+  });
+});

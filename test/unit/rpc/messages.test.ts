@@ -1,0 +1,262 @@
+/**
+ * messages.ts against the .proto files. Each sample below names every field of its type (the compiler insists)
+ * with a value that is not the default; each .proto field must be in the sample (the test insists).
+ */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { loadSync } from "@grpc/proto-loader";
+import type {
+  CapacityClassName,
+  HookEventName,
+  LeaseKindName,
+  LeaseStateName,
+  MessageName,
+  Messages,
+  ReasonName,
+} from "../../../src/rpc/messages.ts";
+import { decodeMessage, encodeMessage } from "../../../src/rpc/schema.ts";
+
+const spare: Messages["Spare"] = { class: "CAPACITY_CLASS_IDLE", cores: [1, 8191], memoryBytes: 2 ** 40 };
+const offer: Messages["Offer"] = {
+  node: "n1",
+  revision: 7,
+  epochUnixMs: 1_700_000_000_000,
+  address: "10.77.0.11:7701",
+  spare: [spare],
+  horizonMs: 3,
+  coresTotal: 2,
+  memoryBytesTotal: 5,
+  coresUsedByJobs: 1,
+  memoryBytesUsedByJobs: 6,
+};
+const owner: Messages["Principal"] = { uid: 20001, gid: 20002, jobId: 42, node: "n2" };
+const request: Messages["LeaseRequest"] = {
+  kind: "LEASE_KIND_REGION",
+  cores: 2,
+  memoryBytes: 2 ** 45,
+  termMs: 60_000,
+  excludeNodes: ["n3"],
+  node: "n1",
+  minCores: 1,
+};
+const endpoint: Messages["Endpoint"] = {
+  node: "n1",
+  unixPath: "/run/sublet/x/l.sock",
+  tcpAddress: "10.77.0.11:40001",
+  token: Buffer.from("secret"),
+};
+const lease: Messages["Lease"] = {
+  id: "l-1",
+  kind: "LEASE_KIND_FUNCTION",
+  state: "LEASE_STATE_ACTIVE",
+  reason: "REASON_BATCH_JOB",
+  node: "n1",
+  cores: [1],
+  memoryBytes: 9,
+  class: "CAPACITY_CLASS_UNALLOCATED",
+  owner,
+  grantedUnixMs: 10,
+  termMs: 11,
+  remainingMs: 12,
+  invocations: 13,
+};
+const findings = { cgroup: "v1", "kernel.osrelease": "6.1" };
+const byCaller = { caller: owner };
+const oneLease = { lease };
+const leaseOnNode = { leaseId: "l-1", node: "n1" };
+
+const samples: {
+  readonly [N in Exclude<MessageName, "LocalRequest" | "LocalResponse">]: Required<Messages[N]>;
+} = {
+  Spare: spare,
+  Offer: offer,
+  Principal: owner,
+  LeaseRequest: request,
+  Endpoint: endpoint,
+  Lease: lease,
+  Refusal: { reason: "REASON_NO_CORES", node: "n1", message: "full", retryAfterMs: 5 },
+  ReportRequest: { offer, leases: [lease], full: true },
+  ReportResponse: { ackedRevision: 1, resendFull: true },
+  RequestLeaseRequest: { request, owner },
+  RequestLeaseResponse: { lease, endpoint, refusals: 2 },
+  RenewLeaseRequest: { ...leaseOnNode, ...byCaller },
+  RenewLeaseResponse: oneLease,
+  ReleaseLeaseRequest: { ...leaseOnNode, ...byCaller },
+  ReleaseLeaseResponse: oneLease,
+  ControllerServiceListLeasesRequest: byCaller,
+  ControllerServiceListLeasesResponse: { leases: [lease, lease] },
+  ListNodesRequest: {},
+  NodeStatus: {
+    node: "n1",
+    slurmState: "mixed",
+    slurmCores: 1,
+    slurmAllocCores: 2,
+    slurmMemoryBytes: 3,
+    slurmAllocMemoryBytes: 4,
+    offer,
+    offerAgeMs: 5,
+    leases: 6,
+    leasedCores: 7,
+    leasedMemoryBytes: 8,
+  },
+  ListNodesResponse: { nodes: [], snapshotAgeMs: 1, snapshotValid: true },
+  GrantRequest: { leaseId: "l-1", request, owner },
+  GrantResponse: { lease, endpoint },
+  RenewRequest: { leaseId: "l-1", ...byCaller },
+  RenewResponse: oneLease,
+  ReleaseRequest: { leaseId: "l-1", ...byCaller },
+  ReleaseResponse: oneLease,
+  ListLeasesRequest: byCaller,
+  ListLeasesResponse: { leases: [lease] },
+  GetNodeRequest: {},
+  GetNodeResponse: { offer, findings },
+  LocalLease: { request, jobId: 3 },
+  LocalRenew: leaseOnNode,
+  LocalRelease: leaseOnNode,
+  LocalList: {},
+  LocalStatus: {},
+  LocalHook: { event: "HOOK_EVENT_EPILOG", jobId: 4, uid: 5 },
+  LocalLeased: { lease, endpoint },
+  LocalLeases: { leases: [lease] },
+  LocalHookDone: { leasesEnded: 1, tookUs: 2 },
+  LocalStatusReport: { offer, findings, controllerConnected: true },
+  LocalRevoked: { leaseId: "l-1", state: "LEASE_STATE_REVOKED", reason: "REASON_BATCH_JOB" },
+};
+
+const requests: readonly Messages["LocalRequest"][] = [
+  { id: 1, body: "lease", lease: samples.LocalLease },
+  { id: 2, body: "renew", renew: samples.LocalRenew },
+  { id: 3, body: "release", release: samples.LocalRelease },
+  { id: 4, body: "list", list: {} },
+  { id: 5, body: "hook", hook: samples.LocalHook },
+  { id: 6, body: "status", status: {} },
+];
+const answered = { id: 1, code: 8, message: "no" };
+const responses: readonly Messages["LocalResponse"][] = [
+  { ...answered, body: "leased", leased: samples.LocalLeased },
+  { ...answered, body: "lease", lease },
+  { ...answered, body: "leases", leases: samples.LocalLeases },
+  { ...answered, body: "hookDone", hookDone: samples.LocalHookDone },
+  { ...answered, body: "status", status: samples.LocalStatusReport },
+  { ...answered, body: "revoked", revoked: samples.LocalRevoked },
+];
+
+const enums = {
+  CapacityClass: {
+    CAPACITY_CLASS_UNSPECIFIED: 0,
+    CAPACITY_CLASS_IDLE: 1,
+    CAPACITY_CLASS_UNALLOCATED: 2,
+    CAPACITY_CLASS_SHARED: 3,
+  } satisfies Record<CapacityClassName, number>,
+  LeaseKind: {
+    LEASE_KIND_UNSPECIFIED: 0,
+    LEASE_KIND_FUNCTION: 1,
+    LEASE_KIND_REGION: 2,
+  } satisfies Record<LeaseKindName, number>,
+  LeaseState: {
+    LEASE_STATE_UNSPECIFIED: 0,
+    LEASE_STATE_REQUESTED: 1,
+    LEASE_STATE_GRANTED: 2,
+    LEASE_STATE_ACTIVE: 3,
+    LEASE_STATE_DRAINING: 4,
+    LEASE_STATE_RELEASED: 5,
+    LEASE_STATE_EXPIRED: 6,
+    LEASE_STATE_REVOKED: 7,
+  } satisfies Record<LeaseStateName, number>,
+  Reason: {
+    REASON_UNSPECIFIED: 0,
+    REASON_RELEASED: 1,
+    REASON_TERM_ENDED: 2,
+    REASON_BATCH_JOB: 3,
+    REASON_ADMIN: 4,
+    REASON_EXECUTOR_LOST: 5,
+    REASON_AGENT_RESTART: 6,
+    REASON_NO_CORES: 7,
+    REASON_NO_MEMORY: 8,
+    REASON_CLOSED: 9,
+    REASON_START_FAILED: 10,
+  } satisfies Record<ReasonName, number>,
+  HookEvent: {
+    HOOK_EVENT_UNSPECIFIED: 0,
+    HOOK_EVENT_PROLOG: 1,
+    HOOK_EVENT_EPILOG: 2,
+  } satisfies Record<HookEventName, number>,
+};
+
+interface Descriptor {
+  readonly name: string;
+  readonly field?: readonly { readonly name: string }[];
+  readonly nestedType?: readonly Descriptor[];
+  readonly value?: readonly { readonly name: string; readonly number: number }[];
+}
+
+const definitions = loadSync(
+  ["types", "controller", "node", "local"].map((name) => `sublet/v1/${name}.proto`),
+  { includeDirs: [fileURLToPath(new URL("../../../proto", import.meta.url))] },
+);
+const described = Object.values(definitions)
+  .filter((definition) => "format" in definition)
+  .map((definition) => definition as unknown as { format: string; type: Descriptor });
+const messages = described
+  .filter(({ format }) => format.includes(" DescriptorProto"))
+  .map(({ type }) => type);
+const enumTypes = described
+  .filter(({ format }) => format.includes("EnumDescriptorProto"))
+  .map(({ type }) => type);
+
+const camelCase = (name: string): string =>
+  name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+const fieldsOf = (type: Descriptor): string[] => (type.field ?? []).map(({ name }) => camelCase(name)).sort();
+
+describe("messages.ts and the .proto files", () => {
+  it("know the same messages", () => {
+    const known = [...Object.keys(samples), "LocalRequest", "LocalResponse"].sort();
+    assert.deepEqual(messages.map(({ name }) => name).sort(), known);
+  });
+  for (const [name, sample] of Object.entries(samples)) {
+    it(`${name}: same fields, and a round trip changes nothing`, () => {
+      const type = messages.find((message) => message.name === name);
+      assert.ok(type);
+      assert.deepEqual(fieldsOf(type), Object.keys(sample).sort());
+      const message = sample as Messages["Offer"];
+      assert.deepEqual(
+        { ...decodeMessage(name as "Offer", encodeMessage(name as "Offer", message)) },
+        sample,
+      );
+    });
+  }
+  it("LocalRequest and LocalResponse: same bodies", () => {
+    for (const [name, bodies, fixed] of [
+      ["LocalRequest", requests, ["id"]],
+      ["LocalResponse", responses, ["id", "code", "message"]],
+    ] as const) {
+      const type = messages.find((message) => message.name === name);
+      assert.ok(type);
+      assert.deepEqual(fieldsOf(type), [...fixed, ...bodies.map(({ body }) => String(body))].sort());
+      for (const body of bodies)
+        assert.deepEqual({ ...decodeMessage(name, encodeMessage(name, body)) }, body);
+    }
+  });
+  it("know the same enums", () => {
+    const found = Object.fromEntries(
+      enumTypes.map((type) => [
+        type.name,
+        Object.fromEntries((type.value ?? []).map(({ name, number }) => [name, number])),
+      ]),
+    );
+    assert.deepEqual(found, enums);
+  });
+});
+
+describe("decoding", () => {
+  it("fills defaults: zero, empty, null for messages, no body", () => {
+    const empty = decodeMessage("ReportRequest", Buffer.alloc(0));
+    assert.deepEqual({ ...empty }, { offer: null, leases: [], full: false });
+    assert.deepEqual({ ...decodeMessage("LocalResponse", Buffer.alloc(0)) }, { id: 0, code: 0, message: "" });
+  });
+  it("refuses bytes that are no message", () => {
+    for (const text of ["ff", "10", "2a7f01"])
+      assert.throws(() => decodeMessage("Offer", Buffer.from(text, "hex")), { code: "INVALID_ARGUMENT" });
+  });
+});
