@@ -90,7 +90,7 @@ static _Noreturn void child(struct workers *workers, uint32_t number, int socket
         .core = workers->options->cores[number],
         .socket = socket,
         .wake_fd = slot->wake_fd,
-        .messages = atomic_load(&slot->page->messages),
+        .messages = 0, /* the parent may have told it something already */
         .spin_ns = workers->options->spin_ns,
         .page = slot->page,
         .table = workers->table,
