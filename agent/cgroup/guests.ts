@@ -115,13 +115,20 @@ export function guestPids(tree: GuestTree, leaseId: string): number[] {
   return [...new Set(guestDirs(tree, leaseId).flatMap(pidsIn))];
 }
 
-/** No process may be born in the guest any more, and none stays frozen, out of a signal's reach. */
+/**
+ * No process may be born in the guest any more, none stays frozen, out of a signal's reach, and none dies at the lowest
+ * weight: giving back memory is work that the guest does itself, and a job waits for it.
+ */
 export function sealGuest(tree: GuestTree, leaseId: string): void {
   for (const dir of guestDirs(tree, leaseId))
     for (const [file, value] of [
       ["pids.max", "0"],
       ["freezer.state", "THAWED"],
       ["cgroup.freeze", "0"],
+      ["cpu.cfs_quota_us", "-1"],
+      ["cpu.shares", "1024"],
+      ["cpu.max", "max"],
+      ["cpu.weight", "100"],
     ] as const) {
       const path = join(dir, file);
       if (existsSync(path)) unlessGone(undefined, () => writeFileSync(path, value));

@@ -30,8 +30,10 @@ async function several(bed: Bed, ready?: () => Promise<void>): Promise<number[]>
 }
 
 export async function run(progress: (message: string) => void): Promise<Row[]> {
-  progress("without Sublet");
-  const bare = await withBed({ agents: false, hook: false }, (bed) => several(bed));
+  progress("without Sublet, without any prolog");
+  const none = await withBed({ agents: false, hook: false }, (bed) => several(bed));
+  progress("without Sublet, with the prolog that does nothing");
+  const bare = await withBed({ agents: false, hook: "/bin/true" }, (bed) => several(bed));
   const [idle, guests] = await withBed({}, async (bed) => {
     progress("with agents, nothing lent");
     const alone = await several(bed);
@@ -60,7 +62,18 @@ export async function run(progress: (message: string) => void): Promise<Row[]> {
     ...(mark === undefined ? {} : { mark }),
   });
   return [
-    { what: "job start without Sublet", value: medianOf(bare), p99: percentileOf(bare, 0.99), unit: "ms" },
+    {
+      what: "job start without any prolog",
+      value: medianOf(none),
+      p99: percentileOf(none, 0.99),
+      unit: "ms",
+    },
+    {
+      what: "job start, prolog and epilog are /bin/true",
+      value: medianOf(bare),
+      p99: percentileOf(bare, 0.99),
+      unit: "ms",
+    },
     row("added by an idle agent and its hook", idle),
     row("added with a guest in the way", guests, 20),
   ];

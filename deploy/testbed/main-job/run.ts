@@ -214,7 +214,7 @@ export async function runMainJob(cluster: Cluster, base: string, settings: MainJ
     },
     { name: "C got what it asked for", held: second.jobC.state === "COMPLETED", detail: second.jobC.state },
     {
-      name: "A was not harmed",
+      name: "A ended as it should",
       held: second.loopS !== undefined,
       detail: `loop time ${second.loopS?.toFixed(2)} s, alone ${first.loopS?.toFixed(2)} s`,
     },
