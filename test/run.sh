@@ -65,6 +65,7 @@ ctest_in() {
   ran=$(mktemp)
   ctest --test-dir "$2" --output-on-failure --timeout 120 > "$ran" 2>&1 || rc=$?
   [ $rc = 0 ] || cat "$ran"
+  grep -hE '^skipped: |\(Skipped\)$' "$2/Testing/Temporary/LastTest.log" "$ran" || true
   total=$(sed -n 's/.*tests failed out of \([0-9]*\)$/\1/p' "$ran" | tail -n 1)
   bad=$(sed -n 's/.*, \([0-9]*\) tests failed out of.*/\1/p' "$ran" | tail -n 1)
   if [ -z "$total" ]; then total=1; bad=1; fi

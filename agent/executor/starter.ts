@@ -57,6 +57,8 @@ export interface StarterOptions {
 }
 
 interface Pending {
+  /** What frames with more=1 brought so far. */
+  readonly parts: Field[];
   readonly resolve: (fields: Field[]) => void;
   readonly reject: (error: SubletError) => void;
   readonly timer: NodeJS.Timeout;
@@ -108,7 +110,7 @@ async function openOrSpawn(options: StarterOptions): Promise<Socket> {
   }
 }
 
-/** LIST's answer: pairs of executor= and meta= lines. */
+/** LIST's answer, one frame or several: pairs of executor= and meta= lines. */
 function listed(fields: readonly Field[]): ListedExecutor[] {
   const executors: ListedExecutor[] = [];
   for (const [index, [key, value]] of fields.entries()) {
@@ -144,10 +146,12 @@ export async function connectStarter(options: StarterOptions): Promise<Starter> 
     const id = Number(fieldOf(fields, "id"));
     const waiting = pending.get(id);
     if (waiting === undefined) return; // Its deadline has passed.
+    waiting.parts.push(...fields);
+    if (fieldOf(fields, "more") === "1") return; // LIST does not fit into one frame: the rest follows.
     pending.delete(id);
     clearTimeout(waiting.timer);
     const error = fieldOf(fields, "error");
-    if (error === undefined) waiting.resolve(fields);
+    if (error === undefined) waiting.resolve(waiting.parts);
     else waiting.reject(new SubletError("INTERNAL", `starter: ${error}`));
   }
 
@@ -179,7 +183,7 @@ export async function connectStarter(options: StarterOptions): Promise<Starter> 
         pending.delete(id);
         reject(new SubletError("DEADLINE_EXCEEDED", `starter: no answer to ${verb} within ${timeoutMs} ms`));
       }, timeoutMs);
-      pending.set(id, { resolve, reject, timer });
+      pending.set(id, { parts: [], resolve, reject, timer });
       socket.write(frame);
     });
   }

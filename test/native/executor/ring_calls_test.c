@@ -173,7 +173,8 @@ static void out_of_memory_harms_only_the_call(void **state)
 {
 #ifdef __SANITIZE_ADDRESS__
     (void)state;
-    skip(); /* its shadow memory does not fit RLIMIT_AS */
+    print_message("skipped: the sanitizer's shadow memory does not fit RLIMIT_AS\n");
+    skip();
 #endif
     struct fixture *f = *state;
     uint32_t size;

@@ -94,7 +94,13 @@ export async function fakeStarter(path: string, options: { processes?: boolean }
         fake.seen.push({ verb: fieldOf(fields, "verb") ?? "", lease: fieldOf(fields, "lease") ?? "" });
         if (fake.mode === "silent" && fieldOf(fields, "verb") === "START") continue;
         answer(fields).then(
-          (lines) => socket.write(encodeFields([["id", id], ["ok", "1"], ...lines])),
+          (lines) => {
+            // One guest a frame: the real one does this when they do not fit into one.
+            let rest = lines;
+            for (; fieldOf(fields, "verb") === "LIST" && rest.length > 2; rest = rest.slice(2))
+              socket.write(encodeFields([["id", id], ["ok", "1"], ...rest.slice(0, 2), ["more", "1"]]));
+            socket.write(encodeFields([["id", id], ["ok", "1"], ...rest]));
+          },
           (thrown: unknown) =>
             socket.write(
               encodeFields([

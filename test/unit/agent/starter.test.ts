@@ -77,6 +77,12 @@ test("start, list, stop, and the notice of an end", async (t) => {
   await starter.stop("a", 1000);
   assert.deepEqual(await starter.list(1000), []);
   await starter.start({ ...order, leaseId: "b" }, 1000);
+  await starter.start({ ...order, leaseId: "c" }, 1000);
+  await starter.start({ ...order, leaseId: "d" }, 1000);
+  assert.deepEqual(
+    (await starter.list(1000)).map(({ leaseId }) => leaseId),
+    ["b", "c", "d"],
+  );
   fake.exit("b");
   await eventually("EXITED", () => exited.includes("b"));
 });

@@ -205,6 +205,11 @@ test("a refusal and a silent agent lead to the next node; nobody left is a refus
   });
 });
 
+test("no agent at all is UNAVAILABLE: the caller's agent then lends from its own node", async () => {
+  const client = clientOf(await controllerWith());
+  await assert.rejects(client.requestLease({ request: oneCore, owner: user }), { code: "UNAVAILABLE" });
+});
+
 test("best effort takes what the fullest node has; a region goes by memory", async () => {
   const controller = await controllerWith();
   for (const [node, cores] of [
