@@ -66,6 +66,8 @@ void calls_place(struct sublet_call *call);
 void calls_place_last(struct sublet_call *call);
 /** Like calls_place, but only onto a worker with less than `depth` calls; false leaves it as it was. */
 bool calls_place_now(struct sublet_call *call, uint32_t depth);
+/** Starts what is queued as far as there is room. Does not drop the lock. */
+void calls_serve_queue(struct sublet_session *session);
 /** Takes answers, moves what was lost, starts what is queued. */
 void calls_progress(struct sublet_session *session);
 /** Waits for a call; runs it here if nobody lends. TIMEOUT at end_ns (0 = never). Drops the lock. */
@@ -85,6 +87,10 @@ uint64_t calls_tick(struct sublet_session *session);
 void calls_forget_lease(struct sublet_session *session, const struct sublet_lease *lease);
 /** Ends everything that is not done, when the session closes. */
 void calls_end_all(struct sublet_session *session);
+
+/** Puts a call into the queue, or takes it out if it is there. */
+void calls_queue(struct sublet_call *call, bool front);
+void calls_unqueue(struct sublet_call *call);
 
 /** For links. */
 void calls_finish(struct sublet_call *call, sublet_status status, size_t result_bytes);
