@@ -1,8 +1,10 @@
 #include "executor/links.h"
 
+#include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fds.h"
@@ -19,6 +21,7 @@ static sublet_status tell(struct worker_slot *slot, const struct worker_message 
     if (fds_send(slot->socket, message, sizeof(*message), fds, count, now_ns()) == SUBLET_ERR_TIMEOUT)
         return SUBLET_ERR_BUSY;
     atomic_fetch_add(&slot->page->messages, 1);
+    syscall(SYS_futex, &slot->page->messages, FUTEX_WAKE, 1, NULL, NULL, 0); /* it may sleep on that word */
     return SUBLET_OK;
 }
 

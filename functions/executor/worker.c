@@ -1,22 +1,26 @@
 /*
- * The loop: rings, streams, messages of the supervisor, by polling while hot and by poll(2) once nothing came for
- * spin_ns. In the ring path there is no system call, no lock and no allocation. A stream costs a recv per look, so one
- * that has been silent for a while is looked at only with every 64th step, as is the clock.
+ * The loop: rings, streams, messages of the supervisor, by polling while hot and asleep once nothing came for a while
+ * (executor/idle.h). In the ring path there is no system call, no lock and no allocation. A stream costs a recv per
+ * look, so one that has been silent for a while is looked at only with every 64th idle step, else every 40 us.
+ *
+ * Clients take turns: of each ring RING_TURN calls at most before the next one is looked at, of each stream one, and
+ * within a ring the slots after the one served last come first. So none waits for more than a turn of all others.
  */
 #include "executor/worker.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/fds.h"
 #include "executor/functions.h"
+#include "executor/idle.h"
+#include "executor/nap.h"
 #include "executor/stream_serve.h"
 
-#define STEPS_PER_YIELD 64u
-#define MISSES_HOT      256u
+#define STREAM_CYCLES UINT64_C(100000) /* some 40 us */
+#define MISSES_HOT    256u
+#define RING_TURN     8u
 
 struct live_stream {
     uint32_t index;
@@ -39,9 +43,12 @@ struct worker {
     struct deferred deferred[DEFERRED_MAX];
     uint32_t ring_count;
     uint32_t stream_count;
-    uint32_t rings[CLIENTS_MAX]; /* indexes of those that are there */
+    uint32_t rings[CLIENTS_MAX];     /* indexes of those that are there */
+    uint32_t next_slot[CLIENTS_MAX]; /* where the next turn of a ring begins */
     struct live_stream streams[STREAMS_MAX];
-    struct pollfd entries[2 + STREAMS_MAX];
+    uint64_t streams_seen; /* cycles at the last look at all of them */
+    struct idle idle;
+    struct nap nap;
     struct functions functions;
 };
 
@@ -162,6 +169,12 @@ void worker_begin_answer(struct worker_page *page, uint64_t call)
         _exit(1); /* ended by the supervisor: it answers as soon as this process is gone */
 }
 
+/** Only this process writes it while it lives. */
+static void count(_Atomic uint64_t *counter)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
 static void serve(struct worker *worker, uint32_t client, uint32_t slot)
 {
     struct worker_page *page = worker->start->page;
@@ -181,29 +194,66 @@ static void serve(struct worker *worker, uint32_t client, uint32_t slot)
         }
         if (status == SUBLET_OK)
             status = functions_run(&worker->functions, &call, &size);
-        atomic_fetch_add_explicit(status == SUBLET_OK ? &page->calls : &page->failures, 1, memory_order_relaxed);
+        count(status == SUBLET_OK ? &page->calls : &page->failures);
         worker_begin_answer(page, mine);
+        if (call.lined && size > 0)
+            ring_put_line(ring, slot, call.line, size);
         ring_answer(ring, slot, call.sequence, status, size);
     }
     atomic_store_explicit(&page->current, 0, memory_order_release);
 }
 
+/** One turn of a ring. */
+static bool look_at_ring(struct worker *worker, uint32_t client)
+{
+    struct ring *ring = &worker->start->rings[client];
+    uint64_t pending = ring_pending(ring);
+    for (uint32_t served = 0; pending != 0; served++) {
+        if (served == RING_TURN)
+            return true;
+        uint64_t later = pending & (~UINT64_C(0) << worker->next_slot[client]);
+        uint32_t slot = (uint32_t)__builtin_ctzll(later != 0 ? later : pending);
+        pending &= ~(UINT64_C(1) << slot);
+        if (pending != 0) {
+            later &= pending;
+            ring_prefetch(ring, (uint32_t)__builtin_ctzll(later != 0 ? later : pending));
+        }
+        worker->next_slot[client] = (slot + 1) % RING_SLOTS_MAX;
+        serve(worker, client, slot);
+        if (pending == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool look_at_rings(struct worker *worker)
 {
     bool served = false;
-    for (uint32_t i = 0; i < worker->ring_count; i++) {
-        uint32_t client = worker->rings[i];
-        for (uint64_t pending = ring_pending(&worker->start->rings[client]); pending != 0; pending &= pending - 1) {
-            serve(worker, client, (uint32_t)__builtin_ctzll(pending));
-            served = true;
-        }
-    }
+    for (uint32_t i = 0; i < worker->ring_count; i++)
+        served |= look_at_ring(worker, worker->rings[i]);
     return served;
 }
 
-static bool look_at_streams(struct worker *worker, bool all)
+/** A clock that costs a few nanoseconds. */
+static uint64_t cycles(void)
 {
-    bool served = false;
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#else
+    return now_ns() * 2;
+#endif
+}
+
+static bool look_at_streams(struct worker *worker)
+{
+    bool served = false, all = false;
+    if (worker->stream_count == 0)
+        return false;
+    uint64_t now = cycles();
+    if (worker->idle.steps % IDLE_STEPS == IDLE_STEPS - 1 || now - worker->streams_seen > STREAM_CYCLES) {
+        worker->streams_seen = now;
+        all = true;
+    }
     for (uint32_t i = 0; i < worker->stream_count; i++) {
         struct live_stream *live = &worker->streams[i];
         if (!all && live->misses >= MISSES_HOT)
@@ -224,30 +274,33 @@ static bool look_at_streams(struct worker *worker, bool all)
 static void sleep_until_woken(struct worker *worker)
 {
     struct worker_start *start = worker->start;
-    bool pending = false;
-    for (uint32_t i = 0; i < worker->ring_count; i++)
-        pending |= ring_announce_sleep(&start->rings[worker->rings[i]]);
-    if (!pending) {
-        uint32_t count = 2 + worker->stream_count;
-        worker->entries[0] = (struct pollfd){.fd = start->wake_fd, .events = POLLIN};
-        worker->entries[1] = (struct pollfd){.fd = start->socket, .events = POLLIN};
-        for (uint32_t i = 0; i < worker->stream_count; i++) {
-            int fd = start->streams[worker->streams[i].index].fd;
-            worker->entries[2 + i] = (struct pollfd){.fd = fd, .events = POLLIN};
-        }
-        poll(worker->entries, count, -1); /* the supervisor's end closes its socket, which wakes this */
-        for (uint32_t i = 0; i < worker->stream_count; i++)
-            if (worker->entries[2 + i].revents != 0)
-                worker->streams[i].misses = 0;
-        uint64_t ignored;
-        if ((worker->entries[0].revents & POLLIN) != 0 && read(start->wake_fd, &ignored, sizeof(ignored)) < 0 &&
-            errno != EAGAIN)
-            fprintf(stderr, "sublet-executor: cannot read a worker's eventfd: %m\n");
-    }
-    for (uint32_t i = 0; i < worker->ring_count; i++)
-        ring_announce_awake(&start->rings[worker->rings[i]]);
+    uint64_t woken_ns = 0;
+    count(&start->page->sleeps);
+    nap_begin(&worker->nap, worker->rings, worker->ring_count);
+    for (uint32_t i = 0; i < worker->stream_count; i++)
+        nap_add_stream(&worker->nap, start->streams[worker->streams[i].index].fd);
+    if (nap_take(&worker->nap, worker->messages_seen))
+        woken_ns = nap_end(&worker->nap, worker->idle.since_ns);
+    for (uint32_t i = 0; i < worker->stream_count; i++)
+        if (nap_stream_woke(&worker->nap, i))
+            worker->streams[i].misses = 0;
+    idle_end_asleep(&worker->idle, woken_ns);
     while (take_message(worker)) {
     }
+}
+
+/** Nothing came: tells the core, now and then gives it away, and sleeps in the end. */
+static void rest(struct worker *worker)
+{
+    if (!idle_step(&worker->idle)) {
+        ring_relax();
+        return;
+    }
+    sched_yield(); /* another spinner may share this core */
+    bool tired = idle_look(&worker->idle, now_ns());
+    atomic_store_explicit(&worker->start->page->polled_ns, worker->idle.polled_ns, memory_order_relaxed);
+    if (tired)
+        sleep_until_woken(worker);
 }
 
 _Noreturn void worker_run(struct worker_start *start)
@@ -263,30 +316,18 @@ _Noreturn void worker_run(struct worker_start *start)
     list_rings(&worker);
     list_streams(&worker);
     pin(start->core);
-    uint64_t idle_since = 0; /* 0: not known yet, read the clock at the next chance */
-    for (uint32_t step = 1;; step++) {
-        bool whole = step % STEPS_PER_YIELD == 0;
+    idle_start(&worker.idle, start->spin_ns);
+    nap_start(&worker.nap, start);
+    for (;;) {
         if ((worker.deferred_count > 0 ||
              atomic_load_explicit(&start->page->messages, memory_order_relaxed) != worker.messages_seen) &&
             !take_message(&worker))
             worker.messages_seen = atomic_load(&start->page->messages); /* user code wrote here */
         bool served = look_at_rings(&worker);
-        served |= look_at_streams(&worker, whole);
-        if (served) {
-            idle_since = 0;
-            continue;
-        }
-        if (!whole) {
-            ring_relax();
-            continue;
-        }
-        sched_yield(); /* another spinner may share this core */
-        uint64_t now = now_ns();
-        if (idle_since == 0)
-            idle_since = now;
-        if (now - idle_since >= start->spin_ns) {
-            sleep_until_woken(&worker);
-            idle_since = 0;
-        }
+        served |= look_at_streams(&worker);
+        if (!served)
+            rest(&worker);
+        else if (worker.idle.steps > 0)
+            idle_end(&worker.idle);
     }
 }

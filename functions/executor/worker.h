@@ -28,10 +28,12 @@
 
 /** Shared by supervisor and worker. */
 struct worker_page {
-    _Atomic uint64_t current;  /* the call being served, see call_pack; 0 = none */
-    _Atomic uint32_t messages; /* how many messages the supervisor has sent */
-    _Atomic uint64_t calls;    /* answered by the function */
-    _Atomic uint64_t failures; /* answered with an error */
+    _Atomic uint64_t current;   /* the call being served, see call_pack; 0 = none */
+    _Atomic uint32_t messages;  /* how many messages the supervisor has sent */
+    _Atomic uint64_t calls;     /* answered by the function */
+    _Atomic uint64_t failures;  /* answered with an error */
+    _Atomic uint64_t polled_ns; /* spent looking for calls in vain */
+    _Atomic uint64_t sleeps;
 };
 
 /** Shared by all; entries are written before `count` rises and never change. */

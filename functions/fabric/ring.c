@@ -1,4 +1,4 @@
-#include "fabric/ring.h"
+#include "fabric/ring_slot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,18 +11,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PENDING_OFFSET  64u
-#define SLEEPING_OFFSET 128u
-#define SEALS           (F_SEAL_SHRINK | F_SEAL_GROW)
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
 static _Atomic uint64_t *pending_of(const struct ring *ring)
 {
-    return (_Atomic uint64_t *)(void *)(ring->base + PENDING_OFFSET);
+    return (_Atomic uint64_t *)(void *)(ring->base + RING_PENDING_OFFSET);
 }
 
-static _Atomic uint32_t *sleeping_of(const struct ring *ring)
+static struct ring_sleeper *sleeper_of(const struct ring *ring)
 {
-    return (_Atomic uint32_t *)(void *)(ring->base + SLEEPING_OFFSET);
+    return (struct ring_sleeper *)(void *)(ring->base + RING_SLEEP_OFFSET);
 }
 
 static unsigned char *slot_of(const struct ring *ring, uint32_t slot)
@@ -43,6 +41,11 @@ static struct ring_response *response_of(const struct ring *ring, uint32_t slot)
 static _Atomic uint32_t *atomic_word(uint32_t *word)
 {
     return (_Atomic uint32_t *)(void *)word;
+}
+
+static _Atomic uint32_t *sleep_of(const struct ring *ring)
+{
+    return atomic_word(&sleeper_of(ring)->sleep);
 }
 
 static uint64_t slot_mask(const struct ring *ring)
@@ -139,51 +142,82 @@ void *ring_out(struct ring *ring, uint32_t slot)
     return slot_of(ring, slot) + 2 * RING_LINE + ring->header.in_bytes;
 }
 
+void *ring_in_line(struct ring *ring, uint32_t slot)
+{
+    return slot_of(ring, slot) + RING_INLINE_OFFSET;
+}
+
+void *ring_out_line(struct ring *ring, uint32_t slot)
+{
+    return slot_of(ring, slot) + RING_LINE + RING_INLINE_OFFSET;
+}
+
+void ring_wake(_Atomic uint32_t *sleep, int wake_fd)
+{
+    struct ring_sleeper *sleeper = (struct ring_sleeper *)(void *)sleep;
+    uint64_t one = 1;
+    ssize_t written;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t when = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    atomic_store_explicit((_Atomic uint64_t *)(void *)&sleeper->wake_ns, when, memory_order_relaxed);
+    if (atomic_load(sleep) >= RING_SLEEP_FUTEX) {
+        /* Changed first: one that has not gone to sleep yet does not. WOKEN wakes, too: the one who set it may not
+         * have come to its call. */
+        atomic_store(sleep, RING_FUTEX_WOKEN);
+        syscall(SYS_futex, sleep, FUTEX_WAKE, 1, NULL, NULL, 0);
+        return;
+    }
+    do
+        written = write(wake_fd, &one, sizeof(one));
+    while (written < 0 && errno == EINTR);
+    /* EAGAIN: the counter is full, so the worker is awake or will be. */
+}
+
 sublet_status ring_submit(struct ring *ring, uint32_t slot, uint32_t function, uint32_t size, uint32_t out_capacity,
                           uint64_t timeout_ns)
+{
+    return ring_submit_flags(ring, slot, function, size, out_capacity, timeout_ns, 0);
+}
+
+sublet_status ring_submit_flags(struct ring *ring, uint32_t slot, uint32_t function, uint32_t size,
+                                uint32_t out_capacity, uint64_t timeout_ns, uint32_t flags)
 {
     if (slot >= ring->header.slots)
         return SUBLET_ERR_INVALID;
     if (size > ring->header.in_bytes || out_capacity > ring->header.out_bytes)
         return SUBLET_ERR_TOO_LARGE;
-    uint32_t sequence = ring->next_seq[slot] + 1;
-    if (sequence == 0)
-        sequence = 1;
-    ring->next_seq[slot] = sequence;
-    struct ring_request *request = request_of(ring, slot);
-    request->sequence = sequence;
-    request->function = function;
-    request->size = size;
-    request->out_capacity = out_capacity;
-    request->timeout_ns = timeout_ns;
-    /* Sequentially consistent: orders the request before the bit, and the bit before the look at the sleeper.
-     */
-    atomic_fetch_or(pending_of(ring), UINT64_C(1) << slot);
-    if (atomic_load(sleeping_of(ring)) != 0) {
-        uint64_t one = 1;
-        ssize_t written;
-        do
-            written = write(ring->wake_fd, &one, sizeof(one));
-        while (written < 0 && errno == EINTR);
-        /* EAGAIN: the counter is full, so the worker is awake or will be. */
-    }
+    struct ring_slot one;
+    ring_slot_of(ring, slot, &one);
+    one.function = function;
+    one.out_capacity = out_capacity;
+    one.timeout_ns = timeout_ns;
+    one.flags = flags;
+    ring_slot_write(&one, size);
+    ring->next_seq[slot] = one.sequence;
+    ring_slot_publish(&one, one.bit);
     return SUBLET_OK;
+}
+
+void ring_slot_of(struct ring *ring, uint32_t slot, struct ring_slot *out)
+{
+    *out = (struct ring_slot){
+        .request = request_of(ring, slot),
+        .response = response_of(ring, slot),
+        .pending = pending_of(ring),
+        .sleep = sleep_of(ring),
+        .bit = UINT64_C(1) << slot,
+        .sequence = ring->next_seq[slot],
+        .wake_fd = ring->wake_fd,
+    };
 }
 
 bool ring_test(struct ring *ring, uint32_t slot, sublet_status *status_out, uint32_t *size_out)
 {
-    struct ring_response *response = response_of(ring, slot);
-    if (atomic_load_explicit(atomic_word(&response->sequence), memory_order_acquire) != ring->next_seq[slot])
-        return false;
-    uint32_t status = atomic_load_explicit(atomic_word(&response->status), memory_order_relaxed);
-    uint32_t size = atomic_load_explicit(atomic_word(&response->size), memory_order_relaxed);
-    if (status >= SUBLET_STATUS_COUNT || size > ring->header.out_bytes) {
-        status = SUBLET_ERR_INVALID; /* the peer scribbles */
-        size = 0;
-    }
-    *status_out = (sublet_status)status;
-    *size_out = size;
-    return true;
+    struct ring_slot one;
+    ring_slot_of(ring, slot, &one);
+    one.out_capacity = ring->header.out_bytes;
+    return ring_slot_test(&one, status_out, size_out);
 }
 
 void ring_sleep(struct ring *ring, uint32_t slot, uint64_t timeout_ns)
@@ -233,11 +267,27 @@ sublet_status ring_read(struct ring *ring, uint32_t slot, struct ring_call *call
     call_out->size = copy.size;
     call_out->out_capacity = copy.out_capacity;
     call_out->timeout_ns = copy.timeout_ns;
-    call_out->in = ring_in(ring, slot);
-    call_out->out = ring_out(ring, slot);
-    if (copy.size > ring->header.in_bytes || copy.out_capacity > ring->header.out_bytes)
+    call_out->in = (copy.flags & RING_IN_LINE) != 0 ? ring_in_line(ring, slot) : ring_in(ring, slot);
+    call_out->lined = (copy.flags & RING_OUT_LINE) != 0;
+    call_out->out = call_out->lined ? call_out->line : ring_out(ring, slot);
+    if ((copy.flags & ~RING_FLAGS_KNOWN) != 0)
+        return SUBLET_ERR_INVALID;
+    uint32_t in_most = (copy.flags & RING_IN_LINE) != 0 ? RING_INLINE_BYTES : ring->header.in_bytes;
+    uint32_t out_most = call_out->lined ? RING_INLINE_BYTES : ring->header.out_bytes;
+    if (copy.size > in_most || copy.out_capacity > out_most)
         return SUBLET_ERR_TOO_LARGE;
     return SUBLET_OK;
+}
+
+void ring_put_line(struct ring *ring, uint32_t slot, const void *bytes, uint32_t size)
+{
+    memcpy(ring_out_line(ring, slot), bytes, size <= RING_INLINE_BYTES ? size : RING_INLINE_BYTES);
+}
+
+void ring_prefetch(const struct ring *ring, uint32_t slot)
+{
+    __builtin_prefetch(request_of(ring, slot), 0);
+    __builtin_prefetch(response_of(ring, slot), 1);
 }
 
 void ring_answer(struct ring *ring, uint32_t slot, uint32_t sequence, sublet_status status, uint32_t size)
@@ -250,13 +300,23 @@ void ring_answer(struct ring *ring, uint32_t slot, uint32_t sequence, sublet_sta
         syscall(SYS_futex, &response->sequence, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
-bool ring_announce_sleep(struct ring *ring)
+bool ring_announce_sleep(struct ring *ring, enum ring_sleep how)
 {
-    atomic_store(sleeping_of(ring), 1);
+    atomic_store(sleep_of(ring), (uint32_t)how);
     return (atomic_load(pending_of(ring)) & slot_mask(ring)) != 0;
 }
 
 void ring_announce_awake(struct ring *ring)
 {
-    atomic_store(sleeping_of(ring), 0);
+    atomic_store(sleep_of(ring), RING_AWAKE);
+}
+
+uint32_t *ring_sleep_word(const struct ring *ring)
+{
+    return &sleeper_of(ring)->sleep;
+}
+
+uint64_t ring_wake_ns(const struct ring *ring)
+{
+    return atomic_load_explicit((_Atomic uint64_t *)(void *)&sleeper_of(ring)->wake_ns, memory_order_relaxed);
 }

@@ -1,8 +1,9 @@
 /**
  * The same-node transport: one ring per client connection and worker (layout: wire/ring_layout.h).
  *
- * Hot path: no system call, no lock, no allocation. A side that has polled long enough sleeps: the worker on
- * an eventfd that all its clients hold, a client on the futex word of its slot's response.
+ * Hot path: no system call, no lock, no allocation. A side that has polled long enough sleeps: the worker on the
+ * futex word of each of its rings or on an eventfd that all its clients hold (it says which), a client on the futex
+ * word of its slot's response.
  *
  * Races: the sleeper announces itself, then looks once more, then sleeps; the waker publishes, then looks
  * whether anyone sleeps. With a full fence on both sides between the two steps, one of them sees the other.
@@ -10,6 +11,7 @@
 #ifndef SUBLET_FABRIC_RING_H
 #define SUBLET_FABRIC_RING_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,7 +37,9 @@ struct ring_call {
     uint32_t out_capacity;
     uint64_t timeout_ns;
     const void *in;
-    void *out;
+    void *out;  /* in the ring, or `line` */
+    bool lined; /* the result goes into the response line */
+    _Alignas(RING_LINE) unsigned char line[RING_INLINE_BYTES];
 };
 
 /** Executor: makes and seals the memfd, maps it. The caller owns *fd_out. */
@@ -53,6 +57,11 @@ void *ring_out(struct ring *ring, uint32_t slot);
 /** Client: publishes the request and wakes the worker if it sleeps. */
 sublet_status ring_submit(struct ring *ring, uint32_t slot, uint32_t function, uint32_t size, uint32_t out_capacity,
                           uint64_t timeout_ns);
+/** The same with flags: RING_IN_LINE, RING_OUT_LINE (ring_in_line, ring_out_line instead of ring_in, ring_out). */
+sublet_status ring_submit_flags(struct ring *ring, uint32_t slot, uint32_t function, uint32_t size,
+                                uint32_t out_capacity, uint64_t timeout_ns, uint32_t flags);
+void *ring_in_line(struct ring *ring, uint32_t slot);
+void *ring_out_line(struct ring *ring, uint32_t slot);
 /** Client: has the slot's answer arrived? Fills status and size (bounded by the slot) and frees nothing. */
 bool ring_test(struct ring *ring, uint32_t slot, sublet_status *status_out, uint32_t *size_out);
 /** Client: sleeps until the slot's answer may be there or the time is over. May return early. */
@@ -67,13 +76,23 @@ bool ring_claim(struct ring *ring, uint32_t slot);
 uint32_t ring_sequence(const struct ring *ring, uint32_t slot);
 /** Worker: copies and bounds one request. INVALID or TOO_LARGE: answer with that status. */
 sublet_status ring_read(struct ring *ring, uint32_t slot, struct ring_call *call_out);
+/** Worker: puts a result of up to RING_INLINE_BYTES into the response line, before the answer. */
+void ring_put_line(struct ring *ring, uint32_t slot, const void *bytes, uint32_t size);
+/** Worker: a request that is served soon comes nearer. */
+void ring_prefetch(const struct ring *ring, uint32_t slot);
 /** Worker: answers. Wakes the client if it sleeps. */
 void ring_answer(struct ring *ring, uint32_t slot, uint32_t sequence, sublet_status status, uint32_t size);
 /** Does the slot's answer bear this sequence? The executor asks before it answers for a dead worker. */
 bool ring_answered(const struct ring *ring, uint32_t slot, uint32_t sequence);
 /** Worker: announces sleep on this ring; true if requests are pending after all (then do not sleep). */
-bool ring_announce_sleep(struct ring *ring);
+bool ring_announce_sleep(struct ring *ring, enum ring_sleep how);
 void ring_announce_awake(struct ring *ring);
+/** Worker: the word to sleep on while it holds RING_SLEEP_FUTEX. */
+uint32_t *ring_sleep_word(const struct ring *ring);
+/** Worker: when it was woken by a client of this ring, as that one says: a hint, to be bounded. */
+uint64_t ring_wake_ns(const struct ring *ring);
+/** Client: wakes a worker that sleeps. */
+void ring_wake(_Atomic uint32_t *sleep, int wake_fd);
 
 /** One step of a spin: tells the core that this is one. */
 static inline void ring_relax(void)

@@ -3,13 +3,14 @@
 #include <string.h>
 
 _Static_assert(sizeof(struct ring_header) == 32, "wire layout");
-_Static_assert(sizeof(struct ring_request) == 24, "wire layout");
+_Static_assert(sizeof(struct ring_sleeper) == 16, "wire layout");
+_Static_assert(sizeof(struct ring_request) == RING_INLINE_OFFSET, "wire layout");
 _Static_assert(sizeof(struct ring_response) == 16, "wire layout");
 
 static uint64_t stride_of(uint64_t in_bytes, uint64_t out_bytes)
 {
     uint64_t bytes = 2 * RING_LINE + in_bytes + out_bytes;
-    return (bytes + 127) & ~(uint64_t)127; /* two lines: the prefetcher takes pairs */
+    return (bytes + RING_SLOT_ALIGN - 1) & ~(uint64_t)(RING_SLOT_ALIGN - 1);
 }
 
 sublet_status ring_header_make(uint32_t slots, uint64_t in_bytes, uint64_t out_bytes, struct ring_header *out)

@@ -42,7 +42,7 @@ static void serve(struct ring *ring, int wake_fd)
             if (call.function == 1)
                 _exit(0);
         }
-        if (!ring_announce_sleep(ring)) {
+        if (!ring_announce_sleep(ring, RING_SLEEP_FD)) {
             struct pollfd fds = {.fd = wake_fd, .events = POLLIN};
             poll(&fds, 1, 5000);
             uint64_t count;
