@@ -75,6 +75,7 @@ ctest_in() {
   rm -f "$ran"
 }
 if wanted native; then
+  check "models of the data path" bash test/model/run.sh
   ctest_in native build/native
   check "build with sanitizers" bash deploy/setup/build.sh build/sanitize -DSUBLET_SANITIZE=ON
   ctest_in "native with sanitizers" build/sanitize

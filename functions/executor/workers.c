@@ -17,6 +17,8 @@
 #include "base/fds.h"
 #include "executor/links.h"
 
+#define CANCEL_LOOKS_MAX 64u /* at a `current` that changes under our eyes */
+
 static void *shared_pages(size_t size)
 {
     void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -235,12 +237,12 @@ struct worker_end workers_reap(struct workers *workers, pid_t pid)
 }
 
 /** Takes the right to answer from a worker and kills it; false when the call is over or being answered. */
-static bool end_call(struct worker_slot *slot, uint64_t call, sublet_status status)
+static bool end_call(struct worker_slot *slot, uint64_t call, uint64_t note, sublet_status status)
 {
     if (slot->pid == 0 || slot->ended_call != 0 ||
         !atomic_compare_exchange_strong(&slot->page->current, &call, CALL_ENDED))
         return false;
-    slot->ended_call = call;
+    slot->ended_call = note;
     slot->ended_status = status;
     kill(slot->pid, SIGKILL);
     return true;
@@ -255,7 +257,7 @@ void workers_leave_call(struct worker_slot *slot, bool stream, uint32_t number)
     if (slot->ended_call != 0)
         slot->ended_status = SUBLET_OK;
     else
-        end_call(slot, call, SUBLET_OK);
+        end_call(slot, call, call, SUBLET_OK);
 }
 
 static sublet_status cancel_stream(struct worker_slot *slot, const struct control_cancel *cancel, bool *wait)
@@ -267,7 +269,7 @@ static sublet_status cancel_stream(struct worker_slot *slot, const struct contro
             continue;
         uint64_t call = call_pack_stream(i, cancel->sequence);
         atomic_store(&stream->state->cancelled, cancel->sequence); /* if it is still to come */
-        *wait = slot->ended_call == call || end_call(slot, call, SUBLET_ERR_TIMEOUT);
+        *wait = slot->ended_call == call || end_call(slot, call, call, SUBLET_ERR_TIMEOUT);
         status = SUBLET_OK;
     }
     return status;
@@ -279,15 +281,33 @@ static sublet_status cancel_ring(struct worker_slot *slot, uint32_t client, cons
     struct ring *ring = &slot->rings[client];
     if (ring->base == NULL || cancel->slot >= ring->header.slots)
         return SUBLET_ERR_INVALID;
-    if (!ring_claim(ring, cancel->slot)) {
+    /* The cancelled call may be over, and its slot may serve another one by now, also between any two lines here. The
+     * order of these looks is checked in test/model/call_owner.pml. */
+    if (ring_answered(ring, cancel->slot, cancel->sequence) || ring_sequence(ring, cancel->slot) != cancel->sequence)
+        return SUBLET_OK;
+    if (ring_claim(ring, cancel->slot)) {
+        if (ring_sequence(ring, cancel->slot) != cancel->sequence)
+            ring_give_back(ring, cancel->slot);
+        else if (!ring_answered(ring, cancel->slot, cancel->sequence))
+            ring_answer(ring, cancel->slot, cancel->sequence, SUBLET_ERR_TIMEOUT, 0);
+        return SUBLET_OK;
+    }
+    uint64_t asked = call_pack(client, cancel->slot, cancel->sequence);
+    for (uint32_t looks = 0; looks < CANCEL_LOOKS_MAX; looks++) {
         uint64_t call = slot->ended_call != 0 ? slot->ended_call : atomic_load(&slot->page->current);
-        uint64_t same = call_pack(client, cancel->slot, call_sequence(call)); /* one call at a time in a slot */
-        *wait = call == same && (slot->ended_call != 0 || end_call(slot, call, SUBLET_ERR_TIMEOUT));
-        if (*wait || call == (same | CALL_ANSWERING))
+        bool its_slot = (call & ~CALL_ANSWERING) == call_pack(client, cancel->slot, call_sequence(call));
+        if (!its_slot)
+            break;
+        *wait = slot->ended_call != 0;
+        if (*wait || (call & CALL_ANSWERING) != 0 || ring_sequence(ring, cancel->slot) != cancel->sequence)
+            return SUBLET_OK;
+        /* `current` may still name an earlier call of this slot; what is served there is the one that was asked for. */
+        *wait = end_call(slot, call, asked, SUBLET_ERR_TIMEOUT);
+        if (*wait)
             return SUBLET_OK;
     }
-    /* It was not started, or its answer is there, or user code has lied about the call it was in. */
-    if (!ring_answered(ring, cancel->slot, cancel->sequence))
+    /* Not served: it was answered, its worker was reaped, or user code has lied about the call it was in. */
+    if (!ring_answered(ring, cancel->slot, cancel->sequence) && ring_sequence(ring, cancel->slot) == cancel->sequence)
         ring_answer(ring, cancel->slot, cancel->sequence, SUBLET_ERR_TIMEOUT, 0);
     return SUBLET_OK;
 }

@@ -246,6 +246,13 @@ bool ring_claim(struct ring *ring, uint32_t slot)
     return (atomic_fetch_and(pending_of(ring), ~bit) & bit) != 0;
 }
 
+void ring_give_back(struct ring *ring, uint32_t slot)
+{
+    struct ring_slot one;
+    ring_slot_of(ring, slot, &one);
+    ring_slot_publish(&one, one.bit);
+}
+
 uint32_t ring_sequence(const struct ring *ring, uint32_t slot)
 {
     return atomic_load_explicit(atomic_word(&request_of(ring, slot)->sequence), memory_order_relaxed);

@@ -72,6 +72,8 @@ void ring_release(struct ring *ring, uint32_t slot);
 uint64_t ring_pending(const struct ring *ring);
 /** Takes one pending slot; false if it was not pending. Of several claimants one wins. */
 bool ring_claim(struct ring *ring, uint32_t slot);
+/** Supervisor: makes a slot that it has claimed by mistake pending again. */
+void ring_give_back(struct ring *ring, uint32_t slot);
 /** Worker: the sequence that the slot's request bears now; another one may come until the slot is claimed. */
 uint32_t ring_sequence(const struct ring *ring, uint32_t slot);
 /** Worker: copies and bounds one request. INVALID or TOO_LARGE: answer with that status. */

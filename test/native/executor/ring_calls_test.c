@@ -143,6 +143,39 @@ static void cancel_never_spoils_an_answer(void **state)
     assert_ring_echoes(ring, f->echo);
 }
 
+static void a_late_cancel_leaves_the_next_call_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct ring *ring = &f->peer.rings[0];
+    uint32_t hanging, slot, size = 0, none = 0;
+    sublet_status status;
+    /* The slot's first call is over; its second waits behind one that hangs when the first one's CANCEL comes. */
+    assert_ring_echoes(ring, f->echo);
+    assert_int_equal(ring_acquire(ring, &slot), SUBLET_OK);
+    assert_int_equal(ring_acquire(ring, &hanging), SUBLET_OK);
+    struct control_cancel late = {.slot = slot, .sequence = ring->next_seq[slot]};
+    assert_int_equal(ring_submit(ring, hanging, f->hang, 0, 0, 0), SUBLET_OK);
+    assert_int_equal(peer_wait(ring, hanging, 50000000, &size), SUBLET_ERR_LOST);
+    assert_int_equal(ring_submit(ring, slot, f->echo, 0, 0, 0), SUBLET_OK);
+    assert_int_equal(peer_request(f->peer.fd, CONTROL_CANCEL, &late, sizeof(late), NULL, &none), SUBLET_OK);
+    assert_false(ring_test(ring, slot, &status, &size));
+    struct control_cancel cancel = {.slot = hanging, .sequence = ring->next_seq[hanging]};
+    assert_int_equal(peer_request(f->peer.fd, CONTROL_CANCEL, &cancel, sizeof(cancel), NULL, &none), SUBLET_OK);
+    assert_int_equal(peer_wait(ring, slot, PEER_TIMEOUT_NS, &size), SUBLET_OK);
+    /* And of a hanging call that is not the one that was meant. */
+    assert_int_equal(ring_submit(ring, hanging, f->hang, 0, 0, 0), SUBLET_OK);
+    assert_int_equal(peer_wait(ring, hanging, 50000000, &size), SUBLET_ERR_LOST);
+    assert_int_equal(peer_request(f->peer.fd, CONTROL_CANCEL, &cancel, sizeof(cancel), NULL, &none), SUBLET_OK);
+    assert_false(ring_test(ring, hanging, &status, &size));
+    cancel.sequence = ring->next_seq[hanging];
+    assert_int_equal(peer_request(f->peer.fd, CONTROL_CANCEL, &cancel, sizeof(cancel), NULL, &none), SUBLET_OK);
+    assert_true(ring_test(ring, hanging, &status, &size));
+    assert_int_equal(status, SUBLET_ERR_TIMEOUT);
+    ring_release(ring, hanging);
+    ring_release(ring, slot);
+    assert_ring_echoes(ring, f->echo);
+}
+
 static void what_a_function_forked_ends_with_its_worker(void **state)
 {
     struct fixture *f = *state;
@@ -208,6 +241,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(calls_behind_a_crash_are_not_lost, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(a_hanging_call_ends_by_cancel, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(cancel_never_spoils_an_answer, one_worker, fixture_stop),
+        cmocka_unit_test_setup_teardown(a_late_cancel_leaves_the_next_call_alone, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(what_a_function_forked_ends_with_its_worker, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(out_of_memory_harms_only_the_call, little_memory, fixture_stop),
         cmocka_unit_test_setup_teardown(bad_libraries_and_names_are_refused, one_worker, fixture_stop),
