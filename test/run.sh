@@ -76,6 +76,7 @@ ctest_in() {
 }
 if wanted native; then
   check "models of the data path" bash test/model/run.sh
+  check "fuzz targets, a short run" bash test/native/fuzz/run.sh --runs 200000
   ctest_in native build/native
   check "build with sanitizers" bash deploy/setup/build.sh build/sanitize -DSUBLET_SANITIZE=ON
   ctest_in "native with sanitizers" build/sanitize

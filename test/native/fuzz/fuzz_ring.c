@@ -44,7 +44,10 @@ static void serve(const uint8_t *data, size_t size)
             touch(call.in, call.size);
             touch(call.out, call.out_capacity);
             must((const unsigned char *)call.in + call.size <= ring.base + room);
-            must((const unsigned char *)call.out + call.out_capacity <= ring.base + room);
+            if (call.lined)
+                must(call.out == call.line && call.out_capacity <= sizeof(call.line));
+            else
+                must((const unsigned char *)call.out + call.out_capacity <= ring.base + room);
         }
         ring_answer(&ring, slot, call.sequence, SUBLET_OK, 0);
         uint32_t answer_size;
