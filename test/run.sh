@@ -49,6 +49,7 @@ if wanted static; then
   check "format and lint" $bin/biome ci --error-on-warnings .
   check "types" $bin/tsc --noEmit
   check "proto lint" $bin/buf lint proto
+  check "proto against the released one" $bin/buf breaking proto --against test/wire/released
   mapfile -t shell < <(git ls-files -co --exclude-standard -- '*.sh' .ci/run)
   check "shell lint" shellcheck "${shell[@]}"
   mapfile -t c < <(git ls-files -co --exclude-standard -- '*.c' '*.h')
