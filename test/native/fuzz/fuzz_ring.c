@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -24,11 +25,14 @@ static void touch(const void *bytes, uint32_t size)
 
 static void serve(const uint8_t *data, size_t size)
 {
-    struct ring ring;
-    int fd = -1;
-    must(ring_create(1 + data[0] % 64, data[1] * 64u, data[2] * 64u, -1, &ring, &fd) == SUBLET_OK);
-    close(fd);
+    struct ring ring = {.wake_fd = -1};
+    must(ring_header_make(1 + data[0] % 16, data[1] % 8 * 64u, data[2] % 8 * 64u, &ring.header) == SUBLET_OK);
     size_t room = ring.header.total_bytes;
+    ring.base = aligned_alloc(4096, (room + 4095) / 4096 * 4096); /* memory whose borders the sanitizer knows */
+    must(ring.base != NULL);
+    memset(ring.base, 0, RING_SLOTS_OFFSET);
+    for (uint32_t slot = 0; slot < ring.header.slots; slot++)
+        memset(ring.base + RING_SLOTS_OFFSET + slot * ring.header.slot_stride, 0, 2 * RING_LINE);
     memcpy(ring.base, data + 3, size - 3 < 192 ? size - 3 : 192); /* header, pending, sleeping */
     for (size_t at = 195, slot = 0; at < size; at += 64, slot++) {
         size_t to = RING_SLOTS_OFFSET + slot * ring.header.slot_stride, here = size - at < 64 ? size - at : 64;
@@ -56,7 +60,7 @@ static void serve(const uint8_t *data, size_t size)
             must(answer_size <= ring.header.out_bytes && status < SUBLET_STATUS_COUNT);
     }
     must(ring_pending(&ring) == 0);
-    ring_unmap(&ring);
+    free(ring.base);
 }
 
 static void attach(const uint8_t *data, size_t size)
@@ -81,7 +85,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 4)
         return 0;
-    serve(data, size);
-    attach(data, size);
+    if (data[3] % 16 == 0) /* a memfd and its mapping are slow */
+        attach(data, size);
+    else
+        serve(data, size);
     return 0;
 }
