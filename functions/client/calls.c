@@ -1,6 +1,7 @@
 /** The life of a call: queued, finished, moved when its link is lost; and the turn that all progress is made of. */
 #include "client/calls.h"
 
+#include "client/buffer.h"
 #include "client/lease.h"
 #include "client/link.h"
 
@@ -57,9 +58,10 @@ void calls_finish(struct sublet_call *call, sublet_status status, size_t result_
 
 void calls_move(struct sublet_call *call, sublet_status status)
 {
+    bool apart = call->held == NULL || buffer_leave_ring(call->held);
     if (call->ending)
         calls_finish(call, SUBLET_ERR_TIMEOUT, 0);
-    else if (call->lease != NULL || (call->flags & SUBLET_CALL_ONCE) != 0)
+    else if (!apart || call->lease != NULL || (call->flags & SUBLET_CALL_ONCE) != 0)
         calls_finish(call, status, 0);
     else if (call->moves_back) {
         call->moved = true;
@@ -83,6 +85,19 @@ void calls_progress(struct sublet_session *session)
     }
     if (session->calls.queued > 0)
         calls_serve_queue(session);
+}
+
+bool calls_look(struct sublet_call *call)
+{
+    if (call->state != CALL_DONE && (call->ending || call->deadline_ns != 0))
+        calls_keep_deadline(call);
+    if (call->state != CALL_DONE)
+        calls_progress(call->session);
+    if (call->state == CALL_QUEUED)
+        calls_place(call);
+    if (call->state == CALL_QUEUED)
+        (void)calls_run_here(call);
+    return call->state == CALL_DONE;
 }
 
 void calls_forget_lease(struct sublet_session *session, const struct sublet_lease *lease)

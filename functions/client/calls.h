@@ -46,7 +46,8 @@ struct sublet_call {
     uint64_t give_up_ns; /* when an executor that does not end it counts as lost */
     uint64_t backoff_ns;
 
-    struct link *link; /* RUNNING */
+    struct buffer *held; /* it runs in its buffer's own slot, arguments and result in place */
+    struct link *link;   /* RUNNING */
     uint32_t on_worker;
     uint32_t slot;
     uint32_t sequence;
@@ -66,12 +67,18 @@ void calls_place(struct sublet_call *call);
 void calls_place_last(struct sublet_call *call);
 /** Like calls_place, but only onto a worker with less than `depth` calls; false leaves it as it was. */
 bool calls_place_now(struct sublet_call *call, uint32_t depth);
+/** Looks at a call without waiting, except for its own run where nobody lends; true when it is done. */
+bool calls_look(struct sublet_call *call);
+/** The call's status, with a text for an error. */
+sublet_status calls_explain(const struct sublet_call *call);
 /** Starts what is queued as far as there is room. Does not drop the lock. */
 void calls_serve_queue(struct sublet_session *session);
 /** Takes answers, moves what was lost, starts what is queued. */
 void calls_progress(struct sublet_session *session);
 /** Waits for a call; runs it here if nobody lends. TIMEOUT at end_ns (0 = never). Drops the lock. */
 sublet_status calls_wait(struct sublet_call *call, uint64_t end_ns);
+/** The same for one that has been waited for since then. */
+sublet_status calls_wait_since(struct sublet_call *call, uint64_t since_ns, uint64_t end_ns);
 /** One round of waiting for any of several, `since_ns` the time at which it began. Drops the lock. */
 void calls_wait_round(struct sublet_session *session, struct sublet_call *const *calls, size_t count, uint64_t since_ns,
                       uint64_t end_ns);

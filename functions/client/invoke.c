@@ -8,7 +8,7 @@
 #include "client/link.h"
 
 /** Text for a call that ended with an error. */
-static sublet_status explain(const struct sublet_call *call)
+sublet_status calls_explain(const struct sublet_call *call)
 {
     const char *name = call->function->name;
     const char *where = call->node[0] != '\0' ? call->node : "this node";
@@ -91,7 +91,7 @@ sublet_status sublet_invoke(sublet_session *session, sublet_function_ref *functi
         (void)calls_wait(&call, 0); /* without an end of its own it returns when the call is done */
     pthread_mutex_unlock(&session->lock);
     if (call.status != SUBLET_OK)
-        return explain(&call);
+        return calls_explain(&call);
     if (out_bytes_out != NULL)
         *out_bytes_out = call.result_bytes;
     return SUBLET_OK;
@@ -150,7 +150,7 @@ sublet_status sublet_submit(sublet_session *session, sublet_function_ref *functi
     list_add(call);
     calls_place_last(call);
     if (call->state == CALL_DONE && call->status != SUBLET_OK && call->node[0] == '\0') {
-        status = explain(call); /* it was never begun: say so now */
+        status = calls_explain(call); /* it was never begun: say so now */
         list_remove(call);
     } else if (call->watched && call->state != CALL_DONE)
         background_wake_by(session, call->deadline_ns);
@@ -163,26 +163,12 @@ sublet_status sublet_submit(sublet_session *session, sublet_function_ref *functi
     return SUBLET_OK;
 }
 
-/** Looks at a call without waiting, except for its own run where nobody lends. */
-static bool look(struct sublet_call *call)
-{
-    if (call->state != CALL_DONE && (call->ending || call->deadline_ns != 0))
-        calls_keep_deadline(call);
-    if (call->state != CALL_DONE)
-        calls_progress(call->session);
-    if (call->state == CALL_QUEUED)
-        calls_place(call);
-    if (call->state == CALL_QUEUED)
-        (void)calls_run_here(call);
-    return call->state == CALL_DONE;
-}
-
 sublet_status sublet_test(sublet_call *call)
 {
     if (call == NULL)
         return error_set(SUBLET_ERR_INVALID, "call must not be NULL");
     pthread_mutex_lock(&call->session->lock);
-    bool done = look(call);
+    bool done = calls_look(call);
     pthread_mutex_unlock(&call->session->lock);
     return done ? SUBLET_OK : SUBLET_ERR_BUSY;
 }
@@ -269,7 +255,7 @@ sublet_status sublet_call_result(sublet_call *call, size_t *out_bytes_out, const
     if (node_out != NULL)
         *node_out = call->node;
     if (call->status != SUBLET_OK)
-        return explain(call);
+        return calls_explain(call);
     if (out_bytes_out != NULL)
         *out_bytes_out = call->result_bytes;
     return SUBLET_OK;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fds.h"
+#include "client/buffer.h"
 #include "client/calls.h"
 #include "client/error.h"
 #include "client/link.h"
@@ -273,7 +274,7 @@ sublet_status lease_describe(const struct sublet_lease *lease, sublet_lease_info
     if (lease->link != NULL) {
         all.workers = lease->link->workers;
         all.same_node = lease->link->same_node;
-        all.calls = lease->link->calls;
+        all.calls = lease->link->calls + buffers_answers(lease->session, lease->link);
     }
     pthread_mutex_unlock(&lease->session->lock);
     size_t size = info->struct_bytes < sizeof(all) ? info->struct_bytes : sizeof(all);
@@ -293,6 +294,7 @@ sublet_status sublet_lease_acquire(sublet_session *session, const sublet_lease_o
     uint32_t slots = wanted.slots == 0 ? 4 : wanted.slots;
     uint64_t in_bytes = wanted.in_bytes == 0 ? 1 << 20 : wanted.in_bytes;
     uint64_t out_bytes = wanted.out_bytes == 0 ? 1 << 20 : wanted.out_bytes;
+    uint64_t slot_bytes = in_bytes + out_bytes + RING_SLOT_ALIGN; /* or less */
     uint64_t memory = wanted.memory_bytes == 0 ? (UINT64_C(64) << 20) * cores : wanted.memory_bytes;
     if (cores > CONTROL_WORKERS_MAX || wanted.min_cores > cores)
         return error_set(SUBLET_ERR_INVALID, "cores must be 1 to %u and min_cores not more", CONTROL_WORKERS_MAX);
@@ -303,7 +305,7 @@ sublet_status sublet_lease_acquire(sublet_session *session, const sublet_lease_o
     request.kind = SUBLET__V1__LEASE_KIND__LEASE_KIND_FUNCTION;
     request.cores = cores;
     request.min_cores = wanted.min_cores;
-    request.memory_bytes = memory + cores * slots * (in_bytes + out_bytes + 256); /* the buffers are its memory, too */
+    request.memory_bytes = memory + cores * slots * slot_bytes; /* the rings are its memory, too */
     request.term_ms = wanted.term_ms;
     request.node = wanted.node == NULL ? request.node : (char *)(uintptr_t)wanted.node;
     struct lease_wish wish = {.request = &request,

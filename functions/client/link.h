@@ -19,7 +19,7 @@
 
 #include "client/library.h"
 #include "client/session.h"
-#include "fabric/ring.h"
+#include "fabric/ring_slot.h"
 #include "wire/control.h"
 #include "wire/stream.h"
 
@@ -129,5 +129,22 @@ sublet_status link_socket(const struct link *link, int *fd_out);
 /** Transports: made from what HELLO brought; on failure nothing is left. */
 sublet_status ring_link_open(struct link *link, const int *fds);
 sublet_status stream_link_open(struct link *link, uint64_t end_ns);
+
+/** A slot of a ring that a buffer holds: it is neither free nor any call's. */
+struct ring_place {
+    struct link *link; /* referenced: the ring stays mapped when it is lost */
+    uint32_t worker;
+    uint32_t number;
+    struct ring_slot slot;
+    unsigned char *base; /* the slot's pages, which it shares with no other */
+    size_t base_bytes;
+    void *in, *out, *in_line, *out_line;
+};
+
+/** All with the lock held. False when the link has no ring, or none of its workers has a slot to spare. */
+bool ring_link_hold(struct link *link, int32_t worker, struct ring_place *out);
+void ring_link_let_go(const struct ring_place *place);
+/** The call that was published in a held slot becomes one of the link's. */
+void ring_link_adopt(const struct ring_place *place, struct sublet_call *call);
 
 #endif

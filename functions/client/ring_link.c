@@ -3,7 +3,8 @@
  *
  * A slot belongs to one call from ring_acquire to ring_release, both under the lock. In between only the call's
  * claimant, or a thread that holds the lock while nobody has claimed it, looks at the slot: so next_seq of a slot is
- * never written while somebody else reads it.
+ * never written while somebody else reads it. A slot that a buffer holds belongs to the buffer's owner, without the
+ * lock, unless its call was adopted: then it is a call like any other, but its slot and memory stay the buffer's.
  */
 #include "client/link.h"
 
@@ -17,6 +18,7 @@
 struct ring_worker {
     struct ring ring;
     int wake_fd;
+    uint32_t held; /* slots of buffers */
     struct sublet_call *calls[RING_SLOTS_MAX];
 };
 
@@ -29,11 +31,14 @@ static void ring_fill(struct link *link, struct sublet_call *call)
 {
     struct ring *ring = ring_of(link, call);
     uint32_t capacity = (uint32_t)(call->out_capacity < link->out_bytes ? call->out_capacity : link->out_bytes);
+    uint32_t flags = (call->in_bytes <= RING_INLINE_BYTES ? RING_IN_LINE : 0) |
+                     (call->out_capacity <= RING_INLINE_BYTES ? RING_OUT_LINE : 0);
     if (call->in_bytes > 0)
-        memcpy(ring_in(ring, call->slot), call->in, call->in_bytes);
+        memcpy((flags & RING_IN_LINE) != 0 ? ring_in_line(ring, call->slot) : ring_in(ring, call->slot), call->in,
+               call->in_bytes);
     /* Bounded by pick(): size and capacity fit, so this cannot fail. */
-    (void)ring_submit(ring, call->slot, link->functions[call->function->number].id, (uint32_t)call->in_bytes, capacity,
-                      call->timeout_ns);
+    (void)ring_submit_flags(ring, call->slot, link->functions[call->function->number].id, (uint32_t)call->in_bytes,
+                            capacity, call->timeout_ns, flags);
     call->sequence = ring->next_seq[call->slot];
 }
 
@@ -51,14 +56,69 @@ static sublet_status ring_start(struct link *link, uint32_t worker, struct suble
     return SUBLET_OK;
 }
 
-/** Frees the slot of a call. */
+/** Frees the slot of a call, unless it is its buffer's. */
 static void leave(struct link *link, struct sublet_call *call)
 {
     struct ring_worker *worker = &link->rings[call->on_worker];
     worker->calls[call->slot] = NULL;
-    ring_release(&worker->ring, call->slot);
     link->busy--;
+    if (call->held != NULL)
+        return;
+    ring_release(&worker->ring, call->slot);
     link->worker_busy[call->on_worker]--;
+}
+
+bool ring_link_hold(struct link *link, int32_t worker, struct ring_place *out)
+{
+    struct ring_worker *best = NULL;
+    uint32_t best_number = 0;
+    uint32_t first = worker < 0 ? 0 : (uint32_t)worker, end = worker < 0 ? link->workers : first + 1;
+    for (uint32_t i = first; link->transport == &ring_transport && i < end && i < link->workers; i++) {
+        struct ring_worker *at = &link->rings[i];
+        /* One slot is never held: other calls must get through. */
+        if (at->held + 1 < link->slots && link->worker_busy[i] < link->slots &&
+            (best == NULL || at->held < best->held)) {
+            best = at;
+            best_number = i;
+        }
+    }
+    if (best == NULL || ring_acquire(&best->ring, &out->number) != SUBLET_OK)
+        return false;
+    best->held++;
+    link->worker_busy[best_number]++;
+    link->refs++;
+    out->link = link;
+    out->worker = best_number;
+    ring_slot_of(&best->ring, out->number, &out->slot);
+    out->base = (unsigned char *)out->slot.request;
+    out->base_bytes = best->ring.header.slot_stride;
+    out->in = ring_in(&best->ring, out->number);
+    out->out = ring_out(&best->ring, out->number);
+    out->in_line = ring_in_line(&best->ring, out->number);
+    out->out_line = ring_out_line(&best->ring, out->number);
+    return true;
+}
+
+void ring_link_let_go(const struct ring_place *place)
+{
+    struct ring_worker *worker = &place->link->rings[place->worker];
+    worker->ring.next_seq[place->number] = place->slot.sequence;
+    ring_release(&worker->ring, place->number);
+    worker->held--;
+    place->link->worker_busy[place->worker]--;
+    link_unref(place->link);
+}
+
+void ring_link_adopt(const struct ring_place *place, struct sublet_call *call)
+{
+    struct ring_worker *worker = &place->link->rings[place->worker];
+    worker->ring.next_seq[place->number] = place->slot.sequence;
+    worker->calls[place->number] = call;
+    place->link->busy++;
+    call->link = place->link;
+    call->on_worker = place->worker;
+    call->slot = place->number;
+    call->sequence = place->slot.sequence;
 }
 
 static void ring_take(struct link *link, struct sublet_call *call)
@@ -70,8 +130,10 @@ static void ring_take(struct link *link, struct sublet_call *call)
         return;
     if (status == SUBLET_OK && size > call->out_capacity)
         status = SUBLET_ERR_TOO_LARGE;
-    if (status == SUBLET_OK && size > 0)
-        memcpy(call->out, ring_out(ring, call->slot), size);
+    if (status == SUBLET_OK && size > 0 && call->held == NULL)
+        memcpy(call->out,
+               call->out_capacity <= RING_INLINE_BYTES ? ring_out_line(ring, call->slot) : ring_out(ring, call->slot),
+               size);
     leave(link, call);
     link->calls++;
     if (status == SUBLET_ERR_CRASHED && link_gone(link))

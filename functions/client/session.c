@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fds.h"
+#include "client/buffer.h"
 #include "client/calls.h"
 #include "client/error.h"
 #include "client/lease.h"
@@ -106,6 +107,8 @@ void sublet_close(sublet_session *session)
     pthread_mutex_unlock(&session->lock);
     while (session->calls.all != NULL)
         sublet_call_free(session->calls.all);
+    while (session->buffers != NULL)
+        sublet_buffer_release(&session->buffers->face);
     libraries_free(session);
     while (session->names != NULL) {
         struct node_name *name = session->names;

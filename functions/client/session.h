@@ -44,6 +44,7 @@ struct sublet_session {
     uint32_t library_count;
     uint32_t function_count;
     struct calls calls;
+    struct buffer *buffers;
     struct agent agent;
     struct background background;
     struct node_name *names;

@@ -94,8 +94,12 @@ static void watch(struct sublet_call *call, uint64_t since_ns, uint64_t until_ns
 
 sublet_status calls_wait(struct sublet_call *call, uint64_t end_ns)
 {
+    return calls_wait_since(call, now_ns(), end_ns);
+}
+
+sublet_status calls_wait_since(struct sublet_call *call, uint64_t since_ns, uint64_t end_ns)
+{
     struct sublet_session *session = call->session;
-    uint64_t since_ns = now_ns();
     for (bool again = false;; again = true) {
         if (call->state != CALL_DONE && (call->ending || call->deadline_ns != 0))
             calls_keep_deadline(call);

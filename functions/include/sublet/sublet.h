@@ -154,6 +154,77 @@ SUBLET_API void sublet_cancel(sublet_call *call);
 /** Frees a call; cancels it first if it runs. NULL is allowed. */
 SUBLET_API void sublet_call_free(sublet_call *call);
 
+/* ------------------------------------------------------------------ buffers */
+
+/**
+ * Memory for the arguments and the result of one function, and calls of it from there. On the same node both lie in the
+ * worker's ring: a call copies nothing, and while it is hot it makes no system call, takes no lock and allocates
+ * nothing. Across nodes, and without a lender, the memory is ordinary and calls go the ordinary way, with the same
+ * result. A buffer has one call in flight at a time, and one thread that uses it at a time; different buffers may be
+ * used by different threads at once.
+ *
+ *   sublet_buffer *buffer;
+ *   sublet_buffer_acquire(session, price, NULL, &buffer);
+ *   memcpy(buffer->in, ...);
+ *   sublet_buffer_invoke(buffer, in_bytes, &out_bytes);   // the result is in buffer->out
+ *   sublet_buffer_release(buffer);
+ *
+ * `in` and `out` stay where they are until the buffer is released, also when its lease is taken back: then its calls
+ * run elsewhere or here. A function that writes over its arguments cannot be run again from them: call it with
+ * SUBLET_CALL_ONCE.
+ */
+typedef struct sublet_buffer {
+    void *in;          /**< arguments; 64-byte aligned (32 if smaller than that); undefined while a call is in flight */
+    void *out;         /**< the result; stays until the next call */
+    size_t in_bytes;   /**< room in `in` */
+    size_t out_bytes;  /**< room in `out` */
+    uint32_t in_place; /**< 1 when acquired in a worker's ring */
+    uint32_t reserved;
+} sublet_buffer;
+
+typedef struct sublet_buffer_options {
+    uint32_t struct_bytes;
+    uint32_t flags;      /**< SUBLET_CALL_ONCE, SUBLET_CALL_NO_LOCAL */
+    sublet_lease *lease; /**< on this one only (then never locally); NULL = any lease of the session, else here */
+    int32_t worker;      /**< on this worker of the lease; -1 = any: buffers spread over the workers */
+    uint32_t reserved;
+    uint64_t timeout_ms; /**< each call's own deadline, kept by whoever tests or waits; 0 = none */
+    uint64_t in_bytes;   /**< room for arguments; 0 = what the lease allows, else 1 MiB; up to 32 travel fastest */
+    uint64_t out_bytes;  /**< room for the result; the same */
+} sublet_buffer_options;
+#define SUBLET_BUFFER_OPTIONS_INIT                                                                                     \
+    {                                                                                                                  \
+        sizeof(sublet_buffer_options), 0, NULL, -1, 0, 0, 0, 0                                                         \
+    }
+
+/**
+ * Acquires a buffer. One slot of each worker stays free for other calls: with `slots` of a lease, slots - 1 buffers per
+ * worker are in place, further ones are ordinary memory. options may be NULL.
+ */
+SUBLET_API sublet_status sublet_buffer_acquire(sublet_session *session, sublet_function_ref *function,
+                                               const sublet_buffer_options *options, sublet_buffer **buffer_out);
+/** Frees it; a call in flight is cancelled first. NULL is allowed. The session frees those that are left. */
+SUBLET_API void sublet_buffer_release(sublet_buffer *buffer);
+/** Calls the function with the first in_bytes of `in` and waits. *out_bytes_out (may be NULL) is the result's size. */
+SUBLET_API sublet_status sublet_buffer_invoke(sublet_buffer *buffer, size_t in_bytes, size_t *out_bytes_out);
+/** Starts a call. INVALID while one is in flight. */
+SUBLET_API sublet_status sublet_buffer_submit(sublet_buffer *buffer, size_t in_bytes);
+/** Starts one call of each; buffers of one worker start together. On an error those before *started_out have begun. */
+SUBLET_API sublet_status sublet_buffer_submit_many(sublet_buffer *const *buffers, const size_t *in_bytes, size_t count,
+                                                   size_t *started_out);
+/** BUSY: still running. Else the call's own status, and the buffer can be used again. */
+SUBLET_API sublet_status sublet_buffer_test(sublet_buffer *buffer, size_t *out_bytes_out);
+/** The same, and waits: BUSY when it still runs after timeout_ms. 0 = for as long as it takes. */
+SUBLET_API sublet_status sublet_buffer_wait(sublet_buffer *buffer, uint64_t timeout_ms, size_t *out_bytes_out);
+/** Waits until one has finished, and takes turns among them; its result is then taken by sublet_buffer_test. NULL
+ *  entries and those without a call are skipped. BUSY after timeout_ms. */
+SUBLET_API sublet_status sublet_buffer_wait_any(sublet_buffer *const *buffers, size_t count, uint64_t timeout_ms,
+                                                size_t *index_out);
+/** Waits until all have finished; results are taken by sublet_buffer_test. BUSY after timeout_ms. */
+SUBLET_API sublet_status sublet_buffer_wait_all(sublet_buffer *const *buffers, size_t count, uint64_t timeout_ms);
+
+/* ------------------------------------------------------------------ many items */
+
 typedef struct sublet_for_each_report {
     uint64_t remote;  /**< items answered by leases */
     uint64_t local;   /**< items done here */

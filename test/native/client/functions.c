@@ -127,3 +127,19 @@ SUBLET_FUNCTION(grind)
     context->result_bytes = sizeof(x);
     return 0;
 }
+
+/** Naps, then says which process it is: `in` is the caller's process, how long to nap there, and how long elsewhere. */
+SUBLET_FUNCTION(stamp)
+{
+    uint32_t words[3];
+    if (context->in_bytes != sizeof(words) || context->out_bytes < sizeof(words[0]))
+        return 1;
+    memcpy(words, in, sizeof(words));
+    uint32_t me = (uint32_t)getpid(), ms = me == words[0] ? words[1] : words[2];
+    struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    while (nanosleep(&limit, &limit) != 0) {
+    }
+    memcpy(out, &me, sizeof(me));
+    context->result_bytes = sizeof(me);
+    return 0;
+}
