@@ -17,6 +17,10 @@ __attribute__((visibility("default"))) const char *sublet_status_text(int status
         [SUBLET_ERR_VERSION] = "peer speaks another version",
         [SUBLET_ERR_SYSTEM] = "operating system error",
         [SUBLET_ERR_FUNCTION] = "function reported an error",
+        [SUBLET_ERR_EXITED] = "function called exit",
+        [SUBLET_ERR_STACK_OVERFLOW] = "function ran out of stack",
+        [SUBLET_ERR_OVERRUN] = "function wrote past its result buffer",
+        [SUBLET_ERR_LEFT_THREADS] = "function left threads behind",
     };
     return status >= 0 && status < SUBLET_STATUS_COUNT ? texts[status] : "unknown status";
 }

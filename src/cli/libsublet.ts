@@ -29,6 +29,10 @@ const codes: Readonly<Record<number, ErrorCode>> = {
   10: "UNAVAILABLE",
   11: "FAILED_PRECONDITION",
   13: "ABORTED",
+  14: "ABORTED",
+  15: "ABORTED",
+  16: "ABORTED",
+  17: "ABORTED",
 };
 
 export interface LeaseWish {
