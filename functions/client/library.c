@@ -144,18 +144,23 @@ sublet_status sublet_function_find(sublet_library *library, const char *name, su
 sublet_status function_run(const struct sublet_function_ref *function, const void *in, size_t in_bytes, void *out,
                            size_t out_capacity, uint64_t timeout_ns, size_t *bytes_out)
 {
-    uint32_t size;
+    size_t size;
     if (function->context != NULL) {
         sublet_context context = {
             .struct_bytes = sizeof(context),
-            .in_bytes = (uint32_t)in_bytes,
-            .out_bytes = (uint32_t)out_capacity,
+            .in_bytes = in_bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)in_bytes,
+            .out_bytes = out_capacity > UINT32_MAX ? UINT32_MAX : (uint32_t)out_capacity,
             .timeout_ns = timeout_ns,
+            .in_size = in_bytes,
+            .out_room = out_capacity,
         };
+        *bytes_out = 0;
         if (function->context(&context, in, out) != 0)
             return SUBLET_ERR_FUNCTION;
-        size = context.result_bytes;
-    } else {
+        size = context.result_size != 0 ? context.result_size : context.result_bytes;
+    } else if (in_bytes > UINT32_MAX)
+        return SUBLET_ERR_TOO_LARGE; /* this form cannot be told */
+    else {
         /* The plain form may write to its arguments, as it may on a worker: it gets a copy of them. */
         void *copy = malloc(in_bytes == 0 ? 1 : in_bytes);
         if (copy == NULL)
@@ -165,10 +170,8 @@ sublet_status function_run(const struct sublet_function_ref *function, const voi
         size = function->plain(copy, (uint32_t)in_bytes, out);
         free(copy);
     }
-    if (size > out_capacity)
-        return SUBLET_ERR_TOO_LARGE;
     *bytes_out = size;
-    return SUBLET_OK;
+    return size > out_capacity ? SUBLET_ERR_TOO_LARGE : SUBLET_OK;
 }
 
 void libraries_free(struct sublet_session *session)

@@ -33,8 +33,14 @@ static sublet_status find(struct functions *functions, uint32_t id)
     return SUBLET_OK;
 }
 
-sublet_status functions_run(struct functions *functions, const struct ring_call *call, uint32_t *size_out)
+static uint32_t at_most_u32(uint64_t size)
 {
+    return size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
+}
+
+sublet_status functions_run(struct functions *functions, const struct ring_call *call, uint64_t *size_out)
+{
+    *size_out = 0;
     if (call->function >= FUNCTIONS_MAX)
         return SUBLET_ERR_NOT_FOUND;
     if (functions->known[call->function].context == NULL && functions->known[call->function].plain == NULL) {
@@ -42,22 +48,24 @@ sublet_status functions_run(struct functions *functions, const struct ring_call 
         if (status != SUBLET_OK)
             return status;
     }
-    uint32_t size;
+    uint64_t size;
     if (functions->known[call->function].context != NULL) {
         sublet_context context = {
             .struct_bytes = sizeof(context),
             .worker = functions->worker,
-            .in_bytes = call->size,
-            .out_bytes = call->out_capacity,
+            .in_bytes = at_most_u32(call->size),
+            .out_bytes = at_most_u32(call->out_capacity),
             .timeout_ns = call->timeout_ns,
+            .in_size = call->size,
+            .out_room = call->out_capacity,
         };
         if (functions->known[call->function].context(&context, call->in, call->out) != 0)
             return SUBLET_ERR_FUNCTION;
-        size = context.result_bytes;
-    } else
-        size = functions->known[call->function].plain((void *)(uintptr_t)call->in, call->size, call->out);
-    if (size > call->out_capacity)
-        return SUBLET_ERR_TOO_LARGE;
+        size = context.result_size != 0 ? context.result_size : context.result_bytes;
+    } else if (call->size > UINT32_MAX)
+        return SUBLET_ERR_TOO_LARGE; /* this form cannot be told */
+    else
+        size = functions->known[call->function].plain((void *)(uintptr_t)call->in, (uint32_t)call->size, call->out);
     *size_out = size;
-    return SUBLET_OK;
+    return size > call->out_capacity ? SUBLET_ERR_TOO_LARGE : SUBLET_OK;
 }

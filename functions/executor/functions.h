@@ -19,7 +19,8 @@ struct functions {
     } known[FUNCTIONS_MAX];
 };
 
-/** Calls a function; on success *size_out is the size of its result, within call->out_capacity. */
-sublet_status functions_run(struct functions *functions, const struct ring_call *call, uint32_t *size_out);
+/** Calls a function; on success *size_out is the size of its result, within
+ * call->out_capacity; with TOO_LARGE the size that it would need, 0 = not said. */
+sublet_status functions_run(struct functions *functions, const struct ring_call *call, uint64_t *size_out);
 
 #endif

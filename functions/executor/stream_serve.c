@@ -104,7 +104,7 @@ static enum stream_look serve(struct stream *stream, uint32_t index, const struc
     uint32_t end = (uint32_t)(arguments - stream->in) + request->size;
     uint64_t call = call_pack_stream(index, request->sequence);
     sublet_status status = stream_request_check(request, stream->in_bytes, stream->out_bytes);
-    uint32_t size = 0;
+    uint64_t size = 0;
     /* Full fence: either this sees the cancellation or the supervisor sees the announcement. */
     atomic_store(&page->current, call);
     if (atomic_load(&stream->state->cancelled) == request->sequence)
@@ -125,7 +125,7 @@ static enum stream_look serve(struct stream *stream, uint32_t index, const struc
     }
     atomic_fetch_add_explicit(status == SUBLET_OK ? &page->calls : &page->failures, 1, memory_order_relaxed);
     worker_begin_answer(page, call);
-    bool sent = answer(stream, request->sequence, status, size, 0);
+    bool sent = answer(stream, request->sequence, status, status == SUBLET_OK ? (uint32_t)size : 0, 0);
     atomic_store_explicit(&stream->state->consumed, end, memory_order_relaxed);
     atomic_store_explicit(&page->current, 0, memory_order_release);
     return sent ? STREAM_LOOK_SERVED : drop(stream);

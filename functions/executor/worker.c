@@ -180,7 +180,7 @@ static void serve(struct worker *worker, uint32_t client, uint32_t slot)
     struct worker_page *page = worker->start->page;
     struct ring *ring = &worker->start->rings[client];
     struct ring_call call;
-    uint32_t size = 0;
+    uint64_t size = 0;
     /* Announced before it is claimed: whenever the claim is gone and this process dies, the supervisor knows. */
     uint64_t mine = call_pack(client, slot, ring_sequence(ring, slot));
     atomic_store_explicit(&page->current, mine, memory_order_relaxed);
@@ -196,9 +196,9 @@ static void serve(struct worker *worker, uint32_t client, uint32_t slot)
             status = functions_run(&worker->functions, &call, &size);
         count(status == SUBLET_OK ? &page->calls : &page->failures);
         worker_begin_answer(page, mine);
-        if (call.lined && size > 0)
-            ring_put_line(ring, slot, call.line, size);
-        ring_answer(ring, slot, call.sequence, status, size);
+        if (call.lined && status == SUBLET_OK && size > 0)
+            ring_put_line(ring, slot, call.line, (uint32_t)size);
+        ring_answer(ring, slot, call.sequence, status, status == SUBLET_OK ? (uint32_t)size : 0);
     }
     atomic_store_explicit(&page->current, 0, memory_order_release);
 }

@@ -33,8 +33,8 @@ struct ring_call {
     uint32_t slot;
     uint32_t sequence;
     uint32_t function;
-    uint32_t size;
-    uint32_t out_capacity;
+    uint64_t size; /* of a ring below 4 GiB; calls in pieces may be larger */
+    uint64_t out_capacity;
     uint64_t timeout_ns;
     const void *in;
     void *out;  /* in the ring, or `line` */

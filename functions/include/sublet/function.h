@@ -18,10 +18,14 @@ extern "C" {
 typedef struct sublet_context {
     uint32_t struct_bytes;
     uint32_t worker;       /**< number of this worker within its lease */
-    uint32_t in_bytes;     /**< size of the arguments */
-    uint32_t out_bytes;    /**< room for the result */
+    uint32_t in_bytes;     /**< size of the arguments; UINT32_MAX when that is not enough: see in_size */
+    uint32_t out_bytes;    /**< room for the result; UINT32_MAX when that is not enough: see out_room */
     uint64_t timeout_ns;   /**< what the caller allowed for this call; 0 = no limit */
     uint32_t result_bytes; /**< set by the function; starts at 0 */
+    uint32_t reserved;
+    uint64_t in_size;     /**< size of the arguments, of 4 GiB and more, too */
+    uint64_t out_room;    /**< room for the result */
+    uint64_t result_size; /**< set by the function instead of result_bytes, for 4 GiB and more; starts at 0 */
 } sublet_context;
 
 /** 0 is success, any other value reaches the caller as SUBLET_ERR_FUNCTION. */

@@ -21,7 +21,7 @@ void worker_begin_answer(struct worker_page *page, uint64_t call)
     must(atomic_compare_exchange_strong(&page->current, &call, call | CALL_ANSWERING));
 }
 
-sublet_status functions_run(struct functions *functions, const struct ring_call *call, uint32_t *size_out)
+sublet_status functions_run(struct functions *functions, const struct ring_call *call, uint64_t *size_out)
 {
     volatile unsigned char sum = 0;
     (void)functions;
