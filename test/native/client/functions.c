@@ -143,3 +143,17 @@ SUBLET_FUNCTION(stamp)
     context->result_bytes = sizeof(me);
     return 0;
 }
+
+extern uint64_t counting_total(void) __attribute__((weak)); /* of counting.so, where it was preloaded */
+
+/** Allocations and locks of this worker so far; refuses where they are not counted. */
+SUBLET_FUNCTION(counted)
+{
+    (void)in;
+    if (counting_total == NULL || context->out_bytes < sizeof(uint64_t))
+        return 1;
+    uint64_t total = counting_total();
+    memcpy(out, &total, sizeof(total));
+    context->result_bytes = sizeof(total);
+    return 0;
+}
