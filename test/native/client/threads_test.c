@@ -59,6 +59,38 @@ static void *submit_all(void *argument)
     return NULL;
 }
 
+/** A buffer of its own for each thread, and now and then a call that shares the session's machinery. */
+static void *buffer_all(void *argument)
+{
+    struct caller *caller = argument;
+    sublet_function_ref *echo = function_of(caller->fixture, "echo");
+    sublet_buffer *buffer = NULL;
+    caller->wrong += sublet_buffer_acquire(caller->fixture->session, echo, NULL, &buffer) != SUBLET_OK;
+    for (uint64_t i = 0; i < caller->rounds && caller->wrong == 0; i++) {
+        uint64_t in[2] = {caller->number, i}, out[2] = {0};
+        size_t bytes = 0;
+        memcpy(buffer->in, in, sizeof(in));
+        sublet_status status = sublet_buffer_submit(buffer, sizeof(in));
+        if (i % 3 == 0)
+            while (status == SUBLET_OK && (status = sublet_buffer_test(buffer, &bytes)) == SUBLET_ERR_BUSY)
+                status = SUBLET_OK;
+        else if (status == SUBLET_OK)
+            status = sublet_buffer_wait(buffer, 0, &bytes);
+        caller->wrong += status != SUBLET_OK || bytes != sizeof(in) || memcmp(in, buffer->out, sizeof(in)) != 0;
+        if (i % 8 == 0) {
+            status = sublet_invoke(caller->fixture->session, echo, in, sizeof(in), out, sizeof(out), &bytes, NULL);
+            caller->wrong += status != SUBLET_OK || memcmp(in, out, sizeof(in)) != 0;
+        }
+        if (i % 100 == 99) {
+            sublet_buffer_release(buffer);
+            caller->wrong += sublet_buffer_acquire(caller->fixture->session, echo, NULL, &buffer) != SUBLET_OK;
+        }
+        atomic_fetch_add(caller->started, 1);
+    }
+    sublet_buffer_release(buffer);
+    return NULL;
+}
+
 static void run(struct fixture *fixture, void *(*work)(void *), uint32_t rounds, void (*between)(struct fixture *))
 {
     struct caller callers[THREADS];
@@ -145,6 +177,34 @@ static void leases_are_revoked_meanwhile(void **state)
     run(fixture, invoke_all, 400, revoke_both);
 }
 
+static void from_buffers(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture_function(fixture, "0,1", false);
+    lease_of(fixture, 2, 4); /* six of eight are in place */
+    run(fixture, buffer_all, 1000, NULL);
+}
+
+static void from_buffers_while_leases_die(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture_function(fixture, "0", false);
+    fixture_function(fixture, "1", false);
+    lease_of(fixture, 1, 8);
+    lease_of(fixture, 1, 8);
+    run(fixture, buffer_all, 1000, kill_both);
+}
+
+static void from_buffers_while_leases_are_revoked(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture_function(fixture, "0", false);
+    fixture_function(fixture, "1", false);
+    lease_of(fixture, 1, 8);
+    lease_of(fixture, 1, 8);
+    run(fixture, buffer_all, 1000, revoke_both);
+}
+
 struct part {
     pthread_t thread;
     sublet_region *region;
@@ -200,6 +260,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(submitting, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(leases_die_meanwhile, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(leases_are_revoked_meanwhile, fixture_start, fixture_stop),
+        cmocka_unit_test_setup_teardown(from_buffers, fixture_start, fixture_stop),
+        cmocka_unit_test_setup_teardown(from_buffers_while_leases_die, fixture_start, fixture_stop),
+        cmocka_unit_test_setup_teardown(from_buffers_while_leases_are_revoked, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(one_region, fixture_start, fixture_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

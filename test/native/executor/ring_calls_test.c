@@ -16,7 +16,7 @@ static int one_worker(void **state)
 
 static int little_memory(void **state)
 {
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     return one_worker(state);
 #endif
     return fixture_start((struct fixture **)state, "0", UINT64_C(1) << 30);
@@ -204,7 +204,7 @@ static void what_a_function_forked_ends_with_its_worker(void **state)
 
 static void out_of_memory_harms_only_the_call(void **state)
 {
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     (void)state;
     print_message("skipped: the sanitizer's shadow memory does not fit RLIMIT_AS\n");
     skip();
