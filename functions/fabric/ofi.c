@@ -1,0 +1,254 @@
+/*
+ * Finding a provider, and opening what it offers. Which providers there are differs between sites, and what they say of
+ * themselves between versions: so each of the list is asked for, and only one that opens everything is taken.
+ */
+#include "fabric/ofi.h"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "fabric/ofi_internal.h"
+
+#define API_VERSION FI_VERSION(1, 14) /* of Debian 11; later libraries keep to it */
+
+/** The few functions that are not behind pointers in libfabric's own objects. */
+static struct {
+    pthread_once_t once;
+    bool loaded;
+    int (*getinfo)(uint32_t, const char *, const char *, uint64_t, const struct fi_info *, struct fi_info **);
+    void (*freeinfo)(struct fi_info *);
+    struct fi_info *(*dupinfo)(const struct fi_info *);
+    int (*fabric)(struct fi_fabric_attr *, struct fid_fabric **, void *);
+} library = {.once = PTHREAD_ONCE_INIT};
+
+static const struct {
+    const char *name;
+    bool by_name_only; /* sockets: no better than a connection of our own */
+} providers[] = {{"cxi", false}, {"efa", false}, {"verbs;ofi_rxm", false}, {"psm3", false}, {"opx", false},
+                 {"net", true},  {"tcp", true},  {"tcp;ofi_rxm", true}};
+
+static void load(void)
+{
+    /* The queues of verbs;ofi_rxm are sized by this, and those of soft-RoCE are short. */
+    setenv("FI_UNIVERSE_SIZE", "64", 0);
+    void *handle = dlopen("libfabric.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (handle == NULL)
+        return;
+    *(void **)&library.getinfo = dlsym(handle, "fi_getinfo");
+    *(void **)&library.freeinfo = dlsym(handle, "fi_freeinfo");
+    *(void **)&library.dupinfo = dlsym(handle, "fi_dupinfo");
+    *(void **)&library.fabric = dlsym(handle, "fi_fabric");
+    library.loaded =
+        library.getinfo != NULL && library.freeinfo != NULL && library.dupinfo != NULL && library.fabric != NULL;
+}
+
+void ofi_keep_nothing(void)
+{
+    setenv("FI_MR_CACHE_MAX_COUNT", "0", 1);
+}
+
+const char *ofi_wanted_provider(void)
+{
+    const char *name = secure_getenv("SUBLET_FABRIC_PROVIDER");
+    return name == NULL || name[0] == '\0' ? NULL : name;
+}
+
+static bool holds_something(const char *path)
+{
+    DIR *folder = opendir(path);
+    bool found = false;
+    if (folder == NULL)
+        return false;
+    for (struct dirent *entry; !found && (entry = readdir(folder)) != NULL;)
+        found = entry->d_name[0] != '.';
+    closedir(folder);
+    return found;
+}
+
+bool ofi_wanted(void)
+{
+    const char *name = ofi_wanted_provider();
+    if (name != NULL)
+        return strcmp(name, "none") != 0;
+    return holds_something("/sys/class/infiniband") || holds_something("/sys/class/cxi") ||
+           access("/dev/hfi1_0", F_OK) == 0;
+}
+
+static bool known(const char *name)
+{
+    for (size_t i = 0; i < sizeof(providers) / sizeof(providers[0]); i++)
+        if (strcmp(providers[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static struct fi_info *hints_for(const char *provider, const struct ofi_settings *settings)
+{
+    struct fi_info *hints = library.dupinfo(NULL);
+    if (hints == NULL)
+        return NULL;
+    hints->fabric_attr->prov_name = strdup(provider);
+    hints->ep_attr->type = FI_EP_RDM;
+    hints->caps = FI_MSG | FI_RMA;
+    hints->domain_attr->mr_mode = FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY | FI_MR_ENDPOINT;
+    hints->domain_attr->threading = settings->shared ? FI_THREAD_SAFE : FI_THREAD_DOMAIN;
+    hints->domain_attr->control_progress = FI_PROGRESS_MANUAL;
+    hints->domain_attr->data_progress = FI_PROGRESS_MANUAL;
+    hints->domain_attr->cq_data_size = sizeof(uint32_t);
+    if (hints->fabric_attr->prov_name == NULL) {
+        library.freeinfo(hints);
+        return NULL;
+    }
+    return hints;
+}
+
+/** An endpoint on the interface that was asked for, else on any: a fabric may have addresses of its own. */
+static struct fi_info *ask(const char *provider, const struct ofi_settings *settings)
+{
+    struct fi_info *found = NULL, *hints = hints_for(provider, settings);
+    if (hints == NULL)
+        return NULL;
+    if (settings->address == NULL ||
+        library.getinfo(API_VERSION, settings->address, NULL, FI_SOURCE | FI_NUMERICHOST, hints, &found) != 0)
+        found = NULL;
+    if (found == NULL && library.getinfo(API_VERSION, NULL, NULL, 0, hints, &found) != 0)
+        found = NULL;
+    library.freeinfo(hints);
+    return found;
+}
+
+static bool open_queues(struct ofi *ofi, const struct ofi_settings *settings)
+{
+    struct fi_cq_attr attributes = {
+        .size = settings->completions < 64 ? 64 : settings->completions,
+        .format = FI_CQ_FORMAT_DATA,
+        .wait_obj = FI_WAIT_FD,
+    };
+    if (fi_cq_open(ofi->domain, &attributes, &ofi->arrived, NULL) != 0) {
+        attributes.wait_obj = FI_WAIT_NONE;
+        if (fi_cq_open(ofi->domain, &attributes, &ofi->arrived, NULL) != 0)
+            return false;
+    } else if (fi_control(&ofi->arrived->fid, FI_GETWAIT, &ofi->wait_fd) != 0)
+        ofi->wait_fd = -1;
+    attributes.wait_obj = FI_WAIT_NONE;
+    return fi_cq_open(ofi->domain, &attributes, &ofi->sent, NULL) == 0;
+}
+
+static bool open_endpoint(struct ofi *ofi, const struct ofi_settings *settings)
+{
+    struct fi_av_attr table = {.type = FI_AV_TABLE};
+    if (library.fabric(ofi->info->fabric_attr, &ofi->fabric, NULL) != 0 ||
+        fi_domain(ofi->fabric, ofi->info, &ofi->domain, NULL) != 0 || !open_queues(ofi, settings))
+        return false;
+    if (fi_av_open(ofi->domain, &table, &ofi->av, NULL) != 0) {
+        table.type = FI_AV_MAP;
+        if (fi_av_open(ofi->domain, &table, &ofi->av, NULL) != 0)
+            return false;
+    }
+    return fi_endpoint(ofi->domain, ofi->info, &ofi->endpoint, NULL) == 0 &&
+           fi_ep_bind(ofi->endpoint, &ofi->av->fid, 0) == 0 &&
+           fi_ep_bind(ofi->endpoint, &ofi->sent->fid, FI_TRANSMIT | FI_SELECTIVE_COMPLETION) == 0 &&
+           fi_ep_bind(ofi->endpoint, &ofi->arrived->fid, FI_RECV) == 0 && fi_enable(ofi->endpoint) == 0;
+}
+
+static void shut(struct ofi *ofi)
+{
+    struct fid *all[] = {
+        ofi->endpoint == NULL ? NULL : &ofi->endpoint->fid, ofi->av == NULL ? NULL : &ofi->av->fid,
+        ofi->sent == NULL ? NULL : &ofi->sent->fid,         ofi->arrived == NULL ? NULL : &ofi->arrived->fid,
+        ofi->domain == NULL ? NULL : &ofi->domain->fid,     ofi->fabric == NULL ? NULL : &ofi->fabric->fid};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (all[i] != NULL)
+            fi_close(all[i]);
+}
+
+/** Opens the first of a provider's offers that works. */
+static bool try_provider(const char *provider, const struct ofi_settings *settings, struct ofi *out)
+{
+    struct fi_info *found = ask(provider, settings);
+    for (struct fi_info *info = found; info != NULL; info = info->next) {
+        struct ofi ofi = {.info = info, .wait_fd = -1};
+        if (open_endpoint(&ofi, settings) && (ofi.info = library.dupinfo(info)) != NULL) {
+            library.freeinfo(found);
+            snprintf(ofi.provider, sizeof(ofi.provider), "%s", provider);
+            *out = ofi;
+            return true;
+        }
+        shut(&ofi);
+    }
+    if (found != NULL)
+        library.freeinfo(found);
+    return false;
+}
+
+sublet_status ofi_open(const struct ofi_settings *settings, struct ofi **out)
+{
+    if (settings->provider != NULL && !known(settings->provider))
+        return SUBLET_ERR_NOT_FOUND;
+    pthread_once(&library.once, load);
+    if (!library.loaded)
+        return SUBLET_ERR_NOT_FOUND;
+    struct ofi *ofi = calloc(1, sizeof(*ofi));
+    if (ofi == NULL)
+        return SUBLET_ERR_NO_MEMORY;
+    bool opened = false;
+    for (size_t i = 0; !opened && i < sizeof(providers) / sizeof(providers[0]); i++)
+        if (settings->provider == NULL ? !providers[i].by_name_only
+                                       : strcmp(settings->provider, providers[i].name) == 0)
+            opened = try_provider(providers[i].name, settings, ofi);
+    if (opened && getrandom(&ofi->keys, sizeof(ofi->keys), 0) == (ssize_t)sizeof(ofi->keys)) {
+        *out = ofi;
+        return SUBLET_OK;
+    }
+    if (opened)
+        ofi_close(ofi);
+    else
+        free(ofi);
+    return SUBLET_ERR_NOT_FOUND;
+}
+
+void ofi_close(struct ofi *ofi)
+{
+    shut(ofi);
+    library.freeinfo(ofi->info);
+    free(ofi);
+}
+
+const char *ofi_provider(const struct ofi *ofi)
+{
+    return ofi->provider;
+}
+
+sublet_status ofi_name(const struct ofi *ofi, void *bytes, uint32_t capacity, uint32_t *size_out)
+{
+    size_t size = capacity;
+    if (fi_getname(&ofi->endpoint->fid, bytes, &size) != 0 || size > capacity)
+        return SUBLET_ERR_TOO_LARGE;
+    *size_out = (uint32_t)size;
+    return SUBLET_OK;
+}
+
+sublet_status ofi_peer_add(struct ofi *ofi, const void *name, uint32_t size, uint64_t *peer_out)
+{
+    unsigned char copy[OFI_NAME_MAX] = {0}; /* the provider reads as much as it thinks a name has */
+    fi_addr_t peer;
+    if (size > sizeof(copy) || (ofi->info->src_addrlen != 0 && size < ofi->info->src_addrlen))
+        return SUBLET_ERR_INVALID;
+    memcpy(copy, name, size);
+    if (fi_av_insert(ofi->av, copy, 1, &peer, 0, NULL) != 1)
+        return SUBLET_ERR_INVALID;
+    *peer_out = peer;
+    return SUBLET_OK;
+}
+
+void ofi_peer_remove(struct ofi *ofi, uint64_t peer)
+{
+    fi_addr_t address = peer;
+    fi_av_remove(ofi->av, &address, 1, 0);
+}

@@ -1,0 +1,35 @@
+/** Shared by ofi.c and ofi_transfer.c only. */
+#ifndef SUBLET_FABRIC_OFI_INTERNAL_H
+#define SUBLET_FABRIC_OFI_INTERNAL_H
+
+#include <rdma/fabric.h>
+#include <rdma/fi_cm.h>
+#include <rdma/fi_domain.h>
+#include <rdma/fi_endpoint.h>
+#include <rdma/fi_errno.h>
+#include <rdma/fi_rma.h>
+
+#include "fabric/ofi.h"
+
+struct ofi {
+    struct fi_info *info;
+    struct fid_fabric *fabric;
+    struct fid_domain *domain;
+    struct fid_av *av;
+    struct fid_cq *sent;    /* errors, and transfers somebody waits for */
+    struct fid_cq *arrived; /* writes with data */
+    struct fid_ep *endpoint;
+    int wait_fd;
+    _Atomic uint32_t polls;
+    _Atomic uint32_t waited; /* transfers that somebody waits for */
+    uint64_t keys;           /* for providers that want to be told one */
+    char provider[OFI_PROVIDER_MAX + 1];
+};
+
+/** Polls between two looks at the queue of what was sent, where nothing is expected. */
+#define OFI_SENT_EVERY 64u
+
+/** Takes what is there of transfers that were sent. */
+void ofi_poll_sent(struct ofi *ofi);
+
+#endif

@@ -1,0 +1,159 @@
+/*
+ * What moves bytes. Writes with data report nothing to their sender unless they fail: that they arrived is known by the
+ * peer's answer. A queue that is full makes the caller poll, since only polling empties it.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fabric/ofi_internal.h"
+
+sublet_status ofi_register(struct ofi *ofi, void *base, size_t bytes, bool readable, struct ofi_memory *out)
+{
+    uint64_t access = FI_REMOTE_WRITE | FI_WRITE | FI_READ | (readable ? FI_REMOTE_READ : 0);
+    const struct fi_domain_attr *domain = ofi->info->domain_attr;
+    struct fid_mr *region;
+    uint64_t key = 0;
+    if ((domain->mr_mode & FI_MR_PROV_KEY) == 0) { /* a step of odd width: none comes twice, none is easy to guess */
+        key = ofi->keys += UINT64_C(0x9e3779b97f4a7c15);
+        if (domain->mr_key_size < sizeof(key))
+            key &= (UINT64_C(1) << domain->mr_key_size * 8) - 1;
+    }
+    int result = fi_mr_reg(ofi->domain, base, bytes, access, 0, key, 0, &region, NULL);
+    if (result == 0 && (domain->mr_mode & FI_MR_ENDPOINT) != 0) {
+        result = fi_mr_bind(region, &ofi->endpoint->fid, 0);
+        if (result == 0)
+            result = fi_mr_enable(region);
+        if (result != 0)
+            fi_close(&region->fid);
+    }
+    if (result != 0)
+        return result == -FI_ENOMEM ? SUBLET_ERR_NO_MEMORY : SUBLET_ERR_SYSTEM;
+    *out = (struct ofi_memory){
+        .region = region,
+        .descriptor = fi_mr_desc(region),
+        .base = base,
+        .bytes = bytes,
+        .address = (domain->mr_mode & FI_MR_VIRT_ADDR) != 0 ? (uint64_t)(uintptr_t)base : 0,
+        .key = fi_mr_key(region),
+    };
+    return SUBLET_OK;
+}
+
+void ofi_unregister(struct ofi_memory *memory)
+{
+    if (memory->region != NULL)
+        fi_close(&((struct fid_mr *)memory->region)->fid);
+    memory->region = NULL;
+}
+
+static sublet_status status_of(ssize_t result)
+{
+    if (result == 0)
+        return SUBLET_OK;
+    return result == -FI_EAGAIN ? SUBLET_ERR_BUSY : SUBLET_ERR_LOST;
+}
+
+sublet_status ofi_write_data(struct ofi *ofi, const struct ofi_memory *from, const void *bytes, size_t size,
+                             const struct ofi_target *to, uint64_t offset, uint32_t data)
+{
+    uint64_t address = to->address + offset;
+    if (size <= ofi->info->tx_attr->inject_size)
+        return status_of(fi_inject_writedata(ofi->endpoint, bytes, size, data, to->peer, address, to->key));
+    return status_of(
+        fi_writedata(ofi->endpoint, bytes, size, from->descriptor, data, to->peer, address, to->key, NULL));
+}
+
+/** A transfer that somebody waits for. */
+static sublet_status start(struct ofi *ofi, bool write, const struct ofi_memory *local, void *bytes, size_t size,
+                           const struct ofi_target *remote, uint64_t offset, _Atomic int *done)
+{
+    struct iovec here = {bytes, size};
+    struct fi_rma_iov there = {remote->address + offset, size, remote->key};
+    void *descriptor = local->descriptor;
+    struct fi_msg_rma message = {.msg_iov = &here,
+                                 .desc = &descriptor,
+                                 .iov_count = 1,
+                                 .addr = remote->peer,
+                                 .rma_iov = &there,
+                                 .rma_iov_count = 1,
+                                 .context = (void *)(uintptr_t)done};
+    ssize_t result = write ? fi_writemsg(ofi->endpoint, &message, FI_COMPLETION | FI_DELIVERY_COMPLETE)
+                           : fi_readmsg(ofi->endpoint, &message, FI_COMPLETION);
+    if (result == 0)
+        atomic_fetch_add(&ofi->waited, 1);
+    return status_of(result);
+}
+
+sublet_status ofi_get(struct ofi *ofi, const struct ofi_memory *into, void *bytes, size_t size,
+                      const struct ofi_target *from, uint64_t offset, _Atomic int *done)
+{
+    return start(ofi, false, into, bytes, size, from, offset, done);
+}
+
+sublet_status ofi_put(struct ofi *ofi, const struct ofi_memory *from, const void *bytes, size_t size,
+                      const struct ofi_target *to, uint64_t offset, _Atomic int *done)
+{
+    return start(ofi, true, from, (void *)(uintptr_t)bytes, size, to, offset, done);
+}
+
+size_t ofi_transfer_max(const struct ofi *ofi)
+{
+    return ofi->info->ep_attr->max_msg_size;
+}
+
+static void tell(struct ofi *ofi, void *context, int how)
+{
+    _Atomic int *done = context;
+    if (done == NULL)
+        return;
+    atomic_fetch_sub(&ofi->waited, 1);
+    atomic_store_explicit(done, how, memory_order_release);
+}
+
+/** The error at the head of a queue: it must be taken, or the queue stands still. */
+static void take_error(struct ofi *ofi, struct fid_cq *queue)
+{
+    struct fi_cq_err_entry entry;
+    memset(&entry, 0, sizeof(entry));
+    if (fi_cq_readerr(queue, &entry, 0) == 1 && queue == ofi->sent)
+        tell(ofi, entry.op_context, 2);
+}
+
+void ofi_poll_sent(struct ofi *ofi)
+{
+    struct fi_cq_data_entry entries[16];
+    ssize_t count = fi_cq_read(ofi->sent, entries, 16);
+    if (count == -FI_EAVAIL)
+        take_error(ofi, ofi->sent);
+    for (ssize_t i = 0; i < count; i++)
+        tell(ofi, entries[i].op_context, 1);
+}
+
+uint32_t ofi_poll(struct ofi *ofi, uint32_t *data, uint32_t most)
+{
+    struct fi_cq_data_entry entries[16];
+    uint32_t taken = 0;
+    ssize_t count = fi_cq_read(ofi->arrived, entries, most < 16 ? most : 16);
+    if (count == -FI_EAVAIL)
+        take_error(ofi, ofi->arrived);
+    for (ssize_t i = 0; i < count; i++)
+        if ((entries[i].flags & FI_REMOTE_CQ_DATA) != 0)
+            data[taken++] = (uint32_t)entries[i].data;
+    if (atomic_load_explicit(&ofi->waited, memory_order_relaxed) != 0 ||
+        atomic_fetch_add_explicit(&ofi->polls, 1, memory_order_relaxed) % OFI_SENT_EVERY == 0)
+        ofi_poll_sent(ofi);
+    return taken;
+}
+
+int ofi_fd(const struct ofi *ofi)
+{
+    return ofi->wait_fd;
+}
+
+bool ofi_may_sleep(struct ofi *ofi)
+{
+    struct fid *queue = &ofi->arrived->fid;
+    return ofi->wait_fd >= 0 && ofi->fabric->ops->trywait(ofi->fabric, &queue, 1) == 0;
+}
