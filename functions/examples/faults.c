@@ -1,4 +1,5 @@
 /** libfaults.so: functions that misbehave, each in its own way; and one in the plain form, as rFaaS has them. */
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,72 @@ SUBLET_FUNCTION(hang)
     (void)out;
     for (volatile unsigned long turns = 0;; turns++) {
     }
+    return 0;
+}
+
+/** Calls itself, which takes 512 bytes and more of stack each time. */
+static int deeper(uint64_t times)
+{
+    volatile char here[512];
+    here[0] = (char)times;
+    return times == 0 ? 0 : deeper(times - 1) + here[0];
+}
+
+SUBLET_FUNCTION(overflow_stack)
+{
+    (void)context;
+    (void)in;
+    (void)out;
+    return deeper(UINT64_MAX);
+}
+
+/** Writes past the room for its result: by one byte, or by what its argument (u32) says. */
+SUBLET_FUNCTION(overrun)
+{
+    uint32_t bytes = 1;
+    if (context->in_bytes >= sizeof(bytes))
+        memcpy(&bytes, in, sizeof(bytes));
+    volatile unsigned char *at = (unsigned char *)out + context->out_bytes;
+    for (uint32_t i = 0; i < bytes; i++)
+        at[i] = 0;
+    return 0;
+}
+
+static void *sleeper(void *nothing)
+{
+    (void)nothing;
+    while (pause() < 0) {
+    }
+    return NULL;
+}
+
+/** Returns while a thread that it has started goes on. */
+SUBLET_FUNCTION(leave_thread)
+{
+    (void)context;
+    (void)in;
+    (void)out;
+    pthread_t thread;
+    return pthread_create(&thread, NULL, sleeper, NULL);
+}
+
+static void *adder(void *number)
+{
+    ++*(uint32_t *)number;
+    return NULL;
+}
+
+/** Starts a thread and waits for its end, as it should be: the result is 1 (u32). */
+SUBLET_FUNCTION(join_thread)
+{
+    (void)in;
+    pthread_t thread;
+    uint32_t number = 0;
+    if (context->out_bytes < sizeof(number) || pthread_create(&thread, NULL, adder, &number) != 0 ||
+        pthread_join(thread, NULL) != 0)
+        return 1;
+    memcpy(out, &number, sizeof(number));
+    context->result_bytes = sizeof(number);
     return 0;
 }
 

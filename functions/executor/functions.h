@@ -16,8 +16,15 @@ struct functions {
     struct {
         sublet_plain_function plain;
         sublet_function context;
+        bool keeps_threads;
     } known[FUNCTIONS_MAX];
+    /** For results that go into a line of the ring, so that too long a one meets a page of its own. */
+    unsigned char *scratch;
+    const void *scratch_end;
 };
+
+/** Once, in a worker. */
+void functions_start(struct functions *functions);
 
 /** Calls a function; on success *size_out is the size of its result, within
  * call->out_capacity; with TOO_LARGE the size that it would need, 0 = not said. */

@@ -27,7 +27,8 @@ static void lay_out(struct stream *stream, int connection_fd, uint32_t in_bytes,
     stream->in = (unsigned char *)in_at;
     stream->spare = (unsigned char *)spare_at;
     stream->out = (unsigned char *)out_at;
-    stream->mapped_bytes = out_at + round_up(out_bytes);
+    size_t end_at = out_at + out_bytes + LINE;
+    stream->mapped_bytes = ((end_at + STREAM_PAGE - 1) & ~(size_t)(STREAM_PAGE - 1)) + STREAM_PAGE;
 }
 
 static sublet_status map(int fd, struct stream *stream)
@@ -75,6 +76,12 @@ sublet_status stream_attach(int fd, int connection_fd, uint32_t in_bytes, uint32
     if (status == SUBLET_OK)
         *stream = made;
     return status;
+}
+
+void stream_guard(const struct stream *stream)
+{
+    /* Where it cannot be done, the bytes before that page still tell of an overrun. */
+    (void)mprotect((unsigned char *)stream->state + stream->mapped_bytes - STREAM_PAGE, STREAM_PAGE, PROT_NONE);
 }
 
 void stream_unmap(struct stream *stream)

@@ -6,6 +6,8 @@
  *   in  (aligned 64)   requests as they came: 32 + in_bytes + STREAM_READ_AHEAD
  *   spare              arguments of a request that lies unaligned in `in`: STREAM_READ_AHEAD
  *   out (aligned 64)   result; the response's header lies right before it, so that one send takes both
+ *   64 bytes or more   up to the end of a page
+ *   a page             that its worker makes inaccessible, so that a result cannot run on
  */
 #ifndef SUBLET_EXECUTOR_STREAM_BUFFER_H
 #define SUBLET_EXECUTOR_STREAM_BUFFER_H
@@ -18,6 +20,7 @@
 #include "wire/stream.h"
 
 #define STREAM_READ_AHEAD 16384u
+#define STREAM_PAGE       4096u
 
 struct stream_state {
     _Atomic uint32_t filled;    /* bytes in `in` */
@@ -52,6 +55,12 @@ sublet_status stream_create(int connection_fd, uint32_t in_bytes, uint32_t out_b
                             int *fd_out);
 /** Worker: maps a buffer that its supervisor made. */
 sublet_status stream_attach(int fd, int connection_fd, uint32_t in_bytes, uint32_t out_bytes, struct stream *stream);
+/** Worker: the page behind the room for a result, and making it inaccessible. */
+static inline const void *stream_end(const struct stream *stream)
+{
+    return (const unsigned char *)stream->state + stream->mapped_bytes - STREAM_PAGE;
+}
+void stream_guard(const struct stream *stream);
 /** Forgets the buffer; the connection stays open. */
 void stream_unmap(struct stream *stream);
 

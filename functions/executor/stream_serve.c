@@ -120,6 +120,7 @@ static enum stream_look serve(struct stream *stream, uint32_t index, const struc
             .timeout_ns = request->timeout_ns,
             .in = aligned(stream, arguments, request->size),
             .out = stream->out,
+            .end = stream_end(stream),
         };
         status = functions_run(functions, &ring_call, &size);
     }

@@ -128,7 +128,7 @@ static void reap(struct supervisor *supervisor)
         }
         if (supervisor->options->region)
             continue;
-        struct worker_end end = workers_reap(&supervisor->workers, info.si_pid);
+        struct worker_end end = workers_reap(&supervisor->workers, info.si_pid, info.si_code == CLD_EXITED);
         if (end.worker != WORKERS_NOBODY)
             worker_ended(supervisor, &end);
     }

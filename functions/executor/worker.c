@@ -14,6 +14,7 @@
 
 #include "base/fds.h"
 #include "executor/functions.h"
+#include "executor/guard.h"
 #include "executor/idle.h"
 #include "executor/nap.h"
 #include "executor/stream_serve.h"
@@ -96,6 +97,8 @@ static void apply(struct worker *worker, const struct worker_message *message, i
         ring_unmap(ring);
         if (ring_attach(fds[0], start->wake_fd, ring) != SUBLET_OK)
             ring->base = NULL;
+        else
+            ring_guard(ring);
         list_rings(worker);
     } else if (message->kind == WORKER_CLOSE && message->index < CLIENTS_MAX) {
         ring_unmap(&start->rings[message->index]);
@@ -103,8 +106,10 @@ static void apply(struct worker *worker, const struct worker_message *message, i
     } else if (message->kind == WORKER_STREAM && message->index < STREAMS_MAX && *count == 2) {
         forget_stream(worker, message->index);
         if (stream_attach(fds[1], fds[0], message->in_bytes, message->out_bytes, &start->streams[message->index]) ==
-            SUBLET_OK)
+            SUBLET_OK) {
             fds[0] = fds[--*count]; /* the connection stays open */
+            stream_guard(&start->streams[message->index]);
+        }
         list_streams(worker);
     } else if (message->kind == WORKER_STREAM_CLOSE && message->index < STREAMS_MAX) {
         forget_stream(worker, message->index);
@@ -303,6 +308,15 @@ static void rest(struct worker *worker)
         sleep_until_woken(worker);
 }
 
+/** What a predecessor has left. */
+static void guard_all(const struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->ring_count; i++)
+        ring_guard(&worker->start->rings[worker->rings[i]]);
+    for (uint32_t i = 0; i < worker->stream_count; i++)
+        stream_guard(&worker->start->streams[worker->streams[i].index]);
+}
+
 _Noreturn void worker_run(struct worker_start *start)
 {
     static struct worker worker;
@@ -316,6 +330,9 @@ _Noreturn void worker_run(struct worker_start *start)
     list_rings(&worker);
     list_streams(&worker);
     pin(start->core);
+    guard_start(start->page);
+    guard_all(&worker);
+    functions_start(&worker.functions);
     idle_start(&worker.idle, start->spin_ns);
     nap_start(&worker.nap, start);
     for (;;) {

@@ -34,6 +34,7 @@ struct worker_page {
     _Atomic uint64_t failures;  /* answered with an error */
     _Atomic uint64_t polled_ns; /* spent looking for calls in vain */
     _Atomic uint64_t sleeps;
+    _Atomic uint32_t reason; /* why the worker ended itself, see guard.h; 0 = not said */
 };
 
 /** Shared by all; entries are written before `count` rises and never change. */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/fds.h"
+#include "executor/guard.h"
 #include "executor/links.h"
 
 #define CANCEL_LOOKS_MAX 64u /* at a `current` that changes under our eyes */
@@ -202,7 +203,7 @@ static bool answer_stream(struct worker_slot *slot, uint64_t call, sublet_status
     return false;
 }
 
-struct worker_end workers_reap(struct workers *workers, pid_t pid)
+struct worker_end workers_reap(struct workers *workers, pid_t pid, bool exited)
 {
     struct worker_end end = {.worker = 0, .owner = WORKERS_NOBODY};
     while (end.worker < workers->options->workers && workers->slots[end.worker].pid != pid)
@@ -213,7 +214,9 @@ struct worker_end workers_reap(struct workers *workers, pid_t pid)
     }
     struct worker_slot *slot = &workers->slots[end.worker];
     uint64_t call = slot->ended_call != 0 ? slot->ended_call : atomic_load(&slot->page->current);
-    sublet_status status = slot->ended_call != 0 ? slot->ended_status : SUBLET_ERR_CRASHED;
+    sublet_status status = guard_reason(slot->page, exited ? SUBLET_ERR_EXITED : SUBLET_ERR_CRASHED);
+    if (slot->ended_call != 0)
+        status = slot->ended_status;
     slot->pid = 0;
     close(slot->socket);
     slot->socket = -1;

@@ -83,6 +83,6 @@ sublet_status workers_cancel(struct workers *workers, uint32_t client, const str
 /** The client of a ring or stream is gone: if the worker is in its call, it is ended and nobody is answered. */
 void workers_leave_call(struct worker_slot *slot, bool stream, uint32_t number);
 /** After waitid has named a dead child: answers for a worker, forks its successor. The caller reaps it. */
-struct worker_end workers_reap(struct workers *workers, pid_t pid);
+struct worker_end workers_reap(struct workers *workers, pid_t pid, bool exited);
 
 #endif

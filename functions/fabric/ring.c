@@ -277,6 +277,7 @@ sublet_status ring_read(struct ring *ring, uint32_t slot, struct ring_call *call
     call_out->in = (copy.flags & RING_IN_LINE) != 0 ? ring_in_line(ring, slot) : ring_in(ring, slot);
     call_out->lined = (copy.flags & RING_OUT_LINE) != 0;
     call_out->out = call_out->lined ? call_out->line : ring_out(ring, slot);
+    call_out->end = slot_of(ring, slot) + ring->header.slot_stride - RING_SLOT_ALIGN;
     if ((copy.flags & ~RING_FLAGS_KNOWN) != 0)
         return SUBLET_ERR_INVALID;
     uint32_t in_most = (copy.flags & RING_IN_LINE) != 0 ? RING_INLINE_BYTES : ring->header.in_bytes;
@@ -284,6 +285,13 @@ sublet_status ring_read(struct ring *ring, uint32_t slot, struct ring_call *call
     if (copy.size > in_most || copy.out_capacity > out_most)
         return SUBLET_ERR_TOO_LARGE;
     return SUBLET_OK;
+}
+
+void ring_guard(const struct ring *ring)
+{
+    for (uint32_t slot = 0; slot < ring->header.slots; slot++)
+        /* Where it cannot be done, the bytes before that page still tell of an overrun. */
+        (void)mprotect(slot_of(ring, slot + 1) - RING_SLOT_ALIGN, RING_SLOT_ALIGN, PROT_NONE);
 }
 
 void ring_put_line(struct ring *ring, uint32_t slot, const void *bytes, uint32_t size)

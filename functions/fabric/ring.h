@@ -37,8 +37,9 @@ struct ring_call {
     uint64_t out_capacity;
     uint64_t timeout_ns;
     const void *in;
-    void *out;  /* in the ring, or `line` */
-    bool lined; /* the result goes into the response line */
+    void *out;       /* in the ring, or `line` */
+    bool lined;      /* the result goes into the response line */
+    const void *end; /* the page behind the room for the result, see ring_guard; NULL = none */
     _Alignas(RING_LINE) unsigned char line[RING_INLINE_BYTES];
 };
 
@@ -78,6 +79,8 @@ void ring_give_back(struct ring *ring, uint32_t slot);
 uint32_t ring_sequence(const struct ring *ring, uint32_t slot);
 /** Worker: copies and bounds one request. INVALID or TOO_LARGE: answer with that status. */
 sublet_status ring_read(struct ring *ring, uint32_t slot, struct ring_call *call_out);
+/** Worker: makes the last page of every slot inaccessible, so that a result cannot run into the next slot. */
+void ring_guard(const struct ring *ring);
 /** Worker: puts a result of up to RING_INLINE_BYTES into the response line, before the answer. */
 void ring_put_line(struct ring *ring, uint32_t slot, const void *bytes, uint32_t size);
 /** Worker: a request that is served soon comes nearer. */

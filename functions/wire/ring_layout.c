@@ -9,8 +9,8 @@ _Static_assert(sizeof(struct ring_response) == 16, "wire layout");
 
 static uint64_t stride_of(uint64_t in_bytes, uint64_t out_bytes)
 {
-    uint64_t bytes = 2 * RING_LINE + in_bytes + out_bytes;
-    return (bytes + RING_SLOT_ALIGN - 1) & ~(uint64_t)(RING_SLOT_ALIGN - 1);
+    uint64_t bytes = 2 * RING_LINE + in_bytes + out_bytes + RING_LINE;
+    return ((bytes + RING_SLOT_ALIGN - 1) & ~(uint64_t)(RING_SLOT_ALIGN - 1)) + RING_SLOT_ALIGN;
 }
 
 sublet_status ring_header_make(uint32_t slots, uint64_t in_bytes, uint64_t out_bytes, struct ring_header *out)

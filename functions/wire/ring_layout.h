@@ -16,7 +16,8 @@
  *           64  response line, written by the worker, `sequence` last
  *                 0  u32 sequence   4  u32 status   8  u32 size   12  u32 client_sleeping (written by the client)
  *                16  reserved   32  result of up to 32 bytes (RING_OUT_LINE)
- *          128  in[in_bytes], then out[out_bytes]
+ *          128  in[in_bytes], then out[out_bytes], then at least 64 bytes up to the end of the page
+ *          the last page of the slot is used by nobody: the worker makes it inaccessible to its functions
  *
  * A call without arguments moves four lines between the cores: pending, request, response and pending again.
  * Arguments and results of up to 32 bytes add none.

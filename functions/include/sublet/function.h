@@ -37,6 +37,15 @@ typedef uint32_t (*sublet_plain_function)(void *in, uint32_t size, void *out);
     const int sublet_form_##name = 1;                                                                                  \
     __attribute__((visibility("default"))) int name(sublet_context *context, const void *in, void *out)
 
+/**
+ * Stands once in a library that keeps threads of its own between calls (a pool). Without it, a function that returns
+ * while a thread that it has started still runs is answered with SUBLET_ERR_LEFT_THREADS. Pools of OpenMP, TBB and BLAS
+ * libraries are known.
+ */
+#define SUBLET_KEEPS_THREADS                                                                                           \
+    __attribute__((visibility("default"))) extern const int sublet_keeps_threads;                                      \
+    const int sublet_keeps_threads = 1;
+
 #ifdef __cplusplus
 }
 #endif

@@ -177,7 +177,7 @@ static void failures_are_the_calls_own(void **state)
         const char *name;
         sublet_status status;
     } cases[] = {{"crash", SUBLET_ERR_CRASHED},
-                 {"leave", SUBLET_ERR_CRASHED},
+                 {"leave", SUBLET_ERR_EXITED},
                  {"refuse", SUBLET_ERR_FUNCTION},
                  {"too_much", SUBLET_ERR_TOO_LARGE},
                  {"hang", SUBLET_ERR_TIMEOUT}};

@@ -79,7 +79,7 @@ static void sizes(void **state)
         sublet_invoke(fixture->session, function_of(fixture, "echo"), in, 2 << 20, out, 2 << 20, &bytes, NULL),
         SUBLET_OK);
     assert_memory_equal(in, out, 2 << 20);
-    assert_int_equal(invoke(fixture, "echo", in, 100, out, 99, &bytes, 0), SUBLET_ERR_TOO_LARGE);
+    assert_int_equal(invoke(fixture, "echo", in, 100, out, 99, &bytes, 0), SUBLET_ERR_OVERRUN);
     free(in);
     free(out);
 }
@@ -93,7 +93,7 @@ static void bad_functions(void **state)
     for (int round = 0; round < 3; round++) {
         assert_int_equal(invoke(fixture, "crash", NULL, 0, out, 8, &bytes, 0), SUBLET_ERR_CRASHED);
         assert_non_null(strstr(sublet_last_error(), "crash"));
-        assert_int_equal(invoke(fixture, "leave", NULL, 0, out, 8, &bytes, 0), SUBLET_ERR_CRASHED);
+        assert_int_equal(invoke(fixture, "leave", NULL, 0, out, 8, &bytes, 0), SUBLET_ERR_EXITED);
         assert_int_equal(invoke(fixture, "refuse", NULL, 0, out, 8, &bytes, 0), SUBLET_ERR_FUNCTION);
         assert_int_equal(invoke(fixture, "too_much", NULL, 0, out, 8, &bytes, 0), SUBLET_ERR_TOO_LARGE);
         assert_int_equal(bytes, 42);

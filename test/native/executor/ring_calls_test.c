@@ -57,15 +57,63 @@ static void failing_functions_are_answered_for(void **state)
     const struct {
         uint32_t function;
         sublet_status status;
-    } cases[] = {{f->crash, SUBLET_ERR_CRASHED},       {f->exit_now, SUBLET_ERR_CRASHED},
-                 {f->too_large, SUBLET_ERR_TOO_LARGE}, {f->fail, SUBLET_ERR_FUNCTION},
-                 {9999, SUBLET_ERR_NOT_FOUND},         {200, SUBLET_ERR_NOT_FOUND},
+    } cases[] = {{f->crash, SUBLET_ERR_CRASHED},
+                 {f->exit_now, SUBLET_ERR_EXITED},
+                 {f->overflow_stack, SUBLET_ERR_STACK_OVERFLOW},
+                 {f->overrun, SUBLET_ERR_OVERRUN},
+                 {f->leave_thread, SUBLET_ERR_LEFT_THREADS},
+                 {f->too_large, SUBLET_ERR_TOO_LARGE},
+                 {f->fail, SUBLET_ERR_FUNCTION},
+                 {9999, SUBLET_ERR_NOT_FOUND},
+                 {200, SUBLET_ERR_NOT_FOUND},
                  {UINT32_MAX, SUBLET_ERR_NOT_FOUND}};
     for (int round = 0; round < 3; round++)
         for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
             assert_int_equal(peer_call(&f->peer.rings[0], cases[i].function, NULL, 0, out, 16, &size), cases[i].status);
             assert_ring_echoes(&f->peer.rings[0], f->echo);
         }
+}
+
+/** By one byte and by more than any buffer has, in results of every size; what lies behind is as it was. */
+static void overruns_are_seen(void **state)
+{
+    struct fixture *f = *state;
+    struct ring *ring = &f->peer.rings[0];
+    const uint32_t capacities[] = {0, 1, 7, 32, 33, 64, 4000, 65535, 65536}, lengths[] = {1, 8, 64, 200000};
+    uint32_t slot, other, size;
+    assert_int_equal(ring_acquire(ring, &slot), SUBLET_OK);
+    assert_int_equal(ring_acquire(ring, &other), SUBLET_OK);
+    for (uint32_t lined = 0; lined < 2; lined++)
+        for (size_t c = 0; c < sizeof(capacities) / sizeof(capacities[0]); c++)
+            for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+                uint32_t flags = lined ? RING_OUT_LINE : 0, none = 0;
+                if (lined && capacities[c] > RING_INLINE_BYTES)
+                    continue;
+                memset(ring_in(ring, other), 'x', 4096);
+                memcpy(ring_in(ring, slot), &lengths[i], sizeof(lengths[i]));
+                assert_int_equal(ring_submit_flags(ring, slot, f->overrun, 4, capacities[c], 0, flags), SUBLET_OK);
+                assert_int_equal(peer_wait(ring, slot, PEER_TIMEOUT_NS, &size), SUBLET_ERR_OVERRUN);
+                for (uint32_t at = 0; at < 4096; at++)
+                    assert_int_equal(((char *)ring_in(ring, other))[at], 'x');
+                /* Without a byte too many it is no overrun. */
+                memcpy(ring_in(ring, slot), &none, sizeof(none));
+                assert_int_equal(ring_submit_flags(ring, slot, f->overrun, 4, capacities[c], 0, flags), SUBLET_OK);
+                assert_int_equal(peer_wait(ring, slot, PEER_TIMEOUT_NS, &size), SUBLET_OK);
+            }
+    ring_release(ring, slot);
+    ring_release(ring, other);
+    assert_ring_echoes(ring, f->echo);
+}
+
+static void threads_that_ended_are_no_fault(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t number, size;
+    for (int i = 0; i < 100; i++) {
+        number = 0;
+        assert_int_equal(peer_call(&f->peer.rings[0], f->join_thread, NULL, 0, &number, 4, &size), SUBLET_OK);
+        assert_int_equal(number, 1);
+    }
 }
 
 static void calls_behind_a_crash_are_not_lost(void **state)
@@ -238,6 +286,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(answers_with_what_it_was_given, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(plain_form_runs_unchanged, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(failing_functions_are_answered_for, one_worker, fixture_stop),
+        cmocka_unit_test_setup_teardown(overruns_are_seen, one_worker, fixture_stop),
+        cmocka_unit_test_setup_teardown(threads_that_ended_are_no_fault, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(calls_behind_a_crash_are_not_lost, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(a_hanging_call_ends_by_cancel, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(cancel_never_spoils_an_answer, one_worker, fixture_stop),

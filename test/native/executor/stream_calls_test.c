@@ -106,13 +106,20 @@ static void large_payloads_arrive_whole(void **state)
 static void a_failing_call_is_the_last_of_its_connection_only(void **state)
 {
     struct fixture *f = *state;
-    const uint32_t functions[] = {f->crash, f->exit_now};
+    const struct {
+        uint32_t function;
+        sublet_status status;
+    } cases[] = {{f->crash, SUBLET_ERR_CRASHED},
+                 {f->exit_now, SUBLET_ERR_EXITED},
+                 {f->overflow_stack, SUBLET_ERR_STACK_OVERFLOW},
+                 {f->overrun, SUBLET_ERR_OVERRUN},
+                 {f->leave_thread, SUBLET_ERR_LEFT_THREADS}};
     int other = calls(f, 99, 4096);
-    for (uint32_t i = 0; i < 2; i++) {
+    for (uint32_t i = 0; i < 5; i++) {
         uint32_t flags = 0;
         int fd = calls(f, i + 1, 4096);
         assert_echoes(fd, f->echo);
-        assert_int_equal(call(fd, functions[i], &flags), SUBLET_ERR_CRASHED);
+        assert_int_equal(call(fd, cases[i].function, &flags), cases[i].status);
         assert_int_equal(flags, STREAM_FLAG_LAST);
         assert_closed(fd);
         close(fd);
