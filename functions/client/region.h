@@ -1,11 +1,14 @@
 /**
- * Access to leased memory: mapped where it is on this node, else over a stream (wire/stream.h).
+ * Access to leased memory: mapped where it is on this node (region_mapped.c), else over a stream (region_stream.c,
+ * wire/stream.h). A further way is a further table `region_transport`; region_access.c checks and the table moves.
  *
- * Whoever accesses a region holds a reference to its link, so the mapping goes when the region is lost and the last
- * access has ended: memory that a batch job needs is not kept by us.
+ * Every access is a job: an operation on one or many pieces. Whoever runs one counts as a user; memory and descriptors
+ * go when the region is lost and the last user has left: memory that a batch job needs is not kept by us. A user comes
+ * in without a lock: `users` rises before `lost` is looked at, and who closes sets `lost` before it looks at `users`.
  *
- * Over a stream, accesses queue in order and travel in chunks, many under way at once. A thread that waits moves them;
- * for those nobody waits for, the background thread does. `pumping` says that such a thread is at it.
+ * Over a stream, jobs queue in order and travel in chunks, many under way at once. Of the threads that wait, one leads:
+ * it moves everybody's jobs; the others sleep. For jobs nobody waits for, the background thread does. `pumping` says
+ * that such a thread is at it.
  */
 #ifndef SUBLET_CLIENT_REGION_H
 #define SUBLET_CLIENT_REGION_H
@@ -19,46 +22,91 @@
 #define REGION_CHUNK_BYTES (1u << 20)
 #define REGION_CHUNKS_MAX  32u
 
-/** One put or get. Asynchronous ones free themselves. */
+struct sublet_mapping;
+
+struct sublet_region {
+    struct sublet_lease *lease;
+    uint64_t bytes;
+};
+
+/** How far a job's content has come. */
+struct region_cursor {
+    size_t piece;
+    size_t at; /* bytes of it */
+};
+
+/** One access. Its pieces are the memory here, in order; what an atomic found goes to the first. */
 struct region_job {
     struct region_job *next;
     enum stream_operation operation;
-    uint64_t offset;
-    unsigned char *bytes;
-    size_t size;
+    const sublet_region_piece *pieces; /* bounded: inside of the region, none empty */
+    size_t piece_count;
+    sublet_region_piece one; /* what `pieces` points to where one is enough */
+    struct stream_atomic atomic;
+    uint64_t offset; /* strided: of the first block; its one piece is all blocks behind each other */
+    struct stream_stride stride;
+    size_t size;     /* bytes of all pieces */
     size_t asked;    /* bytes in chunks that were begun */
     size_t answered; /* bytes in chunks that are done */
-    bool waited_for;
-    bool done;
+    struct region_cursor cut, sent, received;
+    bool waited_for; /* else it frees itself, on the heap */
+    bool done;       /* over a stream: read with the lock, or after wait */
     sublet_status status;
+};
+
+/** A way to the memory. The link's region is alive (a user holds it) in all but close and free. */
+struct region_transport {
+    /** Begins a job: get, put, atomic, list or strided access. On an error nothing was begun. */
+    sublet_status (*begin)(struct link *link, struct region_job *job);
+    /** Moves what moves without waiting, and says whether the job is done. */
+    bool (*test)(struct link *link, struct region_job *job);
+    /** Waits for a job, or with NULL for all begun so far; then the first error of those that nobody waited for. */
+    sublet_status (*wait)(struct link *link, struct region_job *job);
+    /** Puts that were begun before are seen before those that are begun after. */
+    sublet_status (*fence)(struct link *link);
+    /** A descriptor and the events on it that let jobs move; -1 = none. */
+    int (*pollable)(struct link *link, short *events);
+    /** Lock held, no user: gives memory and connection back; again is no error. */
+    void (*close)(struct region_access *access);
+    void (*free)(struct region_access *access);
 };
 
 struct region_chunk {
     struct region_job *job;
     uint32_t sequence;
-    uint32_t size;
-    unsigned char *bytes;
-    enum stream_operation operation;
+    uint32_t size;   /* bytes of the job that it stands for */
+    uint32_t answer; /* bytes that a good answer brings */
 };
 
 struct region_access {
+    const struct region_transport *transport;
     uint64_t bytes;
+    atomic_int users;
+    struct sublet_mapping *mappings; /* session's lock */
+
     unsigned char *base; /* mapped; NULL over a stream */
+    int memory_fd;       /* of the mapping; -1 over a stream */
 
     int fd; /* -1 when mapped */
+    bool features_access;
     pthread_mutex_t lock;
+    pthread_cond_t changed;   /* a job was done, or the lead is free */
+    bool led;                 /* a thread moves for all that wait */
+    uint32_t followers;       /* asleep on `changed` */
     atomic_int pumping;       /* threads that wait for jobs, and so move them */
     atomic_bool waiting_jobs; /* there are jobs */
     sublet_status first_error;
+    uint64_t added, retired;  /* jobs */
     struct region_job *first; /* not yet done */
     struct region_job *last;
     struct region_job *asking; /* the next to be cut into chunks */
     struct region_chunk chunks[REGION_CHUNKS_MAX];
     uint32_t oldest, count; /* under way, in order */
     uint32_t sequence;
-    struct stream_access head; /* of the chunk that is being sent */
-    const unsigned char *body;
-    size_t to_send, sent; /* of head and body together; to_send 0 = none */
+    struct region_job *sending; /* whose chunk is being sent; NULL = none */
+    unsigned char head[sizeof(struct stream_access) + STREAM_PIECES_MAX * sizeof(struct stream_piece)];
+    size_t head_bytes, head_sent;
+    size_t body_left;
     struct stream_response response;
     size_t received; /* of the response and its body */
 };
@@ -66,19 +114,25 @@ struct region_access {
 /** Both: only for link_open. The mapping takes no descriptor over. */
 sublet_status region_access_map(struct link *link, int fd, uint64_t bytes);
 sublet_status region_access_connect(struct link *link, uint64_t bytes, uint64_t end_ns);
-/** Lock held: gives memory and connection back; again is no error. */
+/** Lock held: gives memory and connection back as soon as there is no user; again is no error. */
 void region_access_close(struct link *link);
 void region_access_free(struct link *link);
 
-/** Streams, without the session's lock. Appends a job, which must be on the heap unless it is waited for. */
-void region_stream_add(struct region_access *access, struct region_job *job);
-/** Moves what can be moved; OK even if that is nothing. An error is the end of the connection. */
-sublet_status region_stream_pump(struct region_access *access);
-/** Moves until `job`, or every job if NULL, is done. */
-sublet_status region_stream_wait(struct link *link, struct region_job *job);
+/** Comes in: OK and a link to work on, or why the region is gone. No lock. */
+sublet_status region_enter(struct sublet_region *region, struct link **link_out);
+void region_leave(struct link *link);
+/** Runs a job of the caller's and waits. In between enter and leave. */
+sublet_status region_run(struct link *link, struct region_job *job);
+/** The error text of an access that failed. */
+sublet_status region_error(sublet_status status, const struct sublet_region *region);
+
 /** What the background thread should poll for; 0 = nothing to do. */
 short region_stream_events(const struct region_access *access);
 /** The background thread's turn. */
 sublet_status region_stream_turn(struct region_access *access);
+
+/** Mappings (map.c). Lock held: the region is lost. Without the lock: the region is being freed. */
+void mappings_lost(struct region_access *access);
+void mappings_detach(struct sublet_region *region);
 
 #endif

@@ -30,4 +30,7 @@ sublet_status region_ready(const struct region *region);
 /** Serves stream_access on a connection that was welcomed; takes the descriptor over when it returns OK. */
 sublet_status region_serve(struct region *region, int fd);
 
+/** For both: a detached thread with a small stack; 0 or an errno. */
+int region_thread(void *(*run)(void *), void *argument);
+
 #endif

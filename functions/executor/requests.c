@@ -263,7 +263,8 @@ void request_stream_hello(struct supervisor *supervisor, struct connection *conn
                                      .version = STREAM_VERSION,
                                      .status = status,
                                      .workers = region ? 0 : supervisor->options->workers,
-                                     .region_bytes = region ? supervisor->options->memory_bytes : 0};
+                                     .region_bytes = region ? supervisor->options->memory_bytes : 0,
+                                     .features = region ? STREAM_FEATURE_ACCESS : 0};
     if (fds_send(connection->fd, &welcome, sizeof(welcome), NULL, 0, now_ns()) != SUBLET_OK)
         connection_close(supervisor, connection);
     else if (status != SUBLET_OK)

@@ -4,7 +4,7 @@
  *
  *   STREAM_CONTROL  control frames (wire/control.h: LOAD, RESOLVE, CANCEL), one outstanding at a time
  *   STREAM_CALLS    calls to one worker: stream_request + arguments, stream_response + result, answered in order
- *   STREAM_REGION   stream_access + bytes of a put, stream_response + bytes of a get, answered in order
+ *   STREAM_REGION   stream_access + content of a put, stream_response + content of a get, answered in order
  *
  * A worker that dies in a call is answered for with CRASHED or TIMEOUT and STREAM_FLAG_LAST; then the connection
  * closes. Requests sent after that one were not started: the client connects again and sends them once more.
@@ -12,6 +12,7 @@
 #ifndef SUBLET_WIRE_STREAM_H
 #define SUBLET_WIRE_STREAM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "sublet/status.h"
@@ -43,7 +44,8 @@ struct stream_welcome {
     uint32_t status;
     uint32_t workers;
     uint64_t region_bytes;
-    uint64_t reserved2;
+    uint32_t features; /* bits; what is not known is ignored */
+    uint32_t reserved2;
 };
 
 struct stream_request {
@@ -62,14 +64,68 @@ struct stream_response {
     uint32_t flags;
 };
 
-enum stream_operation { STREAM_GET = 1, STREAM_PUT = 2, STREAM_OPERATION_END = 3 };
+/**
+ * Accesses to a region. Every access begins with stream_access (24 bytes, offsets in brackets):
+ *
+ *   [0] sequence   rises, never 0; the answer repeats it
+ *   [4] operation  below; the layout that follows belongs to it and to STREAM_VERSION
+ *   [8] offset     where in the region; lists: 0
+ *   [16] size      bytes of content, up to STREAM_PAYLOAD_MAX; lists and strides: of all pieces together
+ *   [20] count     lists: pieces, 1 to STREAM_PIECES_MAX; strides: blocks, at least 1; others: 0
+ *
+ *   operation            follows in the request                    content of the answer
+ *   STREAM_GET           nothing                                   size bytes
+ *   STREAM_PUT           size bytes                                nothing
+ *   STREAM_ADD           stream_atomic; size 8, offset aligned     8 bytes: what was there before
+ *   STREAM_SWAP          stream_atomic; size 8, offset aligned     8 bytes: what was there before
+ *   STREAM_GET_LIST      count x stream_piece                      size bytes, piece after piece
+ *   STREAM_PUT_LIST      count x stream_piece, then size bytes     nothing
+ *   STREAM_GET_STRIDED   stream_stride                             size bytes, block after block
+ *   STREAM_PUT_STRIDED   stream_stride, then size bytes            nothing
+ *
+ * STREAM_ADD stores old + operand; STREAM_SWAP stores operand where old == expected. Both are atomic against every
+ * other client of the region, by whatever way it comes. All from STREAM_ADD on are for a peer whose welcome says
+ * STREAM_FEATURE_ACCESS; others answer INVALID.
+ */
+enum stream_operation {
+    STREAM_GET = 1,
+    STREAM_PUT = 2,
+    STREAM_ADD = 3,
+    STREAM_SWAP = 4,
+    STREAM_GET_LIST = 5,
+    STREAM_PUT_LIST = 6,
+    STREAM_GET_STRIDED = 7,
+    STREAM_PUT_STRIDED = 8,
+    STREAM_OPERATION_END = 9
+};
+
+#define STREAM_PIECES_MAX     1024u
+#define STREAM_FEATURE_ACCESS 1u /* of stream_welcome.features */
 
 struct stream_access {
     uint32_t sequence;
     uint32_t operation;
     uint64_t offset;
-    uint32_t size; /* up to STREAM_PAYLOAD_MAX */
-    uint32_t reserved;
+    uint32_t size;
+    uint32_t count;
+};
+
+struct stream_atomic {
+    uint64_t operand;
+    uint64_t expected; /* ADD: 0 */
+};
+
+struct stream_piece {
+    uint64_t offset;
+    uint32_t size;
+    uint32_t reserved; /* 0 */
+};
+
+/** Block i is at access.offset + i * stride; blocks may not overlap, so stride >= block. */
+struct stream_stride {
+    uint64_t stride;
+    uint32_t block;    /* bytes; count * block = access.size */
+    uint32_t reserved; /* 0 */
 };
 
 /** Each checks what came from a peer; OK means every field is within its bounds. */
@@ -79,5 +135,16 @@ sublet_status stream_request_check(const struct stream_request *request, uint32_
 /** The answer to `sequence` with room for `capacity` bytes. */
 sublet_status stream_response_check(const struct stream_response *response, uint32_t sequence, uint32_t capacity);
 sublet_status stream_access_check(const struct stream_access *access, uint64_t region_bytes);
+/** What follows an access that was checked. */
+sublet_status stream_pieces_check(const struct stream_access *access, const struct stream_piece *pieces,
+                                  uint64_t region_bytes);
+sublet_status stream_stride_check(const struct stream_access *access, const struct stream_stride *stride,
+                                  uint64_t region_bytes);
+/** Bytes between an access and its content. */
+uint32_t stream_access_extra(const struct stream_access *access);
+static inline bool stream_access_puts(uint32_t operation)
+{
+    return operation == STREAM_PUT || operation == STREAM_PUT_LIST || operation == STREAM_PUT_STRIDED;
+}
 
 #endif

@@ -264,7 +264,50 @@ SUBLET_API sublet_status sublet_region_get(sublet_region *region, uint64_t offse
 SUBLET_API sublet_status sublet_region_put_async(sublet_region *region, uint64_t offset, const void *from,
                                                  size_t bytes);
 SUBLET_API sublet_status sublet_region_get_async(sublet_region *region, uint64_t offset, void *to, size_t bytes);
-/** Waits for all asynchronous accesses of this region; the first error of any of them. */
+/** A piece of a gathered or scattered access: `size` bytes at `offset` of the region, `bytes` in this process. */
+typedef struct sublet_region_piece {
+    uint64_t offset;
+    void *bytes; /**< a put reads, a get writes it */
+    size_t size;
+} sublet_region_piece;
+
+/** Any number of pieces, in one round trip however many there are. Pieces of a put that overlap land in order. */
+SUBLET_API sublet_status sublet_region_put_list(sublet_region *region, const sublet_region_piece *pieces, size_t count);
+SUBLET_API sublet_status sublet_region_get_list(sublet_region *region, const sublet_region_piece *pieces, size_t count);
+/** The list itself is copied; its buffers stay the caller's until flush. */
+SUBLET_API sublet_status sublet_region_put_list_async(sublet_region *region, const sublet_region_piece *pieces,
+                                                      size_t count);
+SUBLET_API sublet_status sublet_region_get_list_async(sublet_region *region, const sublet_region_piece *pieces,
+                                                      size_t count);
+/**
+ * `count` blocks of `block` bytes (up to 64 MiB each), the i-th at offset + i * stride of the region, all behind each
+ * other in this process: a column of a matrix in one round trip. stride >= block.
+ */
+SUBLET_API sublet_status sublet_region_put_strided(sublet_region *region, uint64_t offset, size_t count, size_t block,
+                                                   uint64_t stride, const void *from);
+SUBLET_API sublet_status sublet_region_get_strided(sublet_region *region, uint64_t offset, size_t count, size_t block,
+                                                   uint64_t stride, void *to);
+SUBLET_API sublet_status sublet_region_put_strided_async(sublet_region *region, uint64_t offset, size_t count,
+                                                         size_t block, uint64_t stride, const void *from);
+SUBLET_API sublet_status sublet_region_get_strided_async(sublet_region *region, uint64_t offset, size_t count,
+                                                         size_t block, uint64_t stride, void *to);
+/**
+ * Atomic on 64 bits (little endian) at an offset that is a multiple of 8, against all clients of the region. What was
+ * there before goes to *before_out; compare_swap stored `desired` if that is `expected`. When the region is lost
+ * under way nobody can tell whether it was done.
+ */
+SUBLET_API sublet_status sublet_region_fetch_add(sublet_region *region, uint64_t offset, uint64_t value,
+                                                 uint64_t *before_out);
+SUBLET_API sublet_status sublet_region_compare_swap(sublet_region *region, uint64_t offset, uint64_t expected,
+                                                    uint64_t desired, uint64_t *before_out);
+/** *before_out is set when flush has returned. */
+SUBLET_API sublet_status sublet_region_fetch_add_async(sublet_region *region, uint64_t offset, uint64_t value,
+                                                       uint64_t *before_out);
+SUBLET_API sublet_status sublet_region_compare_swap_async(sublet_region *region, uint64_t offset, uint64_t expected,
+                                                          uint64_t desired, uint64_t *before_out);
+/** Whoever sees a put of this thread made after the fence sees those made before it. Waits for nothing. */
+SUBLET_API sublet_status sublet_region_fence(sublet_region *region);
+/** Waits for all asynchronous accesses of this region begun so far; the first error of any of them. */
 SUBLET_API sublet_status sublet_region_flush(sublet_region *region);
 SUBLET_API sublet_status sublet_region_info_get(const sublet_region *region, sublet_lease_info *info);
 /** Gives the memory back. NULL is allowed. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -144,6 +145,43 @@ static void accesses_may_be_on_their_way(void **state)
     close(fd);
 }
 
+/** Lists and strides that lie about themselves are refused; the gets among them leave the connection usable. */
+static void wrong_lists_are_refused(void **state)
+{
+    struct {
+        struct stream_access access;
+        struct stream_piece piece; /* or a stride: the same size */
+    } frames[] = {
+        {{1, STREAM_GET_LIST, 0, 16, 1}, {region_bytes - 8, 16, 0}},
+        {{2, STREAM_GET_LIST, 0, 17, 1}, {0, 16, 0}},
+        {{3, STREAM_GET_LIST, 0, 16, 1}, {UINT64_MAX - 8, 16, 0}},
+        {{4, STREAM_GET_LIST, 0, 16, 1}, {0, 16, 1}},
+        {{5, STREAM_GET_STRIDED, 8, 16, 2}, {UINT64_MAX, 8, 0}},
+        {{6, STREAM_GET_STRIDED, 0, 16, 2}, {4, 8, 0}},
+        {{7, STREAM_GET_STRIDED, 0, 16, 2}, {region_bytes - 7, 8, 0}},
+        {{8, STREAM_GET_STRIDED, 0, 8, 3}, {0, 0, 0}},
+        {{9, STREAM_GET_LIST, 0, 8, STREAM_PIECES_MAX + 1}, {0, 8, 0}}, /* the last three end it */
+        {{10, STREAM_ADD, 4, 8, 0}, {1, 0, 0}},
+        {{11, STREAM_PUT_LIST, 0, 16, 1}, {region_bytes - 8, 16, 0}},
+    };
+    struct stream_response response;
+    size_t count = sizeof(frames) / sizeof(frames[0]);
+    char bytes[16];
+    int fd = stream(*state);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(send(fd, &frames[i], sizeof(frames[i]), MSG_NOSIGNAL), sizeof(frames[i]));
+        assert_int_equal(peer_stream_receive(fd, &response, bytes, 0), SUBLET_OK);
+        assert_int_equal(response.sequence, frames[i].access.sequence);
+        assert_int_equal(response.status, SUBLET_ERR_INVALID);
+        if (i + 3 < count)
+            continue;
+        assert_int_equal(recv(fd, bytes, 1, 0), 0);
+        close(fd);
+        fd = stream(*state);
+    }
+    close(fd);
+}
+
 static void strangers_and_functions_are_refused(void **state)
 {
     const struct executor *executor = *state;
@@ -187,6 +225,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_same_bytes_by_both_ways, start, stop),
         cmocka_unit_test_setup_teardown(nothing_outside_is_touched, start, stop),
         cmocka_unit_test_setup_teardown(accesses_may_be_on_their_way, start, stop),
+        cmocka_unit_test_setup_teardown(wrong_lists_are_refused, start, stop),
         cmocka_unit_test_setup_teardown(strangers_and_functions_are_refused, start, stop),
         cmocka_unit_test_setup_teardown(connections_are_bounded, start, stop),
     };

@@ -52,7 +52,8 @@ static void check_frames(const uint8_t *data, size_t size)
         must(response.size <= 100 && response.status < SUBLET_STATUS_COUNT);
     for (uint64_t bytes = 0; bytes < UINT64_MAX / 3; bytes = bytes * 3 + 4096)
         if (stream_access_check(&access, bytes) == SUBLET_OK)
-            must(access.size <= STREAM_PAYLOAD_MAX && access.offset <= bytes && access.size <= bytes - access.offset);
+            must(access.size <= STREAM_PAYLOAD_MAX && access.offset <= bytes && access.size <= bytes - access.offset &&
+                 stream_access_extra(&access) <= STREAM_PIECES_MAX * sizeof(struct stream_piece));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
