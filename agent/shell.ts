@@ -7,6 +7,7 @@ import { createGuest, type GuestTree, guestMemoryBytes, limitGuest } from "./cgr
 import type { GuestLimits } from "./cgroup/limits.ts";
 import { guestMeta } from "./executor/meta.ts";
 import type { Starter, StartOrder } from "./executor/starter.ts";
+import { coresWithoutJobs } from "./reactor/draft.ts";
 import type { AgentEvent, Answer, Effect } from "./reactor/events.ts";
 import { nextWakeMs, react } from "./reactor/react.ts";
 import { type AgentState, type Guest, initialState, type NodeSetup } from "./reactor/state.ts";
@@ -227,9 +228,12 @@ export class Shell {
 
   async #end(leaseId: string): Promise<void> {
     const { tree, log, setup } = this.#options;
+    const starter = this.#starter;
     try {
       const cleared = await clearGuest(tree, leaseId, {
         signal: this.#abort.signal,
+        stop: starter === undefined ? undefined : () => starter.stop(leaseId, stopTimeoutMs),
+        cores: coresWithoutJobs(this.#state),
         stuckAfterMs: setup.hookTimeoutMs,
         onStuck: (pids) =>
           log.error({ lease: leaseId, pids }, "guest does not end: look for processes in state D"),
@@ -244,10 +248,5 @@ export class Shell {
       return; // Its capacity stays taken: nobody may use what it still may.
     }
     this.dispatch({ type: "guest_gone", leaseId });
-    // Reaps the process and removes its socket, where the starter has not done so by itself.
-    await this.#starter?.stop(leaseId, stopTimeoutMs).catch((thrown: unknown) => {
-      const error = toSubletError(thrown);
-      if (error.code === "DEADLINE_EXCEEDED") log.warn({ lease: leaseId }, error.message);
-    });
   }
 }

@@ -7,8 +7,9 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { formatCpuList } from "../../src/common/cpulist.ts";
 import { SubletError, toSubletError } from "../../src/common/errors.ts";
-import { type CgroupLayout, cgroupDirs } from "./layout.ts";
+import { type CgroupLayout, type Controller, cgroupDirs } from "./layout.ts";
 import { applySettings, type GuestLimits, guestSettings, rootSettings } from "./limits.ts";
 
 const prefix = "lease_";
@@ -115,24 +116,41 @@ export function guestPids(tree: GuestTree, leaseId: string): number[] {
   return [...new Set(guestDirs(tree, leaseId).flatMap(pidsIn))];
 }
 
+/** What a dying guest gets: see sealGuest. In the order in which it is written. */
+function lastSettings(layout: CgroupLayout, cores: readonly number[]): [Controller, string, string][] {
+  const cpus: [Controller, string, string][] =
+    cores.length > 0 ? [["cpuset", "cpuset.cpus", formatCpuList(cores)]] : [];
+  if (layout.version === 1)
+    return [
+      ["pids", "pids.max", "0"],
+      ["freezer", "freezer.state", "THAWED"],
+      ...cpus,
+      ["cpu", "cpu.cfs_quota_us", "-1"],
+      ["cpu", "cpu.shares", "1024"],
+    ];
+  return [
+    ["pids", "pids.max", "0"],
+    ["freezer", "cgroup.freeze", "0"],
+    ...cpus,
+    ["cpu", "cpu.max", "max"],
+    ["cpu", "cpu.weight", "100"],
+  ];
+}
+
 /**
  * No process may be born in the guest any more, none stays frozen, out of a signal's reach, and none dies at the lowest
- * weight: giving back memory is work that the guest does itself, and a job waits for it.
+ * weight or with others on one core: giving back memory is work that the guest does itself, and a job waits for it.
+ * `cores`: where it may do so; none: where it is.
  */
-export function sealGuest(tree: GuestTree, leaseId: string): void {
-  for (const dir of guestDirs(tree, leaseId))
-    for (const [file, value] of [
-      ["pids.max", "0"],
-      ["freezer.state", "THAWED"],
-      ["cgroup.freeze", "0"],
-      ["cpu.cfs_quota_us", "-1"],
-      ["cpu.shares", "1024"],
-      ["cpu.max", "max"],
-      ["cpu.weight", "100"],
-    ] as const) {
-      const path = join(dir, file);
-      if (existsSync(path)) unlessGone(undefined, () => writeFileSync(path, value));
-    }
+export function sealGuest(tree: GuestTree, leaseId: string, cores: readonly number[] = []): void {
+  for (const [controller, file, value] of lastSettings(tree.layout, cores)) {
+    const mount = tree.layout.mounts.get(controller);
+    if (mount === undefined) continue;
+    // r+ makes no file: a kernel that has none says ENOENT.
+    unlessGone(undefined, () =>
+      writeFileSync(join(mount, tree.root, prefix + leaseId, file), value, { flag: "r+" }),
+    );
+  }
 }
 
 /** Sends SIGKILL to every process of a guest; returns how many there were. They may need a moment to end. */

@@ -69,13 +69,17 @@ export function spareOf(draft: Omit<AgentState, "spare">) {
  */
 export function coresFor(draft: Draft, lease: Lease): readonly number[] {
   if (lease.cores.length > 0) return lease.cores;
-  const jobs = new Set([...draft.jobs.values()].flatMap((job) => job.cores ?? []));
   const leased = new Set([...draft.guests.values()].flatMap((guest) => guest.lease.cores));
-  const all = draft.setup.cores;
-  const free = all.filter((core) => !jobs.has(core) && !leased.has(core));
+  const jobless = coresWithoutJobs(draft);
+  const free = jobless.filter((core) => !leased.has(core));
   if (free.length > 0) return free;
-  const jobless = all.filter((core) => !jobs.has(core));
-  return jobless.length > 0 ? jobless : all;
+  return jobless.length > 0 ? jobless : draft.setup.cores;
+}
+
+/** Cores that no batch job is known to own. */
+export function coresWithoutJobs({ jobs, setup }: Pick<AgentState, "jobs" | "setup">): readonly number[] {
+  const owned = new Set([...jobs.values()].flatMap((job) => job.cores ?? []));
+  return setup.cores.filter((core) => !owned.has(core));
 }
 
 export function limitsFor(draft: Draft, lease: Lease, cores: readonly number[]): GuestLimits {

@@ -1,8 +1,10 @@
 /**
  * The floor of a reclaim: kill PROCESSES processes that hold MIB each in their own cgroups, wait until they are gone
- * and their cgroups removed. Nothing of Sublet is in it. Root; prints one line of JSON.
+ * and their cgroups removed. Nothing of Sublet is in it. Once with memory as a region is made of (a mapped memfd, whose
+ * pages the last to close it gives back), once with anonymous memory, which is cheaper to give back; turn by turn, so
+ * that both see the same machine. Root; prints one line of JSON.
  *
- *   sublet-reclaim-floor CGROUP_PARENT... (one per controller; a directory is made in each)
+ *   sublet-reclaim-floor ROUNDS CGROUP_PARENT... (one per controller; a directory is made in each)
  */
 #include <errno.h>
 #include <signal.h>
@@ -18,7 +20,7 @@
 
 #define PROCESSES   4
 #define MIB         256
-#define ROUNDS      11
+#define ROUNDS_MAX  99
 #define PARENTS_MAX 12
 
 static double seconds(void)
@@ -51,7 +53,16 @@ static int copy_setting(const char *from, const char *to, const char *name)
     return fclose(file);
 }
 
-static pid_t start(char **parents, int count, int process, int ready)
+static void *take_memory(int shared)
+{
+    int fd = -1;
+    if (shared && ((fd = memfd_create("sublet-floor", MFD_CLOEXEC)) < 0 || ftruncate(fd, (off_t)MIB << 20) != 0))
+        return MAP_FAILED;
+    return mmap(NULL, (size_t)MIB << 20, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, fd,
+                0);
+}
+
+static pid_t start(char **parents, int count, int process, int shared, int ready)
 {
     char path[4096];
     for (int i = 0; i < count; i++) {
@@ -72,7 +83,7 @@ static pid_t start(char **parents, int count, int process, int ready)
         if (file == NULL || fprintf(file, "%d", (int)getpid()) < 0 || fclose(file) != 0)
             _exit(1);
     }
-    char *memory = mmap(NULL, (size_t)MIB << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *memory = take_memory(shared);
     if (memory == MAP_FAILED)
         _exit(1);
     memset(memory, 1, (size_t)MIB << 20);
@@ -88,48 +99,54 @@ static int by_value(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
+/** Milliseconds of one round; negative when it cannot be done. */
+static double one_round(char **parents, int count, int shared)
+{
+    pid_t pids[PROCESSES];
+    int ready[2];
+    char byte;
+    if (pipe(ready) != 0)
+        return -1;
+    for (int i = 0; i < PROCESSES; i++)
+        if ((pids[i] = start(parents, count, i, shared, ready[1])) < 0)
+            return -1;
+    close(ready[1]);
+    for (int i = 0; i < PROCESSES; i++)
+        if (read(ready[0], &byte, 1) != 1)
+            return -1;
+    close(ready[0]);
+    double begin = seconds();
+    for (int i = 0; i < PROCESSES; i++)
+        kill(pids[i], SIGKILL);
+    for (int i = 0; i < PROCESSES; i++)
+        waitpid(pids[i], NULL, 0);
+    for (int i = 0; i < PROCESSES; i++)
+        for (int j = 0; j < count; j++) {
+            char path[4096];
+            path_of(path, sizeof(path), parents[j], i);
+            while (rmdir(path) != 0 && errno == EBUSY) {
+            }
+        }
+    return (seconds() - begin) * 1e3;
+}
+
 int main(int argc, char **argv)
 {
-    double times[ROUNDS];
-    int count = argc - 1;
-    if (count < 1 || count > PARENTS_MAX) {
-        fprintf(stderr, "usage: %s CGROUP_PARENT...\n", argv[0]);
+    static double times[2][ROUNDS_MAX];
+    int rounds = argc > 1 ? atoi(argv[1]) : 0, count = argc - 2;
+    if (count < 1 || count > PARENTS_MAX || rounds < 1 || rounds > ROUNDS_MAX) {
+        fprintf(stderr, "usage: %s ROUNDS CGROUP_PARENT...\n", argv[0]);
         return 2;
     }
-    for (int round = 0; round < ROUNDS; round++) {
-        pid_t pids[PROCESSES];
-        int ready[2];
-        char byte;
-        if (pipe(ready) != 0)
-            return 1;
-        for (int i = 0; i < PROCESSES; i++) {
-            pids[i] = start(argv + 1, count, i, ready[1]);
-            if (pids[i] < 0) {
+    for (int round = 0; round < rounds; round++)
+        for (int shared = 0; shared < 2; shared++)
+            if ((times[shared][round] = one_round(argv + 2, count, shared)) < 0) {
                 fprintf(stderr, "cannot start: %s\n", strerror(errno));
                 return 1;
             }
-        }
-        close(ready[1]);
-        for (int i = 0; i < PROCESSES; i++)
-            if (read(ready[0], &byte, 1) != 1)
-                return 1;
-        close(ready[0]);
-        double begin = seconds();
-        for (int i = 0; i < PROCESSES; i++)
-            kill(pids[i], SIGKILL);
-        for (int i = 0; i < PROCESSES; i++)
-            waitpid(pids[i], NULL, 0);
-        for (int i = 0; i < PROCESSES; i++)
-            for (int j = 0; j < count; j++) {
-                char path[4096];
-                path_of(path, sizeof(path), argv[1 + j], i);
-                while (rmdir(path) != 0 && errno == EBUSY) {
-                }
-            }
-        times[round] = seconds() - begin;
-    }
-    qsort(times, ROUNDS, sizeof(times[0]), by_value);
-    printf("{\"processes\":%d,\"mib_each\":%d,\"rounds\":%d,\"p50_ms\":%.3f,\"max_ms\":%.3f}\n", PROCESSES, MIB, ROUNDS,
-           times[ROUNDS / 2] * 1e3, times[ROUNDS - 1] * 1e3);
+    for (int shared = 0; shared < 2; shared++)
+        qsort(times[shared], (size_t)rounds, sizeof(times[0][0]), by_value);
+    printf("{\"processes\":%d,\"mib_each\":%d,\"rounds\":%d,\"shared_p50_ms\":%.3f,\"anonymous_p50_ms\":%.3f}\n",
+           PROCESSES, MIB, rounds, times[1][rounds / 2], times[0][rounds / 2]);
     return 0;
 }

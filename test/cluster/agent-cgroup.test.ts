@@ -124,6 +124,30 @@ test("a guest that forks without end is gone in bounded time", { skip }, async (
   if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
 });
 
+test("a guest is ended by its parent; one whose parent is silent or wrong, from here", {
+  skip,
+}, async (t) => {
+  const guests = tree(t);
+  prepareRoot(guests, [last], "0");
+  for (const [id, stop] of [
+    ["parent", undefined],
+    ["silent", () => new Promise<void>(() => undefined)],
+    ["wrong", () => Promise.reject(new Error("no such guest"))],
+  ] as const) {
+    createGuest(guests, id, limits);
+    const child = await runIn(guests, id, "trap '' TERM; sleep 100 & wait");
+    const exited = once(child, "exit");
+    // What the guest forked outlives its parent's end here (there is no pid namespace): found by its cgroup.
+    const byParent = async (): Promise<void> => {
+      child.kill("SIGKILL");
+      await exited;
+    };
+    await clearGuest(guests, id, { stuckAfterMs: 1000, cores: [last], stop: stop ?? byParent });
+    await exited;
+    assert.deepEqual(listGuests(guests), []);
+  }
+});
+
 test("a guest beyond its memory dies alone", { skip }, async (t) => {
   const guests = tree(t);
   prepareRoot(guests, [last], "0");
