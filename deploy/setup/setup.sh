@@ -7,31 +7,7 @@ root=$PWD
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-mapfile -t packages < <(grep -vE '^[[:space:]]*(#|$)' deploy/setup/packages.txt | awk '{print $1}')
-missing=()
-for p in "${packages[@]}"; do
-  [ "$(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null || true)" = installed ] || missing+=("$p")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-  [ "$(id -u)" = 0 ] || die "these Debian packages are missing and only root can install them: ${missing[*]}"
-  for p in "${missing[@]}"; do
-    say "will install $p ($(awk -v p="$p" '$1==p {$1=""; sub(/^ +/,""); print}' deploy/setup/packages.txt))"
-  done
-  export DEBIAN_FRONTEND=noninteractive
-  say "apt-get update"
-  apt-get update -qq || die "apt-get update failed: are the Debian mirrors reachable?"
-  say "installing ${#missing[@]} packages (a few minutes on a new machine)"
-  # No daemon may start by itself: the testbed starts its own.
-  policy=/usr/sbin/policy-rc.d
-  if [ ! -e $policy ]; then
-    printf '#!/bin/sh\nexit 101\n' > $policy
-    chmod 755 $policy
-    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-  fi
-  log=$(mktemp)
-  apt-get install -y --no-install-recommends "${missing[@]}" > "$log" 2>&1 || { tail -n 20 "$log" >&2; die "apt-get install failed"; }
-  rm -f "$log"
-fi
+bash deploy/setup/apt.sh deploy/setup/packages.txt
 
 command -v npm > /dev/null || die "npm is missing: install Node.js 20 or newer with npm"
 stamp=node_modules/.sublet-lock.sha256

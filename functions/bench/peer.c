@@ -34,9 +34,10 @@ static int listen_unix(const char *path)
     return -1;
 }
 
-static int listen_tcp(uint16_t *port)
+static int listen_tcp(in_addr_t where, uint16_t *port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = where != 0 ? where : htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 128) == 0 &&
@@ -115,7 +116,7 @@ sublet_status executor_start(const struct executor_settings *settings, struct ex
     snprintf(executor.path, sizeof(executor.path), "%s/executor.sock", executor.folder);
     for (uint32_t i = 0; i < CONTROL_TOKEN_BYTES; i++)
         executor.token[i] = (uint8_t)(i * 7 + 1);
-    int fds[4] = {listen_unix(executor.path), listen_tcp(&executor.port), -1, -1};
+    int fds[4] = {listen_unix(executor.path), listen_tcp(settings->address, &executor.port), -1, -1};
     sublet_status status = SUBLET_ERR_SYSTEM;
     if (fds[0] >= 0 && fds[1] >= 0 && pipe2(config, O_CLOEXEC) == 0 && pipe2(ready, O_CLOEXEC) == 0) {
         fds[2] = config[0];

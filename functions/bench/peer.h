@@ -2,6 +2,7 @@
 #ifndef SUBLET_BENCH_PEER_H
 #define SUBLET_BENCH_PEER_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -27,7 +28,8 @@ struct executor_settings {
     uint64_t spin_us;
     uint64_t address_bytes; /* RLIMIT_AS of the executor; 0 = none */
     uid_t owner;
-    bool bare; /* as process 1 of a pid namespace, without /proc; needs root */
+    in_addr_t address; /* where it listens; 0 = 127.0.0.1 */
+    bool bare;         /* as process 1 of a pid namespace, without /proc; needs root */
 };
 
 /** Starts an executor and waits for its ready byte. */

@@ -1,4 +1,4 @@
-/** Both ends of the grpc-js baseline: without an argument the server (prints its port), with a port the client. */
+/** Both ends of the grpc-js baseline: without an argument the server (prints its port); with PORT [COUNT] the client. */
 import * as grpc from "@grpc/grpc-js";
 
 const echo = {
@@ -38,8 +38,9 @@ if (port === undefined) {
         (error) => (error === null ? resolve() : reject(error)),
       );
     });
+  const count = Number(process.argv[3] ?? 2000);
   const times: number[] = [];
-  for (let i = 0; i < 3000; i++) {
+  for (let i = 0; i < 1000 + count; i++) {
     const start = process.hrtime.bigint();
     await call();
     if (i >= 1000) times.push(Number(process.hrtime.bigint() - start) / 1000);
