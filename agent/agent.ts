@@ -19,6 +19,7 @@ import { serveMetrics } from "../src/metrics/serve.ts";
 import { connectController } from "../src/rpc/client.ts";
 import type { Identity } from "../src/rpc/identity.ts";
 import { decodeLocalResponse, encodeLocalRequest, FrameReader } from "../src/rpc/local.ts";
+import type { LeaseMessage } from "../src/rpc/messages.ts";
 import { serve, splitAddress } from "../src/rpc/server.ts";
 import { type GuestTree, prepareRoot, removeRoot, rootDirs } from "./cgroup/guests.ts";
 import { discoverCgroups } from "./cgroup/layout.ts";
@@ -221,6 +222,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     address,
     epochUnixMs,
   });
+  let onEnded: (leases: readonly LeaseMessage[]) => void = () => undefined; // until there are clients
   const reporters = controllers.map((client) =>
     startReporter({
       client,
@@ -231,6 +233,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
             .filter((guest) => guest.phase !== "ending")
             .map((guest) => leaseMessage(guest, self(), shell.nowMs())),
       },
+      onEnded: (leases) => onEnded(leases),
       onContact: (connected, why) =>
         log.info({ controller: client.address, why }, connected ? "controller found" : "controller lost"),
     }),
@@ -254,6 +257,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     jobs,
     log,
   });
+  onEnded = handlers.remoteEnded;
   const registry = watchMetrics(shell, { controllersConnected: connectedCount });
   shell.listen({
     onOffer: () => {

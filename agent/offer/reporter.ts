@@ -20,6 +20,8 @@ export interface ReporterOptions {
   readonly source: ReportSource;
   /** Tells when contact to the controller is won or lost (with the reason). */
   readonly onContact: (connected: boolean, why: string) => void;
+  /** Leases that clients of this node held on other nodes, and that ended there. */
+  readonly onEnded?: (leases: readonly LeaseMessage[]) => void;
   readonly foldMs?: number;
   readonly leaseFoldMs?: number;
   readonly backoffFirstMs?: number;
@@ -92,6 +94,7 @@ export function startReporter(options: ReporterOptions): Reporter {
     for await (const response of opened.responses) {
       contact(true, "the controller answers");
       paused = false;
+      if (response.endedLeases.length > 0) options.onEnded?.(response.endedLeases);
       if (response.resendFull) {
         full = true;
         dirty = true;

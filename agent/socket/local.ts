@@ -64,6 +64,8 @@ export function newLeaseId(node: string): string {
 /** Handlers of the local socket, and what the shell must tell them. */
 export function localHandlers(options: LocalOptions): LocalHandlers & {
   notify(holder: number, guest: Guest): void;
+  /** A controller says that these leases on other nodes have ended: their holders here hear it, once. */
+  remoteEnded(leases: readonly LeaseMessage[]): void;
 } {
   const { shell, controllers } = options;
   const sessions = new Map<number, Session>();
@@ -255,6 +257,14 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
       shell.dispatch({ type: "holder_gone", holder: connection.id });
       const owner = principal(connection, 0);
       for (const [leaseId, node] of session?.remote ?? []) abandon(leaseId, node, owner);
+    },
+    remoteEnded(leases) {
+      for (const { id, node, state, reason } of leases)
+        for (const session of sessions.values()) {
+          if (session.remote.get(id) !== node) continue;
+          session.remote.delete(id);
+          session.connection.send({ body: "revoked", revoked: { leaseId: id, state, reason } });
+        }
     },
     notify(holder, guest) {
       const { id, state, reason } = guest.lease;

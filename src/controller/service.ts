@@ -4,6 +4,8 @@
  * trusted daemons only; everyone else acts for himself.
  */
 import { SubletError, toSubletError } from "../common/errors.ts";
+import { leaseEnded } from "../lease/lifecycle.ts";
+import { stateFromWire } from "../rpc/convert.ts";
 import type { LeaseMessage, PrincipalMessage } from "../rpc/messages.ts";
 import type { CallContext, ControllerHandlers, ReportHandler } from "../rpc/server.ts";
 import type { ClusterSnapshot } from "../slurm/snapshot.ts";
@@ -28,6 +30,8 @@ export interface ControllerEvents {
   onNotGranted(node: string, reason: string, error: SubletError): void;
 }
 
+type ReportSend = Parameters<ReportHandler>[1];
+
 export interface ServiceOptions {
   readonly state: ControllerState;
   readonly agents: AgentPool;
@@ -51,6 +55,25 @@ const answerMarginMs = 100;
 export function controllerService(options: ServiceOptions): ControllerServiceParts {
   const { state, agents, nowMs, events } = options;
   let streams = 0;
+  /** How to reach the agents that report, by node. */
+  const downlinks = new Map<string, { streamId: number; send: ReportSend }>();
+
+  /**
+   * Tells the agents of the owners: a client hears why its lease ended as soon as the lender has said so. A notice that is
+   * lost (its agent is away, or reads too slowly) costs nothing but the reason: the client has seen its connection close.
+   */
+  function tellOwners(ended: readonly LeaseMessage[]): void {
+    const byNode = new Map<string, LeaseMessage[]>();
+    for (const lease of ended) {
+      const home = lease.owner?.node ?? "";
+      if (home === lease.node || !downlinks.has(home) || !leaseEnded(stateFromWire(lease.state))) continue;
+      byNode.set(home, [...(byNode.get(home) ?? []), lease]);
+    }
+    for (const [home, endedLeases] of byNode) {
+      const ackedRevision = state.agents.get(home)?.offer.revision ?? 0;
+      downlinks.get(home)?.send({ ackedRevision, resendFull: false, endedLeases });
+    }
+  }
 
   const report: ReportHandler = async (requests, send, { caller }) => {
     if (!caller.trusted)
@@ -67,7 +90,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
         if (node !== checked.offer.node)
           throw new SubletError("INVALID_ARGUMENT", `stream of ${node} reports for ${checked.offer.node}`);
         const before = state.agents.get(node)?.offer.address;
-        const { ack, joined } = onReport(state, streamId, checked, nowMs());
+        const { ack, joined, ended } = onReport(state, streamId, checked, nowMs());
         if (ack === undefined) {
           events.onAgent(node, "superseded");
           throw new SubletError(
@@ -77,9 +100,12 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
         }
         if (before !== undefined && before !== state.agents.get(node)?.offer.address) agents.drop(before);
         if (joined) events.onAgent(node, "joined");
+        downlinks.set(node, { streamId, send });
         send(ack); // one that does not fit is made up for by the next
+        tellOwners(ended);
       }
     } finally {
+      if (node !== undefined && downlinks.get(node)?.streamId === streamId) downlinks.delete(node);
       const silent = onStreamClosed(state, streamId, node);
       if (silent !== undefined) events.onAgent(silent, "silent");
     }

@@ -116,6 +116,7 @@ export interface ReportRequest {
 export interface ReportResponse {
   ackedRevision: number;
   resendFull: boolean;
+  endedLeases: LeaseMessage[];
 }
 
 export interface RequestLeaseRequest {

@@ -24,7 +24,9 @@ class FakeStream implements ReportStream {
     return !this.slow;
   }
   answer(response: Partial<ReportResponse> | "end" = {}): void {
-    this.#queue.push(response === "end" ? "end" : { ackedRevision: 0, resendFull: false, ...response });
+    this.#queue.push(
+      response === "end" ? "end" : { ackedRevision: 0, resendFull: false, endedLeases: [], ...response },
+    );
     this.#wake?.();
   }
   close(): void {
@@ -50,6 +52,7 @@ interface World {
   readonly reporter: Reporter;
   readonly streams: FakeStream[];
   readonly contacts: boolean[];
+  readonly ended: string[];
   failures: number;
   tries: number;
   revision: number;
@@ -60,7 +63,8 @@ const lease = (id: string): LeaseMessage => ({ id }) as LeaseMessage;
 function world(t: TestContext, failures = 0): World {
   const streams: FakeStream[] = [];
   const contacts: boolean[] = [];
-  const here = { streams, contacts, failures, tries: 0, revision: 1 };
+  const ended: string[] = [];
+  const here = { streams, contacts, ended, failures, tries: 0, revision: 1 };
   const reporter = startReporter({
     client: {
       address: "c:1",
@@ -76,6 +80,7 @@ function world(t: TestContext, failures = 0): World {
       leases: () => [lease("all")],
     },
     onContact: (connected) => contacts.push(connected),
+    onEnded: (leases) => ended.push(...leases.map(({ id }) => id)),
     foldMs: 20,
     backoffFirstMs: 2,
     backoffMaxMs: 8,
@@ -122,9 +127,10 @@ test("resend_full, and a controller that reads slowly", async (t) => {
   here.reporter.leaseChanged(lease("b"));
   await new Promise((resolve) => setTimeout(resolve, 60));
   assert.equal(stream.sent.length, 3);
-  stream.answer();
+  stream.answer({ endedLeases: [lease("far"), lease("away")] });
   await eventually("goes on", () => stream.sent.length === 4);
   assert.equal(ids(stream.sent[3]), "b");
+  assert.deepEqual(here.ended, ["far", "away"]);
 });
 
 test("contact lost: tries again until it answers, and begins with everything", async (t) => {

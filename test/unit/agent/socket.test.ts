@@ -27,6 +27,8 @@ interface World {
   /** How connections look to the handlers: the tests have one uid only. */
   peer: { uid: number; gid: number } | undefined;
   client(): Promise<LocalClient>;
+  /** A controller tells of leases on other nodes. */
+  remoteEnded(leases: readonly LeaseMessage[]): void;
 }
 
 /** An agent without cgroups: a hierarchy without controllers has no directories. */
@@ -97,6 +99,7 @@ async function world(
     fake,
     path,
     peer: undefined,
+    remoteEnded: handlers.remoteEnded,
     async client() {
       const client = await localClient(path);
       clients.push(client);
@@ -349,6 +352,25 @@ test("a controller places the lease; it ends with the connection, or with the on
   assert.deepEqual(controller.released, []);
   await other.close();
   await eventually("released", () => controller.released.join() === "r1@n2");
+});
+
+test("a lease on another node that ended there: its holder hears why, once, and nobody else", async (t) => {
+  const controller = fakeController();
+  const here = await world(t, { controllers: controller.controllers });
+  const [client, other] = [await here.client(), await here.client()];
+  await client.call({ body: "lease", lease: { request: wish } });
+  const ended = { ...remoteLease("r1"), state: "LEASE_STATE_REVOKED", reason: "REASON_BATCH_JOB" } as const;
+  here.remoteEnded([{ ...ended, node: "n3" }, { ...ended, id: "r2" }, ended, ended]);
+  for (const each of [client, other]) await each.call({ body: "status", status: {} });
+  assert.deepEqual(
+    client.notices.map((notice) => notice.body === "revoked" && { ...notice.revoked }),
+    [{ leaseId: "r1", state: "LEASE_STATE_REVOKED", reason: "REASON_BATCH_JOB" }],
+  );
+  assert.deepEqual(other.notices, []);
+  // It is over: nobody need release it.
+  await client.close();
+  await other.call({ body: "status", status: {} });
+  assert.deepEqual(controller.released, []);
 });
 
 test("no controller answers: the node decides alone, unless it may not serve the request", async (t) => {

@@ -121,6 +121,28 @@ test("lease, list, renew, release: on behalf of the owner that a trusted daemon 
   assert.match(page, /sublet_slurm_rpcs_total 4/);
 });
 
+test("why a lease ended is told to the agent of its owner's node, and to no other", async () => {
+  const controller = await controllerWith();
+  const [home, lender, other] = await Promise.all(
+    ["n1", "n2", "n3"].map((node) => agentWith({ node, cores: node === "n2" ? 4 : 0 })),
+  );
+  assert.ok(home !== undefined && lender !== undefined && other !== undefined);
+  for (const agent of [home, lender, other]) await agent.join(controller.address);
+  const client = clientOf(controller);
+  const lease = async (owner: typeof user): Promise<string> =>
+    (await client.requestLease({ request: oneCore, owner })).lease?.id ?? "";
+  const taken = await lease(user);
+  const atHome = await lease({ ...user, node: "n2" });
+  const adrift = await lease({ ...user, node: "n9" });
+  for (const id of [atHome, adrift, taken]) lender.revoke(id);
+  await until("told", () => home.told.length > 0);
+  assert.deepEqual(
+    home.told.map(({ id, node, state, reason }) => [id, node, state, reason]),
+    [[taken, "n2", "LEASE_STATE_REVOKED", "REASON_BATCH_JOB"]],
+  );
+  assert.deepEqual([lender.told, other.told], [[], []]);
+});
+
 test("callers who are not trusted act for themselves and cannot report", async () => {
   const controller = await controllerWith();
   const agent = await agentWith({ node: "n1" });

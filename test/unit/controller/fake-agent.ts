@@ -5,7 +5,14 @@
 
 import { SubletError } from "../../../src/common/errors.ts";
 import type { Lease, Spare } from "../../../src/common/nouns.ts";
-import { emptyBook, grantLease, type LeaseBook, releaseLease, renewLease } from "../../../src/lease/book.ts";
+import {
+  emptyBook,
+  grantLease,
+  type LeaseBook,
+  releaseLease,
+  renewLease,
+  revokeLeases,
+} from "../../../src/lease/book.ts";
 import { connectController } from "../../../src/rpc/client.ts";
 import { leaseRequestFromWire, leaseToWire, spareToWire } from "../../../src/rpc/convert.ts";
 import { checkCredentialPayload, credentialPayload, type Identity } from "../../../src/rpc/identity.ts";
@@ -41,6 +48,10 @@ export interface FakeAgent {
   readonly owners: PrincipalMessage[];
   readonly seen: { grants: number; releases: number; concurrent: number; resends: number };
   leases(): readonly Lease[];
+  /** What the controller told of leases on other nodes. */
+  readonly told: LeaseMessage[];
+  /** A batch job takes a lease back. */
+  revoke(leaseId: string): void;
   /** Opens the stream to a controller; resolves with its first acknowledgement. */
   join(controller: string): Promise<void>;
   /** Joins with a part of a report only, as one that does not know that the controller is new. */
@@ -56,6 +67,7 @@ export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
   let book: LeaseBook = emptyBook;
   let revision = 0;
   const owners: PrincipalMessage[] = [];
+  const told: LeaseMessage[] = [];
   const seen = { grants: 0, releases: 0, concurrent: 0, resends: 0 };
   let running = 0;
   let report: (leases: LeaseMessage[], full: boolean) => void = () => undefined;
@@ -140,7 +152,8 @@ export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
     report(full ? all() : [], full);
     await new Promise<void>((resolve, reject) => {
       void (async () => {
-        for await (const { resendFull } of stream.responses) {
+        for await (const { resendFull, endedLeases } of stream.responses) {
+          told.push(...endedLeases);
           if (resendFull) {
             seen.resends++;
             report(all(), true);
@@ -156,6 +169,12 @@ export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
     owners,
     seen,
     leases: () => [...book.leases.values()],
+    told,
+    revoke(leaseId) {
+      const { book: next, ended } = revokeLeases(book, ({ id }) => id === leaseId, "batch_job");
+      book = next;
+      report(ended.map(message), false);
+    },
     join: (controller) => join(controller, true),
     joinWithoutFull: (controller) => join(controller, false),
     leave: () => leave(),

@@ -77,7 +77,7 @@ const samples: {
   Lease: lease,
   Refusal: { reason: "REASON_NO_CORES", node: "n1", message: "full", retryAfterMs: 5 },
   ReportRequest: { offer, leases: [lease], full: true },
-  ReportResponse: { ackedRevision: 1, resendFull: true },
+  ReportResponse: { ackedRevision: 1, resendFull: true, endedLeases: [lease] },
   RequestLeaseRequest: { request, owner },
   RequestLeaseResponse: { lease, endpoint, refusals: 2 },
   RenewLeaseRequest: { ...leaseOnNode, ...byCaller },
