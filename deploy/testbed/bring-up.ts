@@ -74,7 +74,8 @@ export async function bringUp(
 function hookOf(stateDir: string, agents: boolean, wanted: string | false | undefined): string | undefined {
   if (wanted === false || (wanted === undefined && !agents)) return undefined;
   const path = wanted ?? join(nativeDir(stateDir), "bin", "sublet-hook");
-  if (!existsSync(path))
+  const ofNode = path.startsWith("/run/sublet/"); // each node has its own there, whoever asked for it puts it there
+  if (!ofNode && !existsSync(path))
     throw new SubletError("FAILED_PRECONDITION", `${path} is missing: build it with deploy/setup/build.sh`);
   return path;
 }

@@ -1,50 +1,69 @@
-/** From srun's call to the first instruction of the task: without Sublet, with an idle agent, with a guest in the way. */
-
+/**
+ * From srun's call to the first instruction of the task: without Sublet, with an idle agent, with a guest in the way. Nodes
+ * n2 and n3 are alike (they share a core on a small machine): turn by turn a job starts on n3, whose prolog and epilog do
+ * nothing, and on n2, whose are sublet-hook. So both see the same machine in the same minute.
+ */
+import { symlinkSync } from "node:fs";
+import { join } from "node:path";
 import { metricValues, optionsRunOf, parseEvents } from "../../deploy/testbed/main-job/figures.ts";
 import { optionsScript } from "../../deploy/testbed/main-job/jobs.ts";
 import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { until } from "../../deploy/testbed/shell.ts";
+import { treeRoot } from "../../deploy/testbed/sublet-conf.ts";
 import { type Bed, submit, withBed } from "./bed.ts";
 import { medianOf, percentileOf, type Row } from "./table.ts";
 
-const starts = 25;
+const starts = 27;
+/** As every node sees it: its own run directory. */
+const hook = "/run/sublet/bench-hook";
 
 /** Milliseconds until the task's first instruction. */
-async function startMs(bed: Bed): Promise<number> {
+async function startMs(bed: Bed, node: string): Promise<number> {
   const text = await bed.cluster.run([
     "bash",
     "-c",
-    'a=$(date +%s%N); b=$(srun -w n2 -n1 --mem=100 date +%s%N); echo "$a $b"',
+    `a=$(date +%s%N); b=$(srun -w ${node} -n1 --mem=100 date +%s%N); echo "$a $b"`,
   ]);
   const [before = "0", after = "0"] = text.trim().split(" ");
   return Number(BigInt(after) - BigInt(before)) / 1e6;
 }
 
-async function several(bed: Bed, ready?: () => Promise<void>): Promise<number[]> {
-  const times: number[] = [];
+interface Times {
+  readonly bare: number[];
+  readonly hooked: number[];
+}
+
+async function inTurns(bed: Bed, ready?: () => Promise<void>): Promise<Times> {
+  const times: Times = { bare: [], hooked: [] };
   for (let i = 0; i < starts; i++) {
     await ready?.();
-    times.push(await startMs(bed));
+    times.bare.push(await startMs(bed, "n3"));
+    times.hooked.push(await startMs(bed, "n2"));
   }
-  return times.slice(2); // the first ones warm caches
+  for (const list of [times.bare, times.hooked]) list.splice(0, 2); // the first ones warm caches
+  return times;
+}
+
+function placeHooks(bed: Bed): void {
+  for (const name of ["n1", "n2", "n3"]) {
+    const target = name === "n3" ? "/bin/true" : join(treeRoot, "build/native/bin/sublet-hook");
+    symlinkSync(target, join(bed.cluster.node(name).runDir, "bench-hook"));
+  }
 }
 
 export async function run(progress: (message: string) => void): Promise<Row[]> {
-  progress("without Sublet, without any prolog");
-  const none = await withBed({ agents: false, hook: false }, (bed) => several(bed));
-  progress("without Sublet, with the prolog that does nothing");
-  const bare = await withBed({ agents: false, hook: "/bin/true" }, (bed) => several(bed));
-  const [idle, guests] = await withBed({}, async (bed) => {
+  const [idle, guests] = await withBed({ hook }, async (bed) => {
+    placeHooks(bed);
     progress("with agents, nothing lent");
-    const alone = await several(bed);
-    progress("with a guest on the node at every start");
+    const alone = await inTurns(bed);
+    progress("with a guest on n2 at every start");
     const url = `${bed.cluster.metricsUrl("agent-n2")}/metrics`;
     const script = optionsScript(bed.base, { rounds: 1_000_000, options: 20_000, leases: 1, lendNode: "n2" });
     const holder = await submit(bed, "n1", script);
     await until("the first lease", 30_000, async () =>
       optionsRunOf(parseEvents(await bed.cluster.outputOf(holder))).leases.length > 0 ? true : undefined,
     );
-    const lent = await several(bed, () =>
+    const lent = await inTurns(bed, () =>
       until("n2 is lent again", 30_000, async () =>
         [...metricValues(await page(url), "sublet_leases").values()].some((value) => value > 0)
           ? true
@@ -54,27 +73,22 @@ export async function run(progress: (message: string) => void): Promise<Row[]> {
     await bed.cluster.cancelAll();
     return [alone, lent];
   });
-  const row = (what: string, times: readonly number[], mark?: number): Row => ({
+  const bare = [...idle.bare, ...guests.bare];
+  const row = (what: string, times: Times, mark?: number): Row => ({
     what,
-    value: medianOf(times) - medianOf(bare),
-    p99: percentileOf(times, 0.99) - medianOf(bare),
+    value: medianOf(times.hooked) - medianOf(times.bare),
+    p99: percentileOf(times.hooked, 0.99) - medianOf(times.bare),
     unit: "ms",
     ...(mark === undefined ? {} : { mark }),
   });
   return [
-    {
-      what: "job start without any prolog",
-      value: medianOf(none),
-      p99: percentileOf(none, 0.99),
-      unit: "ms",
-    },
     {
       what: "job start, prolog and epilog are /bin/true",
       value: medianOf(bare),
       p99: percentileOf(bare, 0.99),
       unit: "ms",
     },
-    row("added by an idle agent and its hook", idle),
+    row("added by an idle agent's hook", idle),
     row("added with a guest in the way", guests, 20),
   ];
 }
