@@ -313,6 +313,65 @@ SUBLET_API sublet_status sublet_region_info_get(const sublet_region *region, sub
 /** Gives the memory back. NULL is allowed. */
 SUBLET_API void sublet_region_free(sublet_region *region);
 
+/* ------------------------------------------------------------------ mappings */
+
+typedef struct sublet_mapping sublet_mapping;
+
+#define SUBLET_MAP_READ_ONLY 1u /**< writing is SIGSEGV; needs no write protection of the kernel (Linux before 5.7) */
+#define SUBLET_MAP_PAGED     2u /**< page it although the memory is on this node */
+
+typedef struct sublet_map_options {
+    uint32_t struct_bytes;
+    uint32_t flags;
+    uint64_t cache_bytes;      /**< of this process, for everything the mapping keeps; 0 = 64 MiB, at least 2 MiB */
+    uint64_t read_ahead_bytes; /**< in front of a reader that goes forward; 0 = 1 MiB, which is also the most */
+} sublet_map_options;
+#define SUBLET_MAP_OPTIONS_INIT                                                                                        \
+    {                                                                                                                  \
+        sizeof(sublet_map_options), 0, 0, 0                                                                            \
+    }
+
+typedef struct sublet_map_info {
+    uint32_t struct_bytes;  /**< set by the caller */
+    uint32_t direct;        /**< 1: the memory itself, no cache */
+    uint32_t kernel_faults; /**< 0: see sublet_map about system calls */
+    uint32_t reserved;
+    uint64_t cache_bytes; /**< resident at most */
+    uint64_t resident_bytes;
+    uint64_t dirty_bytes;
+    uint64_t faults;
+    uint64_t second_chances; /**< of them, answered from copies of pages that had just left */
+    uint64_t fetched_bytes;
+    uint64_t written_bytes;
+    uint64_t lost_bytes; /**< written here, never saved: the region was gone */
+} sublet_map_info;
+
+/**
+ * A part of a region as ordinary pointers. On the region's own node it is the memory itself. Across nodes pages come
+ * when they are touched (userfaultfd) and leave when cache_bytes are full; what was written goes back before it leaves,
+ * at sublet_map_flush and at sublet_unmap. `offset` is a multiple of 4096. options may be NULL.
+ *
+ * - While it is mapped nobody else should write the same part: whole pages go back, and neighbours with them.
+ * - When the region is gone, every access to the mapping is SIGBUS (never a wait without end, never wrong data);
+ *   sublet_map_status says so without touching it. What was not flushed is lost and counted in lost_bytes.
+ * - Without the right to handle the kernel's own faults (vm.unprivileged_userfaultfd 0, no CAP_SYS_PTRACE) a system
+ *   call that is handed pages which are not resident fails with EFAULT: touch them first. info.kernel_faults says it.
+ * - A child of fork does not inherit it. madvise, mprotect and mremap on it are not allowed.
+ * Installs no signal handler. One thread per mapping, asleep when nothing is touched.
+ */
+SUBLET_API sublet_status sublet_map(sublet_region *region, uint64_t offset, uint64_t bytes,
+                                    const sublet_map_options *options, void **pointer_out, sublet_mapping **map_out);
+/** Waits until everything written so far is in the region. Touching pages that are not resident waits meanwhile. */
+SUBLET_API sublet_status sublet_map_flush(sublet_mapping *map);
+/** OK, or why the region is gone: REVOKED or LOST. */
+SUBLET_API sublet_status sublet_map_status(const sublet_mapping *map);
+SUBLET_API sublet_status sublet_map_info_get(const sublet_mapping *map, sublet_map_info *info);
+/**
+ * Flushes and unmaps; the mapping is gone whatever it returns. Unmap before sublet_region_free and sublet_close: they
+ * leave the pointers SIGBUS, and what was not flushed is lost. NULL is allowed.
+ */
+SUBLET_API sublet_status sublet_unmap(sublet_mapping *map);
+
 #ifdef __cplusplus
 }
 #endif
