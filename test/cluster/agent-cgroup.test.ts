@@ -35,6 +35,8 @@ import { eventually, type FakeStarter, fakeStarter } from "../unit/agent/fake-st
 import { type LocalClient, leaseOf, localClient } from "../unit/agent/local-client.ts";
 
 const mib = 1024 * 1024;
+/** An emulated machine (test/vm) says how much slower it is. */
+const slowness = Number(process.env.SUBLET_TEST_SLOWNESS ?? "1");
 
 function layoutHere(): CgroupLayout | undefined {
   if (process.getuid?.() !== 0) return undefined;
@@ -223,7 +225,7 @@ memory_mib = 4096
           if (child.exitCode !== null) throw new Error(`agent ended: ${text}`);
           return text.includes("agent is ready");
         },
-        20_000,
+        20_000 * slowness,
       );
       return child;
     },

@@ -18,6 +18,12 @@
 
 static const char *const controllers[CONTROLLERS] = {"pids", "memory", "freezer"};
 
+/** cgroup v2 alone: one hierarchy with all controllers. */
+static bool unified(void)
+{
+    return access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
+}
+
 uint64_t driver_now_us(void)
 {
     struct timespec now;
@@ -35,10 +41,10 @@ bool driver_can_run(void)
 {
     for (size_t i = 0; i < CONTROLLERS; i++) {
         char path[NAME_BYTES];
-        snprintf(path, sizeof(path), "/sys/fs/cgroup/%s/cgroup.procs", controllers[i]);
+        snprintf(path, sizeof(path), "/sys/fs/cgroup/%s/cgroup.procs", unified() ? "." : controllers[i]);
         if (geteuid() == 0 && access(path, W_OK) == 0)
             continue;
-        fprintf(stderr, "skipped: needs root and the cgroup v1 controllers pids, memory and freezer\n");
+        fprintf(stderr, "skipped: needs root and cgroup v2 or the v1 controllers pids, memory and freezer\n");
         return false;
     }
     return true;
@@ -54,8 +60,32 @@ static void write_number(const char *folder, const char *file, long number)
     close(fd);
 }
 
+static void write_text(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+        give_up(path);
+    close(fd);
+}
+
+static void make_unified_group(struct driver *driver)
+{
+    write_text("/sys/fs/cgroup/cgroup.subtree_control", "+pids +memory");
+    snprintf(driver->groups[0], NAME_BYTES, "/sys/fs/cgroup/sublet_launch_test_%d", (int)getpid());
+    if (mkdir(driver->groups[0], 0755) != 0)
+        give_up(driver->groups[0]);
+    driver->group_count = 1;
+    driver->unified = true;
+    write_number(driver->groups[0], "pids.max", PIDS_LIMIT);
+    write_number(driver->groups[0], "memory.max", MEMORY_LIMIT);
+}
+
 static void make_groups(struct driver *driver)
 {
+    if (unified()) {
+        make_unified_group(driver);
+        return;
+    }
     for (size_t i = 0; i < CONTROLLERS; i++) {
         snprintf(driver->groups[i], NAME_BYTES, "/sys/fs/cgroup/%s/sublet_launch_test_%d", controllers[i],
                  (int)getpid());
@@ -183,13 +213,17 @@ const char *driver_probe_path(void)
 const char *driver_start_text(const struct driver *driver, const char *lease, unsigned id, const char *more)
 {
     static char text[TEXT_BYTES];
+    char groups[CONTROLLERS * (NAME_BYTES + 8)];
+    size_t size = 0;
+    for (size_t i = 0; i < driver->group_count; i++)
+        size += (size_t)snprintf(groups + size, sizeof(groups) - size, "cgroup=%s\n", driver->groups[i]);
     snprintf(text, sizeof(text),
-             "verb=START\nid=%u\nlease=%s\nuid=%d\ngid=%d\ncgroup=%s\ncgroup=%s\ncgroup=%s\nunix=%s/%s.sock\n"
+             "verb=START\nid=%u\nlease=%s\nuid=%d\ngid=%d\n%sunix=%s/%s.sock\n"
              "tcp=127.0.0.1:0\nkind=function\ncores=0\nowner=0\nmemory=%d\npids=%d\n"
              "token=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\nspin_us=50\n"
              "meta={\"lease\":\"%s\"}\nexecutor=%s\n%s",
-             id, lease, GUEST_UID, GUEST_UID, driver->groups[0], driver->groups[1], driver->groups[2], driver->run_dir,
-             lease, MEMORY_LIMIT, PIDS_LIMIT, lease, PROBE_PATH, more);
+             id, lease, GUEST_UID, GUEST_UID, groups, driver->run_dir, lease, MEMORY_LIMIT, PIDS_LIMIT, lease,
+             PROBE_PATH, more);
     return text;
 }
 

@@ -16,11 +16,12 @@ struct driver {
     int socket;
     char text[TEXT_BYTES];                /* the last frame received */
     char notice[TEXT_BYTES];              /* the last EXITED that came while waiting for an answer */
-    char groups[CONTROLLERS][NAME_BYTES]; /* pids, memory, freezer (v1) */
+    char groups[CONTROLLERS][NAME_BYTES]; /* pids, memory, freezer (v1), or one (v2) */
     size_t group_count;
+    bool unified; /* cgroup v2 */
 };
 
-/** True when this machine has the v1 controllers that the tests need and we are root. Else says why. */
+/** True when this machine has the controllers that the tests need and we are root. Else says why. */
 bool driver_can_run(void);
 /** Makes the run directory and cgroups, starts the starter, connects. `option` (may be NULL) goes to the starter. */
 void driver_begin(struct driver *driver, const char *option);

@@ -61,8 +61,11 @@ static void it_is_in_its_cgroups_from_the_first_instruction(void **state)
     for (size_t i = 0; i < driver.group_count; i++) {
         const char *name = strrchr(driver.groups[i], '/');
         char line[2 * NAME_BYTES];
-        snprintf(line, sizeof(line), "%.*s:%s\n", (int)(name - driver.groups[i] - (long)strlen("/sys/fs/cgroup/")),
-                 driver.groups[i] + strlen("/sys/fs/cgroup/"), name);
+        if (driver.unified)
+            snprintf(line, sizeof(line), "0::%s\n", name);
+        else
+            snprintf(line, sizeof(line), "%.*s:%s\n", (int)(name - driver.groups[i] - (long)strlen("/sys/fs/cgroup/")),
+                     driver.groups[i] + strlen("/sys/fs/cgroup/"), name);
         assert_non_null(strstr(groups, line));
     }
     assert_int_equal(driver_processes(&driver), 1);

