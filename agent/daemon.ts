@@ -5,6 +5,7 @@
 import { parseArgs } from "node:util";
 import { pino } from "pino";
 import { toSubletError } from "../src/common/errors.ts";
+import { logSink } from "../src/common/log.ts";
 import { loadAgentConfig } from "../src/config/config.ts";
 import { mungeIdentity } from "../src/rpc/munge.ts";
 import { startAgent } from "./agent.ts";
@@ -15,17 +16,11 @@ const usage = `usage: sublet-agent --config FILE [--drain] [--check-config]
   --check-config   read the settings, say what is wrong, and end
 `;
 
-/** A log that cannot be written (disk full, reader gone) must neither block nor end the agent: lines are dropped. */
-const destination = pino.destination({ fd: 2, sync: false, minLength: 0, maxLength: 1 << 20 });
-destination.on("error", () => undefined);
+const destination = logSink(2);
 const log = pino({ name: "sublet-agent", base: null }, destination);
 
 function leave(code: number): never {
-  try {
-    destination.flushSync();
-  } catch {
-    // The last lines cannot be written: there is nowhere to say so.
-  }
+  destination.flushSync();
   process.exit(code);
 }
 

@@ -5,6 +5,7 @@
 import { parseArgs } from "node:util";
 import { pino } from "pino";
 import { toSubletError } from "../common/errors.ts";
+import { logSink } from "../common/log.ts";
 import { describeConfig, loadControllerConfig } from "../config/config.ts";
 import { mungeIdentity } from "../rpc/munge.ts";
 import { commandRunner, systemClock } from "../slurm/runner.ts";
@@ -16,19 +17,13 @@ const usage = `usage: sublet-controller --config FILE [--check-config]
 SUBLET_LOG_LEVEL (debug, info, warn, error) sets what is logged to stderr; default info.
 `;
 
-/** A log that cannot be written (disk full, reader gone) must neither block nor end us: lines are dropped. */
-const destination = pino.destination({ fd: 2, sync: false, minLength: 0, maxLength: 1 << 20 });
-destination.on("error", () => undefined);
+const destination = logSink(2);
 const levels = ["debug", "info", "warn", "error"];
 const level = levels.find((name) => name === process.env.SUBLET_LOG_LEVEL) ?? "info";
 const log = pino({ name: "sublet-controller", base: null, level }, destination);
 
 function leave(code: number): never {
-  try {
-    destination.flushSync();
-  } catch {
-    // The last lines cannot be written: there is nowhere to say so.
-  }
+  destination.flushSync();
   process.exit(code);
 }
 
