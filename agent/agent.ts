@@ -20,6 +20,7 @@ import { connectController } from "../src/rpc/client.ts";
 import type { Identity } from "../src/rpc/identity.ts";
 import { decodeLocalResponse, encodeLocalRequest, FrameReader } from "../src/rpc/local.ts";
 import type { LeaseMessage } from "../src/rpc/messages.ts";
+import { refusedCallers } from "../src/rpc/refused.ts";
 import { serve, splitAddress } from "../src/rpc/server.ts";
 import { type GuestTree, prepareRoot, removeRoot, rootDirs } from "./cgroup/guests.ts";
 import { discoverCgroups } from "./cgroup/layout.ts";
@@ -245,6 +246,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     trustedUids: config.trustedUids,
     node: nodeService(service),
     tls: config.tls,
+    onCall: refusedCallers((fields, text) => log.warn(fields, text)),
   });
   const { host, port } = splitAddress(rpc.address);
   address = host === "0.0.0.0" || host === "[::]" ? `${fabricAddress}:${port}` : rpc.address;

@@ -117,12 +117,18 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     } else abandon(lease.id, lease.node, owner);
   }
 
-  async function leaseHere(connection: Connection, { request }: LocalLease, owner: Principal) {
+  /** `why`: what is known about the controllers that do not answer. */
+  async function leaseHere(
+    connection: Connection,
+    { request }: LocalLease,
+    owner: Principal,
+    why: string | undefined,
+  ) {
     const self = options.self().node;
     if (request === null || !isLocal(request.node) || request.excludeNodes.includes(self))
       throw new SubletError(
         "UNAVAILABLE",
-        `no controller answers, and ${self} alone may not serve this request`,
+        `no controller answers, and ${self} alone may not serve this request${why === undefined ? "" : ` (${why})`}`,
       );
     const answer = await shell.ask({
       type: "grant",
@@ -141,6 +147,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     const session = sessionOf(connection);
     const owner = principal(connection, wanted.jobId);
     if (wanted.request === null) throw new SubletError("INVALID_ARGUMENT", "lease without a request");
+    let why: string | undefined;
     if (controllers.length > 0)
       try {
         const granted = await requestLease(controllers, wanted.request, owner);
@@ -149,9 +156,10 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
         return { body: "leased", leased: { lease: granted.lease, endpoint: granted.endpoint } };
       } catch (thrown) {
         if (!(thrown instanceof SubletError) || thrown.code !== "UNAVAILABLE") throw thrown;
-        options.log.info({ message: thrown.message }, "no controller answers: this node decides alone");
+        why = thrown.message;
+        options.log.info({ message: why }, "no controller answers: this node decides alone");
       }
-    return { body: "leased", leased: await leaseHere(connection, wanted, owner) };
+    return { body: "leased", leased: await leaseHere(connection, wanted, owner, why) };
   }
 
   async function renew(connection: Connection, { leaseId, node }: LocalRenew): Promise<Init<LocalResponse>> {

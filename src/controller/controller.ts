@@ -11,6 +11,7 @@ import { createRegistry } from "../metrics/registry.ts";
 import { serveMetrics } from "../metrics/serve.ts";
 import { connectNode } from "../rpc/client.ts";
 import type { Identity } from "../rpc/identity.ts";
+import { refusedCallers } from "../rpc/refused.ts";
 import { serve } from "../rpc/server.ts";
 import { type CommandRunner, createPoller, maxPollDelayMs, type PollerClock } from "../slurm/poller.ts";
 import { agentPool } from "./agents.ts";
@@ -83,14 +84,18 @@ export async function startController(options: ControllerOptions): Promise<Contr
     adminGid: config.adminGid,
     events,
   });
+  const onRefused = refusedCallers((fields, text) => log.warn(fields, text));
   const server = await serve({
     listen: config.listen,
     identity,
     trustedUids: config.trustedUids,
     controller: service.handlers,
     tls: config.tls,
-    onCall: ({ method, code, tookMs, error }) =>
-      log.debug({ method, code, tookMs: Math.round(tookMs), message: error?.message }, "call"),
+    onCall(event) {
+      const { method, code, tookMs, error } = event;
+      log.debug({ method, code, tookMs: Math.round(tookMs), message: error?.message }, "call");
+      onRefused(event);
+    },
   });
   const show = (): void => showCluster(metrics, clusterFigures(state, poller.snapshot()), poller.ageMs());
   show();
