@@ -111,6 +111,10 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
     }
   };
 
+  function seesAll({ uid, gid }: PrincipalMessage): boolean {
+    return uid === 0 || (options.adminGid !== undefined && gid === options.adminGid);
+  }
+
   /** Carries a renewal or a release to the agent that owns the lease. */
   async function forward(
     what: "renew" | "release",
@@ -142,7 +146,10 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
       return { lease };
     } catch (thrown) {
       const error = toSubletError(thrown);
-      if (error.code === "NOT_FOUND") onLeaseGone(state, leaseId);
+      // The agent says so of other people's leases, too: only who may see this one has learnt that it is gone.
+      const known = agent.leases.get(leaseId)?.message.owner;
+      if (error.code === "NOT_FOUND" && (seesAll(principal) || known?.uid === principal.uid))
+        onLeaseGone(state, leaseId);
       throw error;
     }
   }
@@ -172,9 +179,8 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
     renewLease: (request, context) => forward("renew", request, context),
     releaseLease: (request, context) => forward("release", request, context),
     async listLeases({ caller }, context) {
-      const { uid, gid } = principalOf(context, caller);
-      const all = uid === 0 || (options.adminGid !== undefined && gid === options.adminGid);
-      return { leases: listLeases(state, all ? "all" : uid, nowMs()) };
+      const asker = principalOf(context, caller);
+      return { leases: listLeases(state, seesAll(asker) ? "all" : asker.uid, nowMs()) };
     },
     async listNodes() {
       const snapshot = options.snapshot();

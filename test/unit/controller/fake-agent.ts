@@ -121,7 +121,7 @@ export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
       seen.releases++;
       const held = book.leases.get(leaseId);
       if (held !== undefined && caller?.uid !== 0 && held.owner.uid !== caller?.uid)
-        throw new SubletError("PERMISSION_DENIED", "not yours");
+        throw new SubletError("NOT_FOUND", "not on this node"); // as the real one: not even that it is there
       const { book: next, ended } = releaseLease(book, leaseId);
       book = next;
       report(ended.map(message), false);
