@@ -26,20 +26,53 @@ export interface LocalServer {
   close(): Promise<void>;
 }
 
-const maxConnections = 1024;
+/** Of all users but root together, and of one of them: nobody can keep Slurm's hooks, or everybody else, from being heard. */
+const maxConnections = 2048;
+const maxConnectionsPerUser = 1024;
 /** Calls that one connection may have open. */
 const maxOpenCalls = 512;
 /** Answers that wait for a peer to read them. */
 const maxUnreadBytes = 4 * 1024 * 1024;
 
-function serveConnection(socket: Socket, id: number, handlers: LocalHandlers, ending: () => boolean): void {
-  let peer: PeerCredential;
-  try {
-    peer = peerCredential(socket);
-  } catch {
-    socket.destroy(); // Whom the kernel cannot name is not served.
-    return;
+/** Counts connections by user. */
+class Admission {
+  readonly #open = new Map<number, number>();
+  #total = 0;
+
+  /** False: no more for this user. Else it must be let go of again. */
+  enter(uid: number): boolean {
+    if (uid === 0) return true;
+    const mine = this.#open.get(uid) ?? 0;
+    if (mine >= maxConnectionsPerUser || this.#total >= maxConnections) return false;
+    this.#open.set(uid, mine + 1);
+    this.#total += 1;
+    return true;
   }
+
+  leave(uid: number): void {
+    if (uid === 0) return;
+    const left = (this.#open.get(uid) ?? 1) - 1;
+    this.#total -= 1;
+    if (left === 0) this.#open.delete(uid);
+    else this.#open.set(uid, left);
+  }
+}
+
+function peerOf(socket: Socket): PeerCredential | undefined {
+  try {
+    return peerCredential(socket);
+  } catch {
+    return undefined; // Whom the kernel cannot name is not served.
+  }
+}
+
+function serveConnection(
+  socket: Socket,
+  peer: PeerCredential,
+  id: number,
+  handlers: LocalHandlers,
+  ending: () => boolean,
+): void {
   let openCalls = 0;
   const reader = new FrameReader();
   const connection: Connection = {
@@ -113,15 +146,23 @@ export async function serveLocal(path: string, handlers: LocalHandlers): Promise
     if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT")) throw thrown;
   }
   const sockets = new Set<Socket>();
+  const admission = new Admission();
   let nextId = 1;
   /** An agent that ends leaves the leases to the next one, which their clients find by themselves. */
   let ending = false;
   const server = createServer({ allowHalfOpen: true }, (socket) => {
+    const peer = peerOf(socket);
+    if (peer === undefined || !admission.enter(peer.uid)) {
+      socket.destroy();
+      return;
+    }
     sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-    serveConnection(socket, nextId++, handlers, () => ending);
+    socket.once("close", () => {
+      sockets.delete(socket);
+      admission.leave(peer.uid);
+    });
+    serveConnection(socket, peer, nextId++, handlers, () => ending);
   });
-  server.maxConnections = maxConnections;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ path, backlog: 512 }, resolve);
