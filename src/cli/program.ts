@@ -130,7 +130,7 @@ export async function run(
     .option("--data <text>", "arguments as text")
     .option("--out <file>", "result into a file")
     .option("--max-out <bytes>", "largest result", integer(1, 1 << 30), 1 << 20)
-    .option("--cores <n>", "cores to lease; 0 = run here", integer(0, 8192), 1)
+    .option("--cores <n>", "cores to lease, up to 64; 0 = run here", integer(0, 64), 1)
     .option("--node <name>", "lease on this node only")
     .option("--no-local", "fail rather than run here")
     .action((library: string, name: string, options: InvokeOptions) =>

@@ -64,9 +64,11 @@ const slurmctld: Check = ({ slurm }) => {
     );
   const up = slurm.ping.value.split("\n").find((line) => / is UP\b/.test(line));
   if (up !== undefined) return ok("slurmctld", up.trim());
+  // scontrol frames its word of warning in lines of stars.
+  const said = slurm.ping.value.split("\n").filter((line) => line !== "" && !line.startsWith("*"));
   return fail(
     "slurmctld",
-    slurm.ping.value.trim() || "scontrol ping said nothing",
+    said.join("; ") || "scontrol ping said nothing",
     "start slurmctld; running leases go on meanwhile, and no new jobs start",
   );
 };
