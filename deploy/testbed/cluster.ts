@@ -119,9 +119,14 @@ export class Cluster extends SlurmClient {
     return endDaemon(this.stateDir, name, signal);
   }
 
-  /** Starts a daemon again that was ended, and waits until it answers. */
-  async startDaemon(name: string, timeoutMs = 20_000): Promise<void> {
-    await startDaemon(this.stateDir, this.#spec(name));
+  /** Starts a daemon again that was ended, with `env` more in its environment, and waits until it answers. */
+  async startDaemon(
+    name: string,
+    timeoutMs = 20_000,
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
+    const spec = this.#spec(name);
+    await startDaemon(this.stateDir, { ...spec, env: { ...spec.env, ...env } });
     await this.waitReady(name, timeoutMs);
   }
 

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { until } from "../../deploy/testbed/shell.ts";
+import { pause, until } from "../../deploy/testbed/shell.ts";
+import { call, ok, stepOf } from "./callers.ts";
 import {
   finished,
   guestPids,
@@ -109,6 +110,37 @@ test("kill -9 of slurmctld and of a slurmd: guests and jobs go on, the snapshot 
   await until("the snapshot is fresh again", 90_000, async () =>
     (await metric("controller", "sublet_snapshot_age_seconds")) < 4 ? true : undefined,
   );
+});
+
+test("slurmctld stands still for 15 s: the snapshot says how old it is, leases are granted and go on, jobs too", async () => {
+  const { cluster } = theBed();
+  const age = (): Promise<number> => metric("controller", "sublet_snapshot_age_seconds");
+  const job = await startWitness("n3");
+  await working(job);
+  const before = await metric("controller", "sublet_slurm_rpcs_total");
+  const status = cluster.daemons().find((daemon) => daemon.name === "slurmctld");
+  assert.ok(status?.alive === true);
+  const fromMs = performance.now();
+  process.kill(status.pid, "SIGSTOP");
+  try {
+    await pause(4000);
+    const steps = await call("n3", ["lease:n1:1:64:2000", "pin:libecho.so:echo:7:5000"]);
+    assert.deepEqual(
+      [stepOf(steps, "lease").node, stepOf(steps, "pin").code],
+      ["n1", ok],
+      JSON.stringify(steps),
+    );
+    await pause(15_000 - (performance.now() - fromMs));
+    const told = await age();
+    assert.ok(told > 11, `the snapshot is said to be ${told} s old`);
+    const asked = (await metric("controller", "sublet_slurm_rpcs_total")) - before;
+    assert.ok(asked <= 20, `${asked} requests to a slurmctld that does not answer`);
+  } finally {
+    process.kill(status.pid, "SIGCONT");
+  }
+  await until("the snapshot is fresh again", 90_000, async () => ((await age()) < 4 ? true : undefined));
+  await sameAnswer(job);
+  await nothingLeft(60_000);
 });
 
 test("network of a node cut and restored: the job goes on with what is left", async () => {

@@ -3,10 +3,12 @@
  * with the same answer as without functions; then nothing may be left: no lease, no guest process, no guest cgroup.
  */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before } from "node:test";
-import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
+import { type Cluster, type ClusterOptions, startCluster } from "../../deploy/testbed/cluster.ts";
+import { defaultStateDir } from "../../deploy/testbed/layout.ts";
 import {
   metricValues,
   type OptionsRun,
@@ -17,6 +19,7 @@ import { type OptionsJob, optionsScript } from "../../deploy/testbed/main-job/jo
 import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { stage } from "../../deploy/testbed/main-job/stage.ts";
 import { until } from "../../deploy/testbed/shell.ts";
+import { nativeDir } from "../../deploy/testbed/sublet-conf.ts";
 
 export const options = 400_000;
 export const rounds = 50;
@@ -36,13 +39,33 @@ export function theBed(): Bed {
   return bed;
 }
 
+/** The hook of Slurm's jobs, with a line in `log` for each call: context, job, node, exit status, start and end in unix ns. */
+const hookScript = (hook: string, log: string): string => `#!/bin/sh
+from=$(/bin/date +%s%N)
+${hook}
+status=$?
+echo "$SLURM_SCRIPT_CONTEXT $SLURM_JOB_ID $(/bin/cat /proc/sys/kernel/hostname) $status $from $(/bin/date +%s%N)" >> ${log}
+exit $status
+`;
+
+let scratch = "";
+
 /** Starts the cluster before the tests of a file and stops it after; leases end 6 s after their last renewal. */
-export function useCluster(): void {
+export function useCluster(options: ClusterOptions = {}): void {
   before(async () => {
+    scratch = mkdtempSync(join(tmpdir(), "sublet-faults-"));
+    const hook = join(scratch, "hook.sh");
+    const script = hookScript(
+      join(nativeDir(defaultStateDir), "bin", "sublet-hook"),
+      join(scratch, "hook.log"),
+    );
+    writeFileSync(hook, script, { mode: 0o755 });
     const cluster = await startCluster({
       waitForLockMs: 60_000,
-      agentSettings: { lease_term_ms: 6000 },
-      controllerSettings: { poll_interval_ms: 2000 },
+      hook,
+      ...options,
+      agentSettings: { lease_term_ms: 6000, ...options.agentSettings },
+      controllerSettings: { poll_interval_ms: 2000, ...options.controllerSettings },
     });
     const base = await stage(join(cluster.stateDir, "opt"));
     bed = { cluster, base, answer: "" };
@@ -52,7 +75,43 @@ export function useCluster(): void {
   });
   after(async () => {
     await bed?.cluster.stop();
+    rmSync(scratch, { recursive: true, force: true });
   });
+}
+
+export interface Prolog {
+  readonly node: string;
+  readonly status: number;
+  readonly tookMs: number;
+}
+
+/** The prologs of a job that have ended, one a node. */
+export function prologsOf(jobId: number): Prolog[] {
+  const log = join(scratch, "hook.log");
+  const lines = existsSync(log) ? readFileSync(log, "utf8").trim().split("\n") : [];
+  return lines
+    .filter((line) => line.startsWith(`prolog_slurmd ${jobId} `))
+    .map((line) => {
+      const [, , node = "", status, from, to] = line.split(" ");
+      return { node, status: Number(status), tookMs: Number(BigInt(to ?? 0) - BigInt(from ?? 0)) / 1e6 };
+    });
+}
+
+/**
+ * Runs a short job that has the whole of a node to itself: it must start and end well, and its prolog must exit with 0
+ * within the bound of the hook (2 s) and what a shell needs.
+ */
+export async function visit(node: string): Promise<Prolog> {
+  const { cluster } = theBed();
+  const id = await cluster.sbatch({ args: [`--nodelist=${node}`, "--exclusive"], script: "echo visited" });
+  const job = await cluster.waitJob(id, 30_000);
+  assert.equal(job.state, "COMPLETED");
+  assert.match(await cluster.outputOf(id), /visited/);
+  const [prolog] = prologsOf(id);
+  assert.ok(prolog !== undefined, "no prolog ran");
+  assert.equal(prolog.status, 0);
+  assert.ok(prolog.tookMs < 4000, `the prolog took ${prolog.tookMs} ms`);
+  return prolog;
 }
 
 /** Submits job B on a node; it leases on the others. */
