@@ -10,34 +10,23 @@ void calls_queue(struct sublet_call *call, bool front)
     struct calls *calls = &call->session->calls;
     call->state = CALL_QUEUED;
     call->link = NULL;
+    call->before = front ? NULL : calls->last;
     call->next = front ? calls->first : NULL;
-    if (calls->first == NULL)
-        calls->first = calls->last = call;
-    else if (front)
-        calls->first = call;
-    else {
-        calls->last->next = call;
-        calls->last = call;
-    }
+    *(call->before == NULL ? &calls->first : &call->before->next) = call;
+    *(call->next == NULL ? &calls->last : &call->next->before) = call;
     calls->queued++;
+    call->queued = true;
 }
 
 void calls_unqueue(struct sublet_call *call)
 {
     struct calls *calls = &call->session->calls;
-    struct sublet_call *before = NULL;
-    for (struct sublet_call *at = calls->first; at != NULL; before = at, at = at->next) {
-        if (at != call)
-            continue;
-        if (before == NULL)
-            calls->first = call->next;
-        else
-            before->next = call->next;
-        if (calls->last == call)
-            calls->last = before;
-        calls->queued--;
+    if (!call->queued)
         return;
-    }
+    call->queued = false;
+    *(call->before == NULL ? &calls->first : &call->before->next) = call->next;
+    *(call->next == NULL ? &calls->last : &call->next->before) = call->before;
+    calls->queued--;
 }
 
 void calls_finish(struct sublet_call *call, sublet_status status, size_t result_bytes)

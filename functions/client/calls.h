@@ -56,7 +56,9 @@ struct sublet_call {
     size_t result_bytes;
     const char *node;
 
-    struct sublet_call *next;     /* QUEUED */
+    bool queued; /* in the queue; not while a thread looks for a worker for it */
+    struct sublet_call *next;
+    struct sublet_call *before;
     struct sublet_call *all_next; /* submitted calls that are not freed */
     struct sublet_call *all_before;
 };
@@ -95,7 +97,7 @@ void calls_forget_lease(struct sublet_session *session, const struct sublet_leas
 /** Ends everything that is not done, when the session closes. */
 void calls_end_all(struct sublet_session *session);
 
-/** Puts a call into the queue, or takes it out if it is there. */
+/** Puts a call into the queue; takes it out if it is there. */
 void calls_queue(struct sublet_call *call, bool front);
 void calls_unqueue(struct sublet_call *call);
 

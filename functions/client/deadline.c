@@ -44,6 +44,10 @@ void calls_keep_deadline(struct sublet_call *call)
         return;
     }
     struct link *link = call->link;
+    if (link == NULL) { /* a thread looks for a worker for it */
+        call->cancel_ns = now + CANCEL_FIRST_NS;
+        return;
+    }
     if (!call->claimed)
         link->transport->take(link, call);
     if (call->state != CALL_RUNNING || now < call->cancel_ns || atomic_load(&link->lost) != 0)

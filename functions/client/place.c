@@ -104,10 +104,12 @@ static void place(struct sublet_call *call, bool front)
     uint32_t worker;
     sublet_status why;
     enum pick found;
-    if (call->state == CALL_QUEUED && call->session->calls.queued > 0)
-        calls_unqueue(call);
-    while ((found = pick(call, UINT32_MAX, &link, &worker, &why)) == PICK_UNRESOLVED)
+    calls_unqueue(call);
+    while ((found = pick(call, UINT32_MAX, &link, &worker, &why)) == PICK_UNRESOLVED) {
         link_resolve(link, call->function);
+        if (call->state == CALL_DONE) /* ended while the lock was dropped */
+            return;
+    }
     if (found == PICK_OK)
         start(call, link, worker, true);
     else if (found == PICK_NONE && (call->lease != NULL || (call->flags & SUBLET_CALL_NO_LOCAL) != 0))
@@ -143,12 +145,17 @@ bool calls_place_now(struct sublet_call *call, uint32_t depth)
 void calls_serve_queue(struct sublet_session *session)
 {
     struct sublet_call *call = session->calls.first, *next;
+    const struct sublet_function_ref *full = NULL; /* no worker has room for any call of it */
     for (uint32_t looked = 0; call != NULL && looked < QUEUE_LOOK_MAX; call = next, looked++) {
         struct link *link;
         uint32_t worker;
         sublet_status why;
         next = call->next;
+        if (call->function == full && call->lease == NULL)
+            continue;
         enum pick found = pick(call, UINT32_MAX, &link, &worker, &why);
+        if (found == PICK_FULL && call->lease == NULL)
+            full = call->function;
         if (found == PICK_OK) {
             calls_unqueue(call);
             start(call, link, worker, false);

@@ -27,6 +27,7 @@ int fixture_start(void **state)
     assert_non_null(mkdtemp(fixture->folder));
     snprintf(path, sizeof(path), "%s/agent.sock", fixture->folder);
     fixture->agent = fake_agent_start(path);
+    fixture->spin_us = 50;
     sublet_options options = SUBLET_OPTIONS_INIT;
     options.agent_socket = path;
     options.timeout_ms = 3000;
@@ -128,9 +129,9 @@ static struct executor *start(struct fixture *fixture, const char *kind, const c
     int tcp_fd = listen_tcp(grant->tcp_address, sizeof(grant->tcp_address));
     if (!over_tcp)
         snprintf(grant->unix_path, sizeof(grant->unix_path), "%s", made.unix_path);
-    snprintf(config, sizeof(config), "kind=%s\nlease=%s\n%s%s%sowner=%u\nmemory=%llu\ntoken=%s\nspin_us=50\n", kind,
+    snprintf(config, sizeof(config), "kind=%s\nlease=%s\n%s%s%sowner=%u\nmemory=%llu\ntoken=%s\nspin_us=%u\n", kind,
              grant->id, cores[0] == '\0' ? "" : "cores=", cores, cores[0] == '\0' ? "" : "\n", getuid(),
-             (unsigned long long)memory, token);
+             (unsigned long long)memory, token, fixture->spin_us);
     spawn(&made, config, unix_fd, tcp_fd);
     *executor = made;
     fake_agent_offer(fixture->agent, &executor->grant);

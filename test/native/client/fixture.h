@@ -30,6 +30,7 @@ struct fixture {
     sublet_library *library;
     struct executor executors[4];
     uint32_t executor_count;
+    uint32_t spin_us; /* how long workers of the next executors poll */
 };
 
 /** An agent and a session with the test's functions open. */

@@ -2,10 +2,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "sublet/function.h"
+#include "vandal.h"
 
 #define PLAIN __attribute__((visibility("default"))) uint32_t
 
@@ -155,5 +157,38 @@ SUBLET_FUNCTION(counted)
     uint64_t total = counting_total();
     memcpy(out, &total, sizeof(total));
     context->result_bytes = sizeof(total);
+    return 0;
+}
+
+/** Starts a process that writes over this worker's rings until the worker ends. */
+SUBLET_FUNCTION(vandal)
+{
+    (void)context;
+    (void)in;
+    (void)out;
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* here no cgroup is killed with the executor */
+        vandal_run(NULL);
+        _exit(1);
+    }
+    return child < 0;
+}
+
+/** Works for as many microseconds as its argument says, then tells how many calls of it this worker has done. */
+SUBLET_FUNCTION(tick)
+{
+    static uint32_t ticks;
+    uint32_t us;
+    struct timespec now;
+    memcpy(&us, in, sizeof(us));
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t end_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec + us * UINT64_C(1000);
+    do
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    while ((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec < end_ns);
+    ticks++;
+    memcpy(out, &ticks, sizeof(ticks));
+    context->result_bytes = sizeof(ticks);
     return 0;
 }
