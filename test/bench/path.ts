@@ -8,11 +8,12 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import { dirname, join } from "node:path";
 import { Command } from "commander";
+import { attempt } from "../../deploy/testbed/shell.ts";
 import type { Times } from "./path/measurer.ts";
 import { plotSvg } from "./path/plot.ts";
-import { pathRows, type Sleep } from "./path/rows.ts";
+import { countingRow, pathRows, type Sleep } from "./path/rows.ts";
 import { openSeries } from "./path/series.ts";
-import { cpuSeconds, openStage, root } from "./path/stage.ts";
+import { cpuSeconds, native, openStage, root } from "./path/stage.ts";
 import { jsonRows, summaryText, tableText, verdictOf } from "./table.ts";
 
 const command = new Command("npm run bench:path --")
@@ -75,8 +76,18 @@ async function measureAll(): Promise<{ rounds: Map<string, (Times | undefined)[]
   return { rounds, sleep };
 }
 
+/** The test that counts what hot calls do beyond their work, as a figure. */
+async function countHotCalls(): Promise<string | undefined> {
+  progress("counting system calls, locks and allocations of hot calls");
+  const program = [join(native, "bin/client_count_test"), join(native, "test/native/client/counting.so")];
+  return await attempt(program, { timeoutMs: 60_000 }).then(
+    ({ stdout, stderr, exitCode }) => (exitCode === 0 ? `${stdout}${stderr}` : undefined),
+    () => undefined,
+  );
+}
+
 const { rounds, sleep } = await measureAll();
-const rows = pathRows(rounds, sleep, availableParallelism());
+const rows = [countingRow(await countHotCalls()), ...pathRows(rounds, sleep, availableParallelism())];
 const machine = {
   cores: availableParallelism(),
   processor: cpus()[0]?.model ?? "unknown",

@@ -4,7 +4,7 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { type Row, tableText } from "./table.ts";
+import { jsonRows, type Row, summaryText, tableText } from "./table.ts";
 
 interface Benchmark {
   readonly about: string;
@@ -34,8 +34,8 @@ for (const [name, { about, load }] of Object.entries(benchmarks)) {
   try {
     progress(about);
     const rows = await (await load()).run(progress);
-    writeFileSync(`${folder}${name}.json`, `${JSON.stringify(rows, undefined, 2)}\n`);
-    console.log(`${tableText(`${name}: ${about}`, rows)}\n`);
+    writeFileSync(`${folder}${name}.json`, `${JSON.stringify(jsonRows(rows), undefined, 2)}\n`);
+    console.log(`${tableText(`${name}: ${about}`, rows)}\n  ${summaryText(rows)}\n`);
   } catch (error) {
     failed = true;
     console.error(`${name} failed: ${error instanceof Error ? error.message : String(error)}`);

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { attempt, pause, until } from "../../../deploy/testbed/shell.ts";
+import { attempt, pause } from "../../../deploy/testbed/shell.ts";
 import { medianOf, percentileOf } from "../table.ts";
 import { endProgram, type Measurer, nextLine, startMeasurer, startProgram, type Times } from "./measurer.ts";
 import { type Path, root, type Stage } from "./stage.ts";
@@ -22,21 +22,28 @@ async function withServer<T>(argv: readonly string[], body: () => Promise<T>): P
   }
 }
 
-/** Tries a client tool until its server listens. @throws with what it said last */
+/** Runs a client tool to its end; what it printed. @throws with what it said */
 async function client(argv: readonly string[]): Promise<string> {
-  let said = "";
-  return await until(
-    argv.join(" "),
-    15_000,
-    async () => {
-      const { stdout, stderr, exitCode } = await attempt(argv, { timeoutMs: 12_000 });
-      said = `${stdout}${stderr}`;
-      if (exitCode === 0 && stdout.trim() !== "") return stdout;
-      throw new Error(said.trim().slice(-300));
-    },
-    200,
-  );
+  const { stdout, stderr, exitCode } = await attempt(argv, { timeoutMs: 10_000 });
+  if (exitCode === 0 && stdout.trim() !== "") return stdout;
+  throw new Error(`${argv.join(" ")}: ${`${stdout}${stderr}`.trim().slice(-300)}`);
 }
+
+/** A server of these tools serves one client, and one that came too early is none: both anew, up to three times. */
+async function pair(server: readonly string[], clientArgv: readonly string[]): Promise<string> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await withServer(server, async () => {
+        await pause(300 * tries);
+        return await client(clientArgv);
+      });
+    } catch (error) {
+      if (tries === 3) throw error;
+    }
+  }
+}
+
+const lastLine = (text: string) => text.trim().split("\n").at(-1)?.trim().split(/\s+/) ?? [];
 
 /** libfabric's own tool. It prints the mean one-way time only: doubled here, as p50, with no percentiles. */
 export async function fiPingpong(
@@ -45,16 +52,16 @@ export async function fiPingpong(
   endpoint: "msg" | "rdm",
   bytes: number,
   count: number,
+  cores: { readonly client: number; readonly server: number } = { client: 0, server: 1 },
 ): Promise<Times> {
   const words = ["fi_pingpong", "-p", provider, "-e", endpoint, "-I", `${count}`, "-S", `${bytes}`];
-  return await withServer([...path.there.enter, ...onCore(1), ...words], async () => {
-    await pause(500); // a client that comes too early waits a second of its own
-    const text = await client([...path.here.enter, ...onCore(0), ...words, path.there.address]);
-    const fields = text.trim().split("\n").at(-1)?.trim().split(/\s+/) ?? [];
-    const oneWay = Number(fields[6]);
-    if (!(oneWay > 0)) throw new Error(`fi_pingpong -p ${provider} said: ${text.trim().slice(-300)}`);
-    return { p50: 2 * oneWay, p99: Number.NaN, p999: Number.NaN, count };
-  });
+  const text = await pair(
+    [...path.there.enter, ...onCore(cores.server), ...words],
+    [...path.here.enter, ...onCore(cores.client), ...words, path.there.address],
+  );
+  const oneWay = Number(lastLine(text)[6]);
+  if (!(oneWay > 0)) throw new Error(`fi_pingpong -p ${provider} said: ${text.trim().slice(-300)}`);
+  return { p50: 2 * oneWay, p99: Number.NaN, p999: Number.NaN, count };
 }
 
 /** UCX: the tool prints the median one-way time, doubled here. */
@@ -62,14 +69,14 @@ export async function ucx(transports: string, bytes: number, count: number): Pro
   const env = ["env", `UCX_TLS=${transports}`, "UCX_LOG_LEVEL=error"];
   const port = `${await freePort()}`;
   const tool = ["ucx_perftest", "-p", port];
-  return await withServer([...env, ...onCore(1), ...tool], async () => {
-    const test = ["-t", "tag_lat", "-s", `${bytes}`, "-n", `${count}`, "-w", `${count / 10}`, "-f"];
-    const text = await client([...env, ...onCore(0), ...tool, "127.0.0.1", ...test]);
-    const fields = text.trim().split("\n").at(-1)?.trim().split(/\s+/) ?? [];
-    const oneWay = Number(fields[1]);
-    if (!(oneWay > 0)) throw new Error(`ucx_perftest said: ${text.trim().slice(-300)}`);
-    return { p50: 2 * oneWay, p99: Number.NaN, p999: Number.NaN, count };
-  });
+  const test = ["-t", "tag_lat", "-s", `${bytes}`, "-n", `${count}`, "-w", `${count / 10}`, "-f"];
+  const text = await pair(
+    [...env, ...onCore(1), ...tool],
+    [...env, ...onCore(0), ...tool, "127.0.0.1", ...test],
+  );
+  const oneWay = Number(lastLine(text)[1]);
+  if (!(oneWay > 0)) throw new Error(`ucx_perftest said: ${text.trim().slice(-300)}`);
+  return { p50: 2 * oneWay, p99: Number.NaN, p999: Number.NaN, count };
 }
 
 /** OpenMPI over `btl` (vader is shared memory), told what to measure like our own programs. */

@@ -135,9 +135,9 @@ export async function openSeries(stage: Stage, quick: boolean): Promise<Benches>
     });
   const tool = (name: string, measure: () => Promise<Times>) => series.push({ name, measure });
   const loops = quick ? 500 : 2000;
-  tool("fi_tcp_64", () => fiPingpong(veth, "tcp", "msg", 64, loops));
-  tool("fi_net_64", () => fiPingpong(veth, "net", "rdm", 64, loops));
-  tool("fi_rxm_64", () => fiPingpong(veth, "tcp;ofi_rxm", "rdm", 64, loops));
+  tool("fi_tcp_64", () => fiPingpong(veth, "tcp", "msg", 64, 300));
+  tool("fi_net_64", () => fiPingpong(veth, "net", "rdm", 64, 300));
+  tool("fi_rxm_64", () => fiPingpong(veth, "tcp;ofi_rxm", "rdm", 64, 300));
   tool("ucx_posix_8", () => ucx("posix,self", 8, loops * 5));
   tool("ucx_tcp_64", () => ucx("tcp,self", 64, loops));
   tool("grpc_64", () => grpc(loops / 2));
