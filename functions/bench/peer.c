@@ -347,11 +347,11 @@ int peer_stream(const struct executor *executor, enum stream_role role, uint32_t
     return -1;
 }
 
-sublet_status peer_stream_send(int fd, uint32_t sequence, uint32_t function, const void *in, uint32_t in_bytes,
-                               uint32_t out_capacity)
+sublet_status peer_stream_send(int fd, uint32_t sequence, uint32_t function, const void *in, uint64_t in_bytes,
+                               uint64_t out_capacity)
 {
-    struct stream_request request = {
-        .sequence = sequence, .function = function, .size = in_bytes, .out_capacity = out_capacity};
+    struct stream_request request = {.sequence = sequence, .function = function};
+    stream_request_set(&request, in_bytes, out_capacity, false);
     unsigned char small[sizeof(request) + 4096];
     uint64_t end_ns = now_ns() + PEER_TIMEOUT_NS;
     memcpy(small, &request, sizeof(request));
@@ -364,14 +364,15 @@ sublet_status peer_stream_send(int fd, uint32_t sequence, uint32_t function, con
     return status == SUBLET_OK ? fds_send(fd, in, in_bytes, NULL, 0, end_ns) : status;
 }
 
-sublet_status peer_stream_receive(int fd, struct stream_response *response, void *out, uint32_t capacity)
+sublet_status peer_stream_receive(int fd, struct stream_response *response, void *out, uint64_t capacity)
 {
     size_t none = 0;
     uint64_t end_ns = now_ns() + PEER_TIMEOUT_NS;
     sublet_status status = fds_receive(fd, response, sizeof(*response), NULL, 0, &none, end_ns);
-    if (status == SUBLET_OK && response->size > capacity)
+    uint64_t body = status == SUBLET_OK ? stream_response_body(response) : 0;
+    if (body > capacity)
         status = SUBLET_ERR_TOO_LARGE;
-    return status == SUBLET_OK ? fds_receive(fd, out, response->size, NULL, 0, &none, end_ns) : status;
+    return status == SUBLET_OK ? fds_receive(fd, out, body, NULL, 0, &none, end_ns) : status;
 }
 
 sublet_status peer_access(int fd, enum stream_operation operation, uint64_t offset, void *bytes, uint32_t size)

@@ -24,7 +24,7 @@ struct executor {
 struct executor_settings {
     const char *program;
     const char *cores;     /* NULL = a region */
-    uint64_t memory_bytes; /* of the region */
+    uint64_t memory_bytes; /* of the region, or of the lease: 0 = no limit */
     uint64_t spin_us;
     uint64_t address_bytes; /* RLIMIT_AS of the executor; 0 = none */
     uid_t owner;
@@ -68,10 +68,10 @@ sublet_status peer_wait(struct ring *ring, uint32_t slot, uint64_t timeout_ns, u
 /** Connects by TCP with a role; the socket, or -1 with the welcome's status in *status_out. */
 int peer_stream(const struct executor *executor, enum stream_role role, uint32_t worker, uint32_t connection,
                 uint32_t in_bytes, uint32_t out_bytes, sublet_status *status_out);
-sublet_status peer_stream_send(int fd, uint32_t sequence, uint32_t function, const void *in, uint32_t in_bytes,
-                               uint32_t out_capacity);
+sublet_status peer_stream_send(int fd, uint32_t sequence, uint32_t function, const void *in, uint64_t in_bytes,
+                               uint64_t out_capacity);
 /** Takes one answer with up to `capacity` bytes. */
-sublet_status peer_stream_receive(int fd, struct stream_response *response, void *out, uint32_t capacity);
+sublet_status peer_stream_receive(int fd, struct stream_response *response, void *out, uint64_t capacity);
 /** A put or a get of a region over TCP; the status is the answer's. */
 sublet_status peer_access(int fd, enum stream_operation operation, uint64_t offset, void *bytes, uint32_t size);
 

@@ -28,6 +28,7 @@ struct sublet_call {
     void *out;
     size_t in_bytes;
     size_t out_capacity;
+    bool allocates; /* `out` is the library's to make, of up to out_capacity bytes (result.h) */
     uint32_t flags;
     int32_t worker;                   /* -1 = any */
     const struct sublet_lease *lease; /* pinned to it; only ever compared */

@@ -6,6 +6,7 @@
 #include "client/calls.h"
 #include "client/error.h"
 #include "client/link.h"
+#include "client/result.h"
 
 /** Text for a call that ended with an error. */
 sublet_status calls_explain(const struct sublet_call *call)
@@ -25,9 +26,14 @@ sublet_status calls_explain(const struct sublet_call *call)
                          name, where);
     case SUBLET_ERR_TOO_LARGE:
         return error_set(call->status,
-                         "%s: arguments of %zu bytes or the result (room for %zu) do not fit; raise "
-                         "out_capacity, or in_bytes and out_bytes of the lease",
-                         name, call->in_bytes, call->out_capacity);
+                         "%s: arguments of %zu bytes or the result (%zu bytes, room for %zu) do not fit; raise "
+                         "out_capacity, or memory_bytes of the lease to twice the larger of the two",
+                         name, call->in_bytes, call->result_bytes, call->out_capacity);
+    case SUBLET_ERR_NO_MEMORY:
+        return error_set(call->status,
+                         "%s: no memory for arguments of %zu bytes or the result on %s; other calls hold it, or "
+                         "memory_bytes of the lease is too small",
+                         name, call->in_bytes, where);
     case SUBLET_ERR_REVOKED:
     case SUBLET_ERR_LOST:
         return error_set(call->status, "%s: its lease is gone (%s); the call may have run, acquire another lease", name,
@@ -47,8 +53,8 @@ static sublet_status prepare(struct sublet_call *call, sublet_session *session, 
         return error_set(SUBLET_ERR_INVALID, "session, function and buffers must not be NULL");
     if (function->library->session != session)
         return error_set(SUBLET_ERR_INVALID, "%s belongs to another session", function->name);
-    if (in_bytes > UINT32_MAX || out_capacity > UINT32_MAX)
-        return error_set(SUBLET_ERR_TOO_LARGE, "arguments and results have less than 4 GiB");
+    if (in_bytes > SUBLET_PAYLOAD_MAX || out_capacity > SUBLET_PAYLOAD_MAX)
+        return error_set(SUBLET_ERR_TOO_LARGE, "arguments and results have up to 8 GiB");
     *call = (struct sublet_call){
         .session = session,
         .function = function,
@@ -90,10 +96,36 @@ sublet_status sublet_invoke(sublet_session *session, sublet_function_ref *functi
     if (call.state != CALL_DONE)
         (void)calls_wait(&call, 0); /* without an end of its own it returns when the call is done */
     pthread_mutex_unlock(&session->lock);
-    if (call.status != SUBLET_OK)
-        return calls_explain(&call);
-    if (out_bytes_out != NULL)
+    if (out_bytes_out != NULL && (call.status == SUBLET_OK || call.status == SUBLET_ERR_TOO_LARGE))
         *out_bytes_out = call.result_bytes;
+    return calls_explain(&call);
+}
+
+sublet_status sublet_invoke_alloc(sublet_session *session, sublet_function_ref *function, const void *in,
+                                  size_t in_bytes, size_t most_bytes, void **out_out, size_t *out_bytes_out,
+                                  const sublet_call_options *options)
+{
+    struct sublet_call call;
+    if (out_out == NULL || out_bytes_out == NULL)
+        return error_set(SUBLET_ERR_INVALID, "out_out and out_bytes_out must not be NULL");
+    sublet_status status = prepare(&call, session, function, in, in_bytes, NULL, 0, options);
+    if (status == SUBLET_OK && most_bytes > SUBLET_PAYLOAD_MAX)
+        status = error_set(SUBLET_ERR_TOO_LARGE, "results have up to 8 GiB");
+    if (status != SUBLET_OK)
+        return status;
+    call.allocates = true;
+    call.out_capacity = most_bytes != 0 ? most_bytes : SUBLET_PAYLOAD_MAX;
+    pthread_mutex_lock(&session->lock);
+    calls_place(&call);
+    if (call.state != CALL_DONE)
+        (void)calls_wait(&call, 0);
+    pthread_mutex_unlock(&session->lock);
+    if (call.status != SUBLET_OK) {
+        result_forget(&call);
+        return calls_explain(&call);
+    }
+    *out_out = call.out;
+    *out_bytes_out = call.result_bytes;
     return SUBLET_OK;
 }
 
@@ -254,11 +286,9 @@ sublet_status sublet_call_result(sublet_call *call, size_t *out_bytes_out, const
         return SUBLET_ERR_BUSY;
     if (node_out != NULL)
         *node_out = call->node;
-    if (call->status != SUBLET_OK)
-        return calls_explain(call);
-    if (out_bytes_out != NULL)
+    if (out_bytes_out != NULL && (call->status == SUBLET_OK || call->status == SUBLET_ERR_TOO_LARGE))
         *out_bytes_out = call->result_bytes;
-    return SUBLET_OK;
+    return calls_explain(call);
 }
 
 void sublet_cancel(sublet_call *call)

@@ -4,6 +4,7 @@
 #include "base/fds.h"
 #include "client/lease.h"
 #include "client/link.h"
+#include "client/result.h"
 
 #define QUEUE_LOOK_MAX    64u   /* queued calls looked at in one round */
 #define COPY_LOCKED_BYTES 4096u /* larger arguments are copied without the lock */
@@ -15,7 +16,7 @@ static bool eligible(const struct sublet_call *call, const struct link *link, su
 {
     if (call->worker >= (int32_t)link->workers)
         *why_out = SUBLET_ERR_INVALID;
-    else if (call->in_bytes > link->in_bytes)
+    else if (link->same_node && (call->in_bytes > link->in_bytes || call->allocates))
         *why_out = SUBLET_ERR_TOO_LARGE;
     else if (link->functions[call->function->number].state == LINK_REFUSED)
         *why_out = link->functions[call->function->number].why;
@@ -178,11 +179,10 @@ bool calls_run_here(struct sublet_call *call)
     calls_unqueue(call);
     call->state = CALL_HERE;
     pthread_mutex_unlock(&call->session->lock);
-    sublet_status status =
-        function_run(call->function, call->in, call->in_bytes, call->out, call->out_capacity, call->timeout_ns, &bytes);
+    sublet_status status = result_run_here(call, &bytes);
     pthread_mutex_lock(&call->session->lock);
     if (call->ending || (call->deadline_ns != 0 && now_ns() > call->deadline_ns))
         status = SUBLET_ERR_TIMEOUT;
-    calls_finish(call, status, status == SUBLET_OK ? bytes : 0);
+    calls_finish(call, status, status == SUBLET_OK || status == SUBLET_ERR_TOO_LARGE ? bytes : 0);
     return true;
 }

@@ -7,12 +7,16 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/fds.h"
 #include "client/calls.h"
+#include "client/result.h"
 
-#define FAILURES_MAX 3u /* connections in a row that end without an answer */
+#define PIECES_MAX   32u
+#define STEP_BYTES   (UINT64_C(4) << 20) /* moved while the lock is held */
+#define FAILURES_MAX 3u                  /* connections in a row that end without an answer */
 
 void stream_connection_show(struct stream_worker *worker)
 {
@@ -29,7 +33,7 @@ void stream_connection_close(struct stream_worker *worker)
     worker->fd = -1;
     worker->state = STREAM_CLOSED;
     worker->begin = worker->end = 0;
-    worker->in_body = false;
+    worker->in_body = worker->no_room = false;
     worker->sending = 0;
     worker->sent = 0;
 }
@@ -66,11 +70,11 @@ sublet_status stream_connection_begin(struct link *link, struct stream_worker *w
 }
 
 /** send() that returns 0 when the socket is full or broken: a broken one shows itself to the receiver. */
-static size_t push(int fd, const void *bytes, size_t size, bool more)
+static size_t push(int fd, const void *bytes, size_t size)
 {
     ssize_t sent;
     do
-        sent = send(fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
+        sent = send(fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? 0 : (size_t)sent;
 }
@@ -81,23 +85,49 @@ static bool connected(struct stream_worker *worker)
     return poll(&entry, 1, 0) > 0;
 }
 
-/** Head and arguments of small calls leave in one packet. */
-static bool send_flight(struct stream_worker *worker)
+/** What is left of the flights to send, `most` bytes at most, as pieces of memory. */
+static size_t gather(const struct stream_worker *worker, struct iovec *pieces, uint64_t most)
 {
-    struct flight *flight = &worker->flights[worker->sending];
-    size_t head = sizeof(flight->request), size = flight->request.size;
-    while (worker->sent < head + size) {
-        size_t sent;
-        if (worker->sent < head)
-            sent = push(worker->fd, (const char *)&flight->request + worker->sent, head - worker->sent, size > 0);
-        else
-            sent = push(worker->fd, (const char *)flight->call->in + (worker->sent - head), head + size - worker->sent,
-                        false);
-        if (sent == 0)
-            return false;
-        worker->sent += sent;
+    size_t count = 0;
+    uint64_t skip = worker->sent, bytes = 0;
+    for (uint32_t i = worker->sending; i < worker->count && count + 2 <= PIECES_MAX && bytes < most; i++) {
+        const struct flight *flight = &worker->flights[i];
+        const void *parts[2] = {&flight->request, flight->call->in};
+        const uint64_t sizes[2] = {sizeof(flight->request), flight->bytes};
+        for (int part = 0; part < 2; part++) {
+            uint64_t gone = skip < sizes[part] ? skip : sizes[part], left = sizes[part] - gone;
+            skip -= gone;
+            if (left > most - bytes)
+                left = most - bytes;
+            if (left == 0)
+                continue;
+            pieces[count++] = (struct iovec){.iov_base = (char *)(uintptr_t)parts[part] + gone, .iov_len = left};
+            bytes += left;
+        }
     }
-    return true;
+    return count;
+}
+
+/** Many small calls leave in one packet. Returns the bytes the socket took; 0 when it is full or broken. */
+static uint64_t send_flights(struct stream_worker *worker, uint64_t most)
+{
+    struct iovec pieces[PIECES_MAX];
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = gather(worker, pieces, most)};
+    ssize_t sent;
+    do
+        sent = sendmsg(worker->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    if (sent <= 0)
+        return 0;
+    worker->sent += (uint64_t)sent;
+    while (worker->sending < worker->count) {
+        uint64_t whole = sizeof(struct stream_request) + worker->flights[worker->sending].bytes;
+        if (worker->sent < whole)
+            break;
+        worker->sent -= whole;
+        worker->sending++;
+    }
+    return (uint64_t)sent;
 }
 
 void stream_connection_send(struct link *link, struct stream_worker *worker)
@@ -114,15 +144,14 @@ void stream_connection_send(struct link *link, struct stream_worker *worker)
         worker->state = STREAM_SAY_HELLO;
     if (worker->state == STREAM_SAY_HELLO) {
         worker->hello_sent += push(worker->fd, (const char *)&worker->hello + worker->hello_sent,
-                                   sizeof(worker->hello) - worker->hello_sent, false);
+                                   sizeof(worker->hello) - worker->hello_sent);
         if (worker->hello_sent == sizeof(worker->hello))
             worker->state = STREAM_AWAIT_WELCOME;
     }
-    while (worker->state == STREAM_OPEN && worker->sending < worker->count) {
-        if (!send_flight(worker))
+    for (uint64_t done = 0, sent = 1; sent > 0 && done < STEP_BYTES; done += sent) {
+        if (worker->state != STREAM_OPEN || worker->sending == worker->count)
             return;
-        worker->sending++;
-        worker->sent = 0;
+        sent = send_flights(worker, STEP_BYTES - done);
     }
 }
 
@@ -161,12 +190,14 @@ static void answered(struct link *link, struct stream_worker *worker)
 {
     struct sublet_call *call = worker->flights[0].call;
     struct stream_response response = worker->response;
-    worker->in_body = false;
+    bool failed = worker->no_room && response.status == SUBLET_OK;
+    worker->in_body = worker->no_room = false;
     worker->failures = 0;
     stream_connection_drop(link, worker, 0);
     link->calls++;
     if (call != NULL)
-        calls_finish(call, (sublet_status)response.status, response.status == SUBLET_OK ? response.size : 0);
+        calls_finish(call, failed ? SUBLET_ERR_NO_MEMORY : (sublet_status)response.status,
+                     failed ? 0 : stream_response_size(&response));
     if ((response.flags & STREAM_FLAG_LAST) != 0)
         connection_over(link, worker, true);
 }
@@ -191,21 +222,27 @@ static bool digest(struct link *link, struct stream_worker *worker)
         const struct stream_request *request = &worker->flights[0].request;
         if (!pop(worker, &worker->response, sizeof(worker->response)))
             return false;
-        if (worker->sending == 0 ||
-            stream_response_check(&worker->response, request->sequence, request->out_capacity) != SUBLET_OK) {
+        /* One that is refused may be answered while it is still being sent: the last of the connection. */
+        bool sent = worker->sending > 0 ||
+                    (worker->sent >= sizeof(*request) && (worker->response.flags & STREAM_FLAG_LAST) != 0);
+        if (!sent ||
+            stream_response_check(&worker->response, request->sequence, stream_request_room(request)) != SUBLET_OK) {
             link_lost(link, SUBLET_ERR_LOST); /* it answers what was not asked */
             return false;
         }
+        struct sublet_call *call = worker->flights[0].call;
+        worker->no_room = call == NULL || !result_expect(call, stream_response_body(&worker->response));
         worker->in_body = true;
         worker->body_done = 0;
     }
-    size_t size = worker->end - worker->begin, left = worker->response.size - worker->body_done;
+    size_t size = worker->end - worker->begin;
+    uint64_t body = stream_response_body(&worker->response), left = body - worker->body_done;
     size = size < left ? size : left;
-    if (size > 0 && worker->flights[0].call != NULL)
+    if (size > 0 && !worker->no_room && worker->flights[0].call != NULL)
         memcpy((char *)worker->flights[0].call->out + worker->body_done, worker->input + worker->begin, size);
     worker->begin += size;
     worker->body_done += size;
-    if (worker->body_done < worker->response.size)
+    if (worker->body_done < body)
         return false;
     answered(link, worker);
     return true;
@@ -215,8 +252,9 @@ static bool digest(struct link *link, struct stream_worker *worker)
 static ssize_t fetch(struct stream_worker *worker)
 {
     ssize_t got;
-    bool direct = worker->in_body && worker->begin == worker->end && worker->flights[0].call != NULL &&
-                  worker->response.size - worker->body_done >= STREAM_INPUT_BYTES;
+    uint64_t left = worker->in_body ? stream_response_body(&worker->response) - worker->body_done : 0;
+    bool direct = left >= STREAM_INPUT_BYTES && worker->begin == worker->end && !worker->no_room &&
+                  worker->flights[0].call != NULL;
     if (worker->begin > 0) {
         worker->end -= worker->begin;
         memmove(worker->input, worker->input + worker->begin, worker->end);
@@ -224,7 +262,7 @@ static ssize_t fetch(struct stream_worker *worker)
     }
     do
         got = direct ? recv(worker->fd, (char *)worker->flights[0].call->out + worker->body_done,
-                            worker->response.size - worker->body_done, MSG_DONTWAIT)
+                            left < STEP_BYTES ? left : STEP_BYTES, MSG_DONTWAIT)
                      : recv(worker->fd, worker->input + worker->end, STREAM_INPUT_BYTES - worker->end, MSG_DONTWAIT);
     while (got < 0 && errno == EINTR);
     if (got > 0 && direct)
@@ -236,7 +274,7 @@ static ssize_t fetch(struct stream_worker *worker)
 
 void stream_connection_receive(struct link *link, struct stream_worker *worker)
 {
-    while (worker->fd >= 0 && worker->state >= STREAM_AWAIT_WELCOME) {
+    for (uint64_t done = 0; worker->fd >= 0 && worker->state >= STREAM_AWAIT_WELCOME;) {
         while (digest(link, worker)) {
         }
         if (worker->fd < 0 || atomic_load(&link->lost) != 0 || (worker->count == 0 && worker->state == STREAM_OPEN))
@@ -247,6 +285,12 @@ void stream_connection_receive(struct link *link, struct stream_worker *worker)
             return;
         if (got <= 0 && fd == worker->fd) {
             connection_over(link, worker, false);
+            return;
+        }
+        done += got > 0 ? (uint64_t)got : 0;
+        if (done >= STEP_BYTES) { /* others want the lock, too */
+            while (digest(link, worker)) {
+            }
             return;
         }
     }

@@ -19,6 +19,7 @@ enum stream_state { STREAM_CLOSED, STREAM_CONNECTING, STREAM_SAY_HELLO, STREAM_A
 struct flight {
     struct sublet_call *call; /* NULL: its caller has gone, the answer is thrown away */
     struct stream_request request;
+    uint64_t bytes;     /* of the arguments */
     uint64_t cancel_ns; /* without a caller: when to cancel it (again) once it is first */
 };
 
@@ -35,13 +36,14 @@ struct stream_worker {
     struct flight flights[RING_SLOTS_MAX]; /* oldest first */
     uint32_t count;
     uint32_t sending; /* the flight that is being sent, or count */
-    size_t sent;      /* bytes of it */
+    uint64_t sent;    /* bytes of it */
 
     unsigned char input[STREAM_INPUT_BYTES];
     size_t begin, end;
     struct stream_response response; /* of the first flight, once its head is there */
     bool in_body;
-    size_t body_done;
+    bool no_room; /* nobody wants the body, or there is no memory for it: thrown away */
+    uint64_t body_done;
 
     const struct sublet_call *reader; /* the claimed call */
     int watch_fd;                     /* the reader's copies */

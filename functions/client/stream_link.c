@@ -10,6 +10,7 @@
 
 #include "base/fds.h"
 #include "client/calls.h"
+#include "client/result.h"
 #include "client/stream_connection.h"
 
 #define AGAIN_NS UINT64_C(5000000)
@@ -25,17 +26,16 @@ static sublet_status stream_start(struct link *link, uint32_t number, struct sub
     struct stream_worker *worker = &link->streams[number];
     if (worker->count == link->slots)
         return SUBLET_ERR_BUSY;
+    result_forget(call);
     if (++worker->sequence == 0)
         worker->sequence = 1;
     worker->flights[worker->count++] = (struct flight){
         .call = call,
-        .request = {.sequence = worker->sequence,
-                    .function = function,
-                    .size = (uint32_t)call->in_bytes,
-                    .out_capacity =
-                        (uint32_t)(call->out_capacity < link->out_bytes ? call->out_capacity : link->out_bytes),
-                    .timeout_ns = call->timeout_ns},
+        .request = {.sequence = worker->sequence, .function = function, .timeout_ns = call->timeout_ns},
+        .bytes = call->in_bytes,
     };
+    stream_request_set(&worker->flights[worker->count - 1].request, call->in_bytes, call->out_capacity,
+                       call->allocates);
     call->on_worker = number;
     call->slot = CONTROL_SLOT_STREAM;
     call->sequence = worker->sequence;

@@ -29,27 +29,59 @@ static bool watch(struct supervisor *supervisor, struct connection *connection, 
     return epoll_ctl(supervisor->epoll_fd, operation, connection->fd, &event) == 0;
 }
 
+/** The one that has been here longest without showing the token. */
+static struct connection *oldest_stranger(struct supervisor *supervisor)
+{
+    struct connection *oldest = NULL;
+    for (uint32_t i = 0; i < supervisor->connection_end; i++) {
+        struct connection *connection = &supervisor->connections[i];
+        if (connection->state != CONNECTION_FREE && !connection->trusted &&
+            (oldest == NULL || connection->accepted_ns < oldest->accepted_ns))
+            oldest = connection;
+    }
+    return oldest;
+}
+
 /** A free entry; the oldest that has not authenticated makes room when too many have not. */
 static struct connection *free_entry(struct supervisor *supervisor)
 {
-    struct connection *entry = NULL, *oldest = NULL;
-    uint32_t strangers = 0;
-    for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
-        struct connection *connection = &supervisor->connections[i];
-        if (connection->state == CONNECTION_FREE) {
-            if (entry == NULL)
-                entry = connection;
-        } else if (!connection->trusted) {
-            strangers++;
-            if (oldest == NULL || connection->accepted_ns < oldest->accepted_ns)
-                oldest = connection;
-        }
-    }
-    if (strangers >= UNAUTHENTICATED_MAX || (entry == NULL && oldest != NULL)) {
-        connection_close(supervisor, oldest);
-        return oldest;
-    }
-    return entry;
+    bool full = supervisor->connection_end == CONNECTIONS_MAX && supervisor->strangers > 0;
+    if (full || supervisor->strangers >= UNAUTHENTICATED_MAX)
+        connection_close(supervisor, oldest_stranger(supervisor));
+    uint32_t at = supervisor->connection_free;
+    while (at < supervisor->connection_end && supervisor->connections[at].state != CONNECTION_FREE)
+        at++;
+    supervisor->connection_free = at;
+    if (at == CONNECTIONS_MAX)
+        return NULL;
+    if (at == supervisor->connection_end)
+        supervisor->connection_end++;
+    return &supervisor->connections[at];
+}
+
+void connection_forget(struct supervisor *supervisor, struct connection *connection)
+{
+    uint32_t at = (uint32_t)(connection - supervisor->connections);
+    connection_trust(supervisor, connection);
+    connection->state = CONNECTION_FREE;
+    if (at < supervisor->connection_free)
+        supervisor->connection_free = at;
+    while (supervisor->connection_end > 0 &&
+           supervisor->connections[supervisor->connection_end - 1].state == CONNECTION_FREE)
+        supervisor->connection_end--;
+}
+
+void connection_trust(struct supervisor *supervisor, struct connection *connection)
+{
+    supervisor->strangers -= !connection->trusted;
+    connection->trusted = true;
+}
+
+void connection_set_deadline(struct supervisor *supervisor, struct connection *connection, uint64_t deadline_ns)
+{
+    connection->deadline_ns = deadline_ns;
+    if (deadline_ns != 0 && (supervisor->timer_ns == 0 || deadline_ns < supervisor->timer_ns))
+        supervisor->timer_ns = deadline_ns;
 }
 
 void connection_accept(struct supervisor *supervisor, int fd, bool tcp)
@@ -66,7 +98,8 @@ void connection_accept(struct supervisor *supervisor, int fd, bool tcp)
     connection->tcp = tcp;
     connection->generation = generation & 0x7fffffff;
     connection->accepted_ns = now_ns();
-    connection->deadline_ns = connection->accepted_ns + AUTH_NS;
+    supervisor->strangers++;
+    connection_set_deadline(supervisor, connection, connection->accepted_ns + AUTH_NS);
     connection->client = connection->worker = connection->wait_for = WORKERS_NOBODY;
     connection->library_fd = -1;
     if (tcp) {
@@ -80,7 +113,7 @@ void connection_accept(struct supervisor *supervisor, int fd, bool tcp)
     }
     if (!watch(supervisor, connection, EPOLL_CTL_ADD, EPOLLIN)) {
         close(fd);
-        connection->state = CONNECTION_FREE;
+        connection_forget(supervisor, connection);
     }
 }
 
@@ -108,7 +141,7 @@ void connection_close(struct supervisor *supervisor, struct connection *connecti
     drop_library(connection);
     epoll_ctl(supervisor->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL); /* a worker may hold the same socket */
     close(connection->fd);
-    connection->state = CONNECTION_FREE;
+    connection_forget(supervisor, connection);
     supervisor->retry = true;
 }
 
@@ -129,7 +162,7 @@ void connection_wait(struct supervisor *supervisor, struct connection *connectio
                      uint64_t deadline_ns)
 {
     connection->state = state;
-    connection->deadline_ns = deadline_ns;
+    connection_set_deadline(supervisor, connection, deadline_ns);
     if (!watch(supervisor, connection, EPOLL_CTL_MOD, EPOLLRDHUP))
         connection_close(supervisor, connection);
 }
@@ -138,7 +171,7 @@ void connection_linger(struct supervisor *supervisor, struct connection *connect
 {
     shutdown(connection->fd, SHUT_WR);
     connection->state = CONNECTION_LINGER;
-    connection->deadline_ns = now_ns() + LINGER_NS;
+    connection_set_deadline(supervisor, connection, now_ns() + LINGER_NS);
     if (!watch(supervisor, connection, EPOLL_CTL_MOD, EPOLLIN))
         connection_close(supervisor, connection);
 }
@@ -220,7 +253,7 @@ static void read_some(struct supervisor *supervisor, struct connection *connecti
         taken += (uint32_t)got;
         connection->have += (uint32_t)got;
         if (connection->trusted)
-            connection->deadline_ns = now_ns() + STALL_NS;
+            connection_set_deadline(supervisor, connection, now_ns() + STALL_NS);
         if (connection->have == want)
             step(supervisor, connection);
     }

@@ -25,22 +25,57 @@ static sublet_status tell(struct worker_slot *slot, const struct worker_message 
     return SUBLET_OK;
 }
 
-static void tell_closed(struct worker_slot *slot, enum worker_message_kind kind, uint32_t index, uint64_t *later)
+static void tell_closed(struct worker_slot *slot, uint32_t index)
 {
-    struct worker_message message = {.kind = kind, .index = index};
+    struct worker_message message = {.kind = WORKER_CLOSE, .index = index};
     if (tell(slot, &message, NULL, 0) == SUBLET_OK)
-        *later &= ~(UINT64_C(1) << index);
+        slot->rings_to_close &= ~(UINT64_C(1) << index);
     else
-        *later |= UINT64_C(1) << index;
+        slot->rings_to_close |= UINT64_C(1) << index;
 }
 
-bool links_tell_closed(struct worker_slot *slot)
+static void set_news(struct worker_slot *slot, uint32_t index, enum stream_news news)
+{
+    struct stream *stream = &slot->streams[index];
+    slot->stream_news += (news != STREAM_NO_NEWS) - (stream->news != STREAM_NO_NEWS);
+    if (news != STREAM_TO_START && stream->buffer_fd >= 0) {
+        close(stream->buffer_fd);
+        stream->buffer_fd = -1;
+    }
+    stream->news = news;
+    while (slot->stream_end > 0 && slot->streams[slot->stream_end - 1].state == NULL &&
+           slot->streams[slot->stream_end - 1].news == STREAM_NO_NEWS)
+        slot->stream_end--;
+}
+
+/** Tells of a stream what there is to tell; what cannot be told now stays news. */
+static bool tell_stream(struct worker_slot *slot, uint32_t index)
+{
+    struct stream *stream = &slot->streams[index];
+    int fds[2] = {stream->fd, stream->buffer_fd};
+    bool start = stream->news == STREAM_TO_START;
+    struct worker_message message = {.kind = start ? WORKER_STREAM : WORKER_STREAM_CLOSE, .index = index};
+    if (tell(slot, &message, fds, start ? 2 : 0) != SUBLET_OK)
+        return false;
+    set_news(slot, index, STREAM_NO_NEWS);
+    return true;
+}
+
+void links_told_all(struct worker_slot *slot)
+{
+    for (uint32_t i = slot->stream_end; i-- > 0 && slot->stream_news > 0;)
+        if (slot->streams[i].news != STREAM_NO_NEWS)
+            set_news(slot, i, STREAM_NO_NEWS);
+}
+
+bool links_tell_news(struct worker_slot *slot)
 {
     for (uint64_t bits = slot->rings_to_close; bits != 0; bits &= bits - 1)
-        tell_closed(slot, WORKER_CLOSE, (uint32_t)__builtin_ctzll(bits), &slot->rings_to_close);
-    for (uint64_t bits = slot->streams_to_close; bits != 0; bits &= bits - 1)
-        tell_closed(slot, WORKER_STREAM_CLOSE, (uint32_t)__builtin_ctzll(bits), &slot->streams_to_close);
-    return slot->rings_to_close == 0 && slot->streams_to_close == 0;
+        tell_closed(slot, (uint32_t)__builtin_ctzll(bits));
+    for (uint32_t i = slot->stream_end; i-- > 0 && slot->stream_news > 0;)
+        if (slot->streams[i].news != STREAM_NO_NEWS && !tell_stream(slot, i))
+            break;
+    return slot->rings_to_close == 0 && slot->stream_news == 0;
 }
 
 bool workers_client_free(const struct workers *workers, uint32_t client)
@@ -77,7 +112,7 @@ unwind:
         struct worker_slot *slot = &workers->slots[made];
         close(fds_out[made * 2]);
         ring_unmap(&slot->rings[client]);
-        tell_closed(slot, WORKER_CLOSE, client, &slot->rings_to_close);
+        tell_closed(slot, client);
     }
     return status;
 }
@@ -93,7 +128,7 @@ void workers_remove_client(struct workers *workers, uint32_t client)
             ring_claim(&slot->rings[client], (uint32_t)__builtin_ctzll(pending));
         workers_leave_call(slot, false, client);
         ring_unmap(&slot->rings[client]);
-        tell_closed(slot, WORKER_CLOSE, client, &slot->rings_to_close);
+        tell_closed(slot, client);
     }
 }
 
@@ -104,48 +139,49 @@ sublet_status workers_add_stream(struct workers *workers, const struct stream_he
         return SUBLET_ERR_NOT_FOUND;
     struct worker_slot *slot = &workers->slots[hello->worker];
     uint32_t index = 0;
-    while (index < STREAMS_MAX && (slot->streams[index].state != NULL || (slot->streams_to_close >> index & 1) != 0))
+    while (index < slot->stream_end &&
+           (slot->streams[index].state != NULL || slot->streams[index].news != STREAM_NO_NEWS))
         index++;
     if (index == STREAMS_MAX)
         return SUBLET_ERR_BUSY;
     struct stream *stream = &slot->streams[index];
     int buffer_fd = -1;
-    sublet_status status = stream_create(fd, hello->in_bytes, hello->out_bytes, stream, &buffer_fd);
+    sublet_status status = stream_create(fd, stream, &buffer_fd);
     if (status != SUBLET_OK)
         return status;
     stream->connection = hello->connection;
     stream->owner = owner;
     stream->buffer_fd = buffer_fd;
+    if (index == slot->stream_end)
+        slot->stream_end++;
     *stream_out = index;
     return SUBLET_OK;
 }
 
-sublet_status workers_start_stream(struct workers *workers, uint32_t worker, uint32_t stream)
+void workers_start_stream(struct workers *workers, uint32_t worker, uint32_t stream)
 {
     struct worker_slot *slot = &workers->slots[worker];
-    int fds[2] = {slot->streams[stream].fd, slot->streams[stream].buffer_fd};
-    struct worker_message message = {.kind = WORKER_STREAM,
-                                     .index = stream,
-                                     .in_bytes = slot->streams[stream].in_bytes,
-                                     .out_bytes = slot->streams[stream].out_bytes};
-    sublet_status status = tell(slot, &message, fds, 2);
-    close(fds[1]);
-    slot->streams[stream].buffer_fd = -1;
-    return status;
+    set_news(slot, stream, STREAM_TO_START);
+    if (slot->pid == 0 || slot->ended_call != 0)
+        set_news(slot, stream, STREAM_NO_NEWS); /* its successor begins with it */
+    else
+        (void)tell_stream(slot, stream);
 }
 
 void workers_remove_stream(struct workers *workers, uint32_t worker, uint32_t stream)
 {
     struct worker_slot *slot = &workers->slots[worker];
-    if (slot->streams[stream].state == NULL)
+    struct stream *gone = &slot->streams[stream];
+    if (gone->state == NULL)
         return;
-    atomic_store(&slot->streams[stream].state->closed, 1); /* before the look at what the worker does */
-    shutdown(slot->streams[stream].fd, SHUT_RDWR);         /* ends the send of an answer that nobody takes */
+    atomic_store(&gone->state->closed, 1); /* before the look at what the worker does */
+    shutdown(gone->fd, SHUT_RDWR);         /* ends the send of an answer that nobody takes */
     workers_leave_call(slot, true, stream);
-    if (slot->streams[stream].buffer_fd >= 0)
-        close(slot->streams[stream].buffer_fd);
-    stream_unmap(&slot->streams[stream]);
-    tell_closed(slot, WORKER_STREAM_CLOSE, stream, &slot->streams_to_close);
+    stream_unmap(gone);
+    bool unknown = gone->news == STREAM_TO_START; /* the worker has never heard of it */
+    set_news(slot, stream, unknown ? STREAM_NO_NEWS : STREAM_TO_CLOSE);
+    if (!unknown)
+        (void)tell_stream(slot, stream);
 }
 
 sublet_status workers_add_library(struct workers *workers, int fd, uint32_t *library_out)

@@ -4,7 +4,9 @@
 
 #include "executor/workers.h"
 
-/** Tells a worker what was closed while its queue was full; false when it still is. */
-bool links_tell_closed(struct worker_slot *slot);
+/** Tells a worker what came and was closed while its queue was full; false when it still is. */
+bool links_tell_news(struct worker_slot *slot);
+/** A new worker begins with all that the slot holds: nothing of it is news. */
+void links_told_all(struct worker_slot *slot);
 
 #endif

@@ -20,7 +20,8 @@
 #include "base/fds.h"
 #include "executor/supervisor.h"
 
-#define CONFIG_NS UINT64_C(10000000000)
+#define LISTEN_QUEUE 4096
+#define CONFIG_NS    UINT64_C(10000000000)
 
 static int fail(const char *what, const char *why)
 {
@@ -28,13 +29,16 @@ static int fail(const char *what, const char *why)
     return 1;
 }
 
-/** A listening socket, which from now on does not block: a peer may give up between epoll's word and accept. */
+/**
+ * A listening socket, which from now on does not block: a peer may give up between epoll's word and accept. It gets a
+ * queue for many clients that come at once, as long as the system allows.
+ */
 static bool listening(int fd)
 {
     int value = 0;
     socklen_t size = sizeof(value);
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &size) == 0 && value != 0 &&
-           fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
+           listen(fd, LISTEN_QUEUE) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
 }
 
 static sublet_status read_config(char *text, size_t capacity, size_t *size_out)

@@ -12,6 +12,8 @@
 
 #include "executor/worker.h"
 
+#define NAP_STREAMS_MAX 65u
+
 /** Of Linux 5.16; older headers lack it. */
 struct nap_word {
     uint64_t value;
@@ -27,7 +29,7 @@ struct nap {
     uint32_t stream_count;
     bool no_futex; /* the kernel cannot wait for several */
     struct nap_word words[1 + CLIENTS_MAX];
-    struct pollfd entries[2 + STREAMS_MAX];
+    struct pollfd entries[2 + NAP_STREAMS_MAX];
 };
 
 void nap_start(struct nap *nap, struct worker_start *start);

@@ -80,7 +80,7 @@ static void hello(struct supervisor *supervisor, struct connection *connection)
         refuse(supervisor, connection, SUBLET_ERR_DENIED);
         return;
     }
-    connection->trusted = true;
+    connection_trust(supervisor, connection);
     sublet_status status = take_client(supervisor, connection);
     if (status == SUBLET_OK && supervisor->options->region) {
         request_region_ready(supervisor, connection);
@@ -212,7 +212,7 @@ static sublet_status accept_role(struct supervisor *supervisor, struct connectio
     bool region = supervisor->options->region;
     uint32_t owner = (uint32_t)(connection - supervisor->connections);
     if (greeting->role == STREAM_CONTROL)
-        return take_client(supervisor, connection);
+        return SUBLET_OK; /* a number is for rings */
     if (region != (greeting->role == STREAM_REGION))
         return SUBLET_ERR_INVALID;
     if (region)
@@ -229,16 +229,17 @@ static sublet_status accept_role(struct supervisor *supervisor, struct connectio
 static void pass_to_worker(struct supervisor *supervisor, struct connection *connection)
 {
     connection_wait(supervisor, connection, CONNECTION_CALLS, 0);
-    if (connection->state == CONNECTION_CALLS &&
-        workers_start_stream(&supervisor->workers, connection->worker, connection->stream) != SUBLET_OK)
-        connection_close(supervisor, connection);
+    if (connection->state != CONNECTION_CALLS)
+        return;
+    workers_start_stream(&supervisor->workers, connection->worker, connection->stream);
+    supervisor->retry = true; /* its worker may be too busy to hear of it now */
 }
 
 static void pass_to_region(struct supervisor *supervisor, struct connection *connection)
 {
     epoll_ctl(supervisor->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL);
     if (region_serve(&supervisor->region, connection->fd) == SUBLET_OK)
-        connection->state = CONNECTION_FREE; /* its thread owns the socket now */
+        connection_forget(supervisor, connection); /* its thread owns the socket now */
     else
         connection_close(supervisor, connection);
 }
@@ -255,7 +256,7 @@ void request_stream_hello(struct supervisor *supervisor, struct connection *conn
     if (status == SUBLET_OK)
         status = token_right(supervisor, greeting.token) ? SUBLET_OK : SUBLET_ERR_DENIED;
     if (status == SUBLET_OK) {
-        connection->trusted = true;
+        connection_trust(supervisor, connection);
         status = accept_role(supervisor, connection, &greeting);
     }
     bool region = supervisor->options->region;

@@ -3,90 +3,104 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define LINE 64u
+#define PAGE     4096u
+#define BATCH_AT PAGE
+/* Arguments that follow a request at the start of `in` are aligned. */
+#define IN_AT (BATCH_AT + STREAM_BATCH + 64u - sizeof(struct stream_request))
 
-static size_t round_up(size_t bytes)
+static uint64_t whole_pages(uint64_t bytes)
 {
-    return (bytes + LINE - 1) & ~(size_t)(LINE - 1);
+    return (bytes + PAGE - 1) & ~(uint64_t)(PAGE - 1);
 }
 
-/** Sets every pointer and size except the mapping itself. */
-static void lay_out(struct stream *stream, int connection_fd, uint32_t in_bytes, uint32_t out_bytes)
+uint64_t stream_small(void)
 {
-    memset(stream, 0, sizeof(*stream));
-    stream->fd = connection_fd;
-    stream->buffer_fd = -1;
-    stream->in_bytes = in_bytes;
-    stream->out_bytes = out_bytes;
-    /* Arguments that follow a request at the start of `in` are aligned. */
-    size_t in_at = 2 * LINE - sizeof(struct stream_request);
-    size_t spare_at = round_up(in_at + stream_capacity(stream));
-    size_t out_at = spare_at + STREAM_READ_AHEAD + LINE;
-    stream->in = (unsigned char *)in_at;
-    stream->spare = (unsigned char *)spare_at;
-    stream->out = (unsigned char *)out_at;
-    size_t end_at = out_at + out_bytes + LINE;
-    stream->mapped_bytes = ((end_at + STREAM_PAGE - 1) & ~(size_t)(STREAM_PAGE - 1)) + STREAM_PAGE;
+    return whole_pages(IN_AT + sizeof(struct stream_request) + STREAM_IN_SMALL + STREAM_READ_AHEAD) - IN_AT;
 }
 
-static sublet_status map(int fd, struct stream *stream)
+static uint64_t file_bytes(void)
 {
-    void *base = mmap(NULL, stream->mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    uint64_t most = whole_pages(IN_AT + sizeof(struct stream_request) + STREAM_CALL_MAX + STREAM_READ_AHEAD);
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < most)
+        most = limit.rlim_cur & ~(uint64_t)(PAGE - 1);
+    return most;
+}
+
+static void point(struct stream *stream, unsigned char *base, uint64_t mapped)
+{
+    stream->state = (struct stream_state *)(void *)base;
+    stream->batch = base + BATCH_AT;
+    stream->in = base + IN_AT;
+    stream->capacity = mapped - IN_AT;
+}
+
+sublet_status stream_attach(int fd, int connection_fd, struct stream *stream)
+{
+    struct stat info;
+    uint64_t mapped = IN_AT + stream_small();
+    if (fstat(fd, &info) != 0)
+        return SUBLET_ERR_SYSTEM;
+    if (info.st_size < (off_t)mapped)
+        return SUBLET_ERR_NO_MEMORY;
+    void *base = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED)
         return SUBLET_ERR_NO_MEMORY;
-    stream->state = base;
-    stream->in = (unsigned char *)base + (uintptr_t)stream->in;
-    stream->spare = (unsigned char *)base + (uintptr_t)stream->spare;
-    stream->out = (unsigned char *)base + (uintptr_t)stream->out;
+    struct stream made = {.fd = connection_fd, .buffer_fd = -1, .most = (uint64_t)info.st_size - IN_AT};
+    point(&made, base, mapped);
+    *stream = made;
     return SUBLET_OK;
 }
 
-sublet_status stream_create(int connection_fd, uint32_t in_bytes, uint32_t out_bytes, struct stream *stream,
-                            int *fd_out)
+sublet_status stream_create(int connection_fd, struct stream *stream, int *fd_out)
 {
-    struct stream made;
-    if (in_bytes > STREAM_PAYLOAD_MAX || out_bytes > STREAM_PAYLOAD_MAX)
-        return SUBLET_ERR_TOO_LARGE;
-    lay_out(&made, connection_fd, in_bytes, out_bytes);
     int fd = memfd_create("sublet-stream", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return SUBLET_ERR_SYSTEM;
     sublet_status status = SUBLET_ERR_SYSTEM;
-    if (ftruncate(fd, (off_t)made.mapped_bytes) != 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
-        goto close_fd;
-    status = map(fd, &made);
-    if (status != SUBLET_OK)
-        goto close_fd;
-    *stream = made;
+    if (ftruncate(fd, (off_t)file_bytes()) == 0 &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        status = stream_attach(fd, connection_fd, stream);
+    if (status != SUBLET_OK) {
+        close(fd);
+        return status;
+    }
     *fd_out = fd;
     return SUBLET_OK;
-close_fd:
-    close(fd);
-    return status;
 }
 
-sublet_status stream_attach(int fd, int connection_fd, uint32_t in_bytes, uint32_t out_bytes, struct stream *stream)
+static sublet_status map_again(struct stream *stream, uint64_t mapped)
 {
-    struct stream made;
-    lay_out(&made, connection_fd, in_bytes, out_bytes);
-    sublet_status status = map(fd, &made);
-    if (status == SUBLET_OK)
-        *stream = made;
-    return status;
+    void *base = mremap(stream->state, IN_AT + stream->capacity, mapped, MREMAP_MAYMOVE);
+    if (base == MAP_FAILED)
+        return SUBLET_ERR_NO_MEMORY;
+    point(stream, base, mapped);
+    return SUBLET_OK;
 }
 
-void stream_guard(const struct stream *stream)
+sublet_status stream_grow(struct stream *stream, uint64_t bytes)
 {
-    /* Where it cannot be done, the bytes before that page still tell of an overrun. */
-    (void)mprotect((unsigned char *)stream->state + stream->mapped_bytes - STREAM_PAGE, STREAM_PAGE, PROT_NONE);
+    if (bytes <= stream->capacity)
+        return SUBLET_OK;
+    return bytes > stream->most ? SUBLET_ERR_TOO_LARGE : map_again(stream, whole_pages(IN_AT + bytes));
+}
+
+void stream_shrink(struct stream *stream)
+{
+    uint64_t small = stream_small();
+    if (stream->capacity <= small)
+        return;
+    madvise(stream->in + small, stream->capacity - small, MADV_REMOVE);
+    (void)map_again(stream, IN_AT + small);
 }
 
 void stream_unmap(struct stream *stream)
 {
     if (stream->state != NULL)
-        munmap(stream->state, stream->mapped_bytes);
+        munmap(stream->state, IN_AT + stream->capacity);
     stream->state = NULL;
 }

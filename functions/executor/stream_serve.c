@@ -1,7 +1,11 @@
 /*
- * One recv brings a small request with its arguments, one send takes the answer. Bytes stay in the shared buffer until
- * their call was answered. A peer that does not read its answers holds up the worker's other clients, so it is dropped
- * when it takes less than a megabyte a second, with STALL_NS of grace.
+ * One recv brings many small requests, one send takes their answers: small answers are gathered while whole requests
+ * are there, and leave when none is, when the turn is over, or before a function that is not known to be short. A lone
+ * answer leaves from where the function wrote it. Bytes stay in the shared buffer until their call was answered, and
+ * answers until they were sent, so that a successor goes on (stream_buffer.h).
+ *
+ * A peer that does not read its answers holds up the worker's other clients, so it is dropped when it takes less than a
+ * megabyte a second, with STALL_NS of grace.
  */
 #include "executor/stream_serve.h"
 
@@ -10,10 +14,16 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/cycles.h"
 #include "base/fds.h"
 
 #define STALL_NS            UINT64_C(5000000000)
-#define SLOWEST_NS_PER_BYTE 1000u /* a megabyte a second */
+#define SLOWEST_NS_PER_BYTE 1000u                /* a megabyte a second */
+#define KEEP_BYTES          (UINT64_C(64) << 20) /* of large memory after a call */
+#define TURN_CALLS          32u
+#define TURN_CYCLES         UINT64_C(250000) /* some 100 us */
+#define SHORT_CYCLES        50000u           /* some 20 us: answers may wait for it */
+#define BATCHED_MOST        2048u            /* largest answer that is gathered */
 
 /** What is still on its way to the peer is thrown away, too: it may never take it. */
 static enum stream_look drop(struct stream *stream)
@@ -52,36 +62,58 @@ static bool send_all(int fd, const unsigned char *bytes, size_t size)
     return true;
 }
 
-static bool answer(struct stream *stream, uint32_t sequence, sublet_status status, uint32_t size, uint32_t flags)
+static void begin_move(struct stream_state *state)
 {
-    struct stream_response response = {.sequence = sequence, .status = status, .size = size, .flags = flags};
-    unsigned char *start = stream->out - sizeof(response);
-    memcpy(start, &response, sizeof(response));
-    return send_all(stream->fd, start, sizeof(response) + size);
+    atomic_store_explicit(&state->moving, 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static void end_move(struct stream_state *state)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&state->moving, 0, memory_order_relaxed);
+}
+
+/** Sends what was gathered. */
+static bool flush(struct stream *stream)
+{
+    struct stream_state *state = stream->state;
+    uint32_t size = atomic_load_explicit(&state->batched, memory_order_relaxed);
+    if (size == 0)
+        return true;
+    if (size > STREAM_BATCH)
+        return false; /* user code wrote here */
+    begin_move(state);
+    bool sent = send_all(stream->fd, stream->batch, size);
+    atomic_store_explicit(&state->batched, 0, memory_order_relaxed);
+    end_move(state);
+    return sent;
+}
+
+/** Moves what is not consumed to the start of `in`. */
+static void compact(struct stream *stream, uint64_t *filled, uint64_t *consumed)
+{
+    if (*consumed == 0)
+        return;
+    memmove(stream->in, stream->in + *consumed, *filled - *consumed);
+    *filled -= *consumed;
+    *consumed = 0;
+    atomic_store_explicit(&stream->state->consumed, 0, memory_order_relaxed);
+    atomic_store_explicit(&stream->state->filled, *filled, memory_order_relaxed);
 }
 
 /** Receives what is there: the rest of a request of `need` bytes, and some bytes of the next. */
-static enum stream_look receive(struct stream *stream, uint32_t *filled, uint32_t *consumed, uint64_t need)
+static enum stream_look receive(struct stream *stream, uint64_t *filled, uint64_t *consumed, uint64_t need)
 {
-    struct stream_state *state = stream->state;
-    atomic_store_explicit(&state->moving, 1, memory_order_relaxed);
-    atomic_signal_fence(memory_order_seq_cst);
-    if (*consumed > 0) {
-        memmove(stream->in, stream->in + *consumed, *filled - *consumed);
-        *filled -= *consumed;
-        *consumed = 0;
-        atomic_store_explicit(&state->consumed, 0, memory_order_relaxed);
-        atomic_store_explicit(&state->filled, *filled, memory_order_relaxed);
-    }
-    uint64_t room = need + STREAM_READ_AHEAD - *filled;
-    ssize_t got = recv(stream->fd, stream->in + *filled, room, MSG_DONTWAIT);
+    begin_move(stream->state);
+    compact(stream, filled, consumed);
+    ssize_t got = recv(stream->fd, stream->in + *filled, need + STREAM_READ_AHEAD - *filled, MSG_DONTWAIT);
     int error = errno;
     if (got > 0) {
-        *filled += (uint32_t)got;
-        atomic_store_explicit(&state->filled, *filled, memory_order_relaxed);
+        *filled += (uint64_t)got;
+        atomic_store_explicit(&stream->state->filled, *filled, memory_order_relaxed);
     }
-    atomic_signal_fence(memory_order_seq_cst);
-    atomic_store_explicit(&state->moving, 0, memory_order_relaxed);
+    end_move(stream->state);
     if (got > 0)
         return STREAM_LOOK_SERVED;
     if (got < 0 && (error == EAGAIN || error == EWOULDBLOCK || error == EINTR))
@@ -89,82 +121,233 @@ static enum stream_look receive(struct stream *stream, uint32_t *filled, uint32_
     return STREAM_LOOK_DEAD;
 }
 
+bool stream_trim(struct stream_server *server, struct stream *stream)
+{
+    uint64_t small = stream_small(), large = stream->capacity - small;
+    uint64_t filled = atomic_load_explicit(&stream->state->filled, memory_order_relaxed);
+    uint64_t consumed = atomic_load_explicit(&stream->state->consumed, memory_order_relaxed);
+    if (large == 0 || consumed > filled || filled > stream->capacity || filled - consumed > STREAM_READ_AHEAD)
+        return false;
+    if (filled - consumed >= sizeof(struct stream_request)) {
+        struct stream_request next;
+        memcpy(&next, stream->in + consumed, sizeof(next));
+        if (stream_request_size(&next) > STREAM_IN_SMALL)
+            return false; /* it is wanted again at once */
+    }
+    begin_move(stream->state);
+    compact(stream, &filled, &consumed);
+    end_move(stream->state);
+    stream_shrink(stream);
+    memory_give(server->memory, MEMORY_IN, small + large - stream->capacity);
+    return true;
+}
+
+bool stream_stalled(struct stream_server *server, struct stream *stream, uint64_t now)
+{
+    if (stream->capacity == stream_small() || now < stream->moved_ns + STALL_NS)
+        return false;
+    memory_give(server->memory, MEMORY_IN, stream->capacity - stream_small());
+    atomic_store(&stream->state->filled, 0);
+    atomic_store(&stream->state->consumed, 0);
+    stream_shrink(stream);
+    drop(stream);
+    return true;
+}
+
+/** Room for a request of `need` bytes and what is read ahead. */
+static sublet_status make_room(struct stream_server *server, struct stream *stream, uint64_t need)
+{
+    uint64_t want = need + STREAM_READ_AHEAD, before = stream->capacity;
+    if (want <= before)
+        return SUBLET_OK;
+    if (want > stream->most || !memory_possible(server->memory, want - stream_small()))
+        return SUBLET_ERR_TOO_LARGE;
+    uint64_t more = want - before + 4096; /* it grows by whole pages */
+    if (!memory_take(server->memory, MEMORY_IN, more))
+        return memory_possible(server->memory, more) ? SUBLET_ERR_BUSY : SUBLET_ERR_TOO_LARGE;
+    sublet_status status = stream_grow(stream, want);
+    memory_give(server->memory, MEMORY_IN, more - (stream->capacity - before));
+    stream->moved_ns = now_ns();
+    return status;
+}
+
+/** Room for the result; *room is what the caller may take. */
+static sublet_status make_out(struct stream_server *server, const struct stream_request *request, uint64_t *room)
+{
+    *room = stream_request_room(request);
+    if (server->out.bytes != NULL && *room <= server->out.size - SPACE_GUARD)
+        return SUBLET_OK;
+    space_free(server->memory, &server->out);
+    if ((request->room_high & STREAM_ROOM_UP_TO) != 0) {
+        uint64_t left = memory_left(server->memory, MEMORY_OUT) & ~UINT64_C(4095);
+        left = left < STREAM_IN_SMALL ? 0 : left - SPACE_GUARD;
+        *room = *room < left ? *room : left;
+    }
+    uint64_t size = *room < STREAM_IN_SMALL ? STREAM_IN_SMALL : *room;
+    return space_make(server->memory, MEMORY_OUT, size, &server->out);
+}
+
 /** Arguments as a function may expect them: aligned like malloc's. */
-static const void *aligned(struct stream *stream, const unsigned char *arguments, uint32_t size)
+static const void *aligned(struct stream_server *server, const unsigned char *arguments, uint64_t size)
 {
     if (((uintptr_t)arguments & 63) == 0 || size > STREAM_READ_AHEAD)
         return arguments;
-    memcpy(stream->spare, arguments, size);
-    return stream->spare;
+    memcpy(server->spare, arguments, size);
+    return server->spare;
 }
 
-static enum stream_look serve(struct stream *stream, uint32_t index, const struct stream_request *request,
-                              const unsigned char *arguments, struct worker_page *page, struct functions *functions)
+static sublet_status run(struct stream_server *server, struct stream *stream, const struct stream_request *request,
+                         const unsigned char *arguments, uint64_t *size_out)
 {
-    uint32_t end = (uint32_t)(arguments - stream->in) + request->size;
-    uint64_t call = call_pack_stream(index, request->sequence);
-    sublet_status status = stream_request_check(request, stream->in_bytes, stream->out_bytes);
-    uint64_t size = 0;
-    /* Full fence: either this sees the cancellation or the supervisor sees the announcement. */
-    atomic_store(&page->current, call);
+    uint64_t room = 0;
+    sublet_status status = stream_request_check(request);
+    if (status == SUBLET_OK)
+        status = make_out(server, request, &room);
     if (atomic_load(&stream->state->cancelled) == request->sequence)
         status = SUBLET_ERR_TIMEOUT;
     if (atomic_load(&stream->state->closed) != 0)
         status = SUBLET_ERR_LOST;
-    if (status == SUBLET_OK) {
-        struct ring_call ring_call = {
-            .sequence = request->sequence,
-            .function = request->function,
-            .size = request->size,
-            .out_capacity = request->out_capacity,
-            .timeout_ns = request->timeout_ns,
-            .in = aligned(stream, arguments, request->size),
-            .out = stream->out,
-            .end = stream_end(stream),
-        };
-        status = functions_run(functions, &ring_call, &size);
-    }
-    atomic_fetch_add_explicit(status == SUBLET_OK ? &page->calls : &page->failures, 1, memory_order_relaxed);
-    worker_begin_answer(page, call);
-    bool sent = answer(stream, request->sequence, status, status == SUBLET_OK ? (uint32_t)size : 0, 0);
-    atomic_store_explicit(&stream->state->consumed, end, memory_order_relaxed);
-    atomic_store_explicit(&page->current, 0, memory_order_release);
-    return sent ? STREAM_LOOK_SERVED : drop(stream);
+    if (status != SUBLET_OK)
+        return status;
+    struct ring_call call = {
+        .sequence = request->sequence,
+        .function = request->function,
+        .size = stream_request_size(request),
+        .out_capacity = room,
+        .timeout_ns = request->timeout_ns,
+        .in = aligned(server, arguments, stream_request_size(request)),
+        .out = server->out.bytes,
+        .end = server->out.bytes + server->out.size,
+    };
+    uint64_t before = cycles();
+    status = functions_run(server->functions, &call, size_out);
+    uint64_t took = cycles() - before;
+    if (request->function < FUNCTIONS_MAX)
+        server->fast[request->function] = 1 + (took < UINT32_MAX / 2 ? (uint32_t)took : UINT32_MAX / 2);
+    return status;
 }
 
-enum stream_look stream_serve(struct stream *stream, uint32_t index, struct worker_page *page,
-                              struct functions *functions)
+/** Is a whole request there, `consumed` bytes in? */
+static bool whole_at(const struct stream *stream, uint64_t filled, uint64_t consumed)
+{
+    struct stream_request request;
+    if (filled - consumed < sizeof(request))
+        return false;
+    memcpy(&request, stream->in + consumed, sizeof(request));
+    return stream_request_size(&request) <= filled - consumed - sizeof(request);
+}
+
+static void count(_Atomic uint64_t *counter)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+/** Sends or gathers an answer whose result lies in `out`. */
+static bool answer(struct stream_server *server, struct stream *stream, const struct stream_response *response,
+                   bool more)
+{
+    uint64_t body = stream_response_body(response), size = sizeof(*response) + body;
+    uint32_t batched = atomic_load_explicit(&stream->state->batched, memory_order_relaxed);
+    if (batched > STREAM_BATCH)
+        return false; /* user code wrote here */
+    if (size <= BATCHED_MOST && size <= STREAM_BATCH - batched && (more || batched > 0)) {
+        memcpy(stream->batch + batched, response, sizeof(*response));
+        if (body > 0)
+            memcpy(stream->batch + batched + sizeof(*response), server->out.bytes, body);
+        atomic_store_explicit(&stream->state->batched, batched + (uint32_t)size, memory_order_release);
+        return true;
+    }
+    if (!flush(stream))
+        return false;
+    if (body == 0)
+        return send_all(stream->fd, (const unsigned char *)response, sizeof(*response));
+    unsigned char *start = server->out.bytes - sizeof(*response); /* the page before it is there for this */
+    memcpy(start, response, sizeof(*response));
+    return send_all(stream->fd, start, size);
+}
+
+static bool serve(struct stream_server *server, struct stream *stream, uint32_t index,
+                  const struct stream_request *request, uint64_t filled, uint64_t consumed, bool last_of_turn)
+{
+    struct worker_page *page = server->page;
+    uint64_t end = consumed + sizeof(*request) + stream_request_size(request), size = 0;
+    uint64_t call = call_pack_stream(index, request->sequence);
+    bool known = request->function < FUNCTIONS_MAX && server->fast[request->function] != 0;
+    if ((!known || server->fast[request->function] > SHORT_CYCLES) && !flush(stream))
+        return false;
+    /* Full fence: either this sees the cancellation or the supervisor sees the announcement. */
+    atomic_store(&page->current, call);
+    sublet_status status = run(server, stream, request, stream->in + consumed + sizeof(*request), &size);
+    count(status == SUBLET_OK ? &page->calls : &page->failures);
+    worker_begin_answer(page, call);
+    struct stream_response response = {.sequence = request->sequence, .status = status};
+    if (status == SUBLET_OK)
+        stream_response_set(&response, size, 0);
+    else if (status == SUBLET_ERR_TOO_LARGE && size > 0 && size <= STREAM_CALL_MAX)
+        stream_response_set(&response, size, STREAM_FLAG_NEEDED);
+    bool sent = answer(server, stream, &response, !last_of_turn && whole_at(stream, filled, end));
+    atomic_store_explicit(&stream->state->consumed, end, memory_order_relaxed);
+    atomic_store_explicit(&page->current, 0, memory_order_release);
+    if (server->out.size > KEEP_BYTES)
+        space_free(server->memory, &server->out);
+    if (stream->capacity > KEEP_BYTES)
+        (void)stream_trim(server, stream);
+    return sent;
+}
+
+/** Its arguments cannot be taken, and what follows is part of them: the last answer. */
+static enum stream_look refuse(struct stream_server *server, struct stream *stream, uint32_t sequence,
+                               sublet_status status)
+{
+    struct stream_response response = {.sequence = sequence, .status = status, .flags = STREAM_FLAG_LAST};
+    if (answer(server, stream, &response, false) && flush(stream))
+        shutdown(stream->fd, SHUT_WR);
+    return STREAM_LOOK_DEAD;
+}
+
+enum stream_look stream_serve(struct stream_server *server, struct stream *stream, uint32_t index)
 {
     struct stream_state *state = stream->state;
     bool received = false;
-    for (;;) {
+    uint64_t began = 0;
+    for (uint32_t served = 0;;) {
         struct stream_request request;
-        uint32_t filled = atomic_load_explicit(&state->filled, memory_order_relaxed);
-        uint32_t consumed = atomic_load_explicit(&state->consumed, memory_order_relaxed);
-        if (filled > stream_capacity(stream) || consumed > filled)
-            return drop(stream); /* user code wrote here */
-        uint32_t have = filled - consumed;
-        uint64_t need = sizeof(request);
+        uint64_t filled = atomic_load_explicit(&state->filled, memory_order_relaxed);
+        uint64_t consumed = atomic_load_explicit(&state->consumed, memory_order_relaxed);
+        if (consumed > filled || (filled > stream->capacity && make_room(server, stream, filled) != SUBLET_OK))
+            return drop(stream); /* user code wrote here, or a predecessor had more memory */
+        uint64_t have = filled - consumed, need = sizeof(request);
         if (have >= sizeof(request)) {
             memcpy(&request, stream->in + consumed, sizeof(request));
             if (request.sequence == 0)
                 return drop(stream);
-            if (request.size > stream->in_bytes) { /* its arguments cannot be taken: the last answer */
-                if (answer(stream, request.sequence, SUBLET_ERR_TOO_LARGE, 0, STREAM_FLAG_LAST))
-                    shutdown(stream->fd, SHUT_WR);
-                return STREAM_LOOK_DEAD;
-            }
-            need += request.size;
+            if (stream_request_size(&request) > STREAM_CALL_MAX)
+                return refuse(server, stream, request.sequence, SUBLET_ERR_TOO_LARGE);
+            need += stream_request_size(&request);
         }
-        if (have >= need) {
-            const unsigned char *arguments = stream->in + consumed + sizeof(request);
-            return serve(stream, index, &request, arguments, page, functions);
+        if (have >= need && have >= sizeof(request)) {
+            if (began == 0)
+                began = cycles();
+            bool last = ++served == TURN_CALLS || cycles() - began > TURN_CYCLES;
+            if (!serve(server, stream, index, &request, filled, consumed, last))
+                return drop(stream);
+            if (!last)
+                continue;
         }
-        if (received)
-            return STREAM_LOOK_SERVED;
+        if (served > 0 || received)
+            return flush(stream) ? STREAM_LOOK_SERVED : drop(stream);
+        if (!flush(stream)) /* a predecessor has left some */
+            return drop(stream);
+        sublet_status room = make_room(server, stream, need);
+        if (room == SUBLET_ERR_BUSY)
+            return STREAM_LOOK_WAITS;
+        if (room != SUBLET_OK)
+            return refuse(server, stream, request.sequence, room);
         enum stream_look look = receive(stream, &filled, &consumed, need);
         if (look != STREAM_LOOK_SERVED)
             return look == STREAM_LOOK_DEAD ? drop(stream) : look;
         received = true;
+        if (need > STREAM_IN_SMALL)
+            stream->moved_ns = now_ns();
     }
 }

@@ -1,18 +1,33 @@
-/** The worker's side of a connection that carries calls: reads ahead, runs one call, sends its answer. */
+/** The worker's side of a connection that carries calls: reads ahead, runs calls, sends their answers. */
 #ifndef SUBLET_EXECUTOR_STREAM_SERVE_H
 #define SUBLET_EXECUTOR_STREAM_SERVE_H
 
 #include "executor/functions.h"
+#include "executor/memory.h"
 #include "executor/worker.h"
 
 enum stream_look {
     STREAM_LOOK_NOTHING, /* nothing came */
-    STREAM_LOOK_SERVED,  /* bytes came, or a call was answered */
+    STREAM_LOOK_SERVED,  /* bytes came, or calls were answered */
+    STREAM_LOOK_WAITS,   /* for memory that others hold */
     STREAM_LOOK_DEAD,    /* the connection was shut down: do not look again */
 };
 
-/** Takes what has come, without waiting, and serves one call if a whole one is there. */
-enum stream_look stream_serve(struct stream *stream, uint32_t index, struct worker_page *page,
-                              struct functions *functions);
+/** What all streams of a worker share: results are sent before the next call is run. */
+struct stream_server {
+    struct worker_page *page;
+    struct functions *functions;
+    struct memory *memory;
+    struct space out;
+    _Alignas(64) unsigned char spare[STREAM_READ_AHEAD]; /* arguments that lie unaligned */
+    uint32_t fast[FUNCTIONS_MAX];                        /* cycles of each function's last calls; 0 = not known */
+};
+
+/** Takes what has come, without waiting, and serves one turn of calls. */
+enum stream_look stream_serve(struct stream_server *server, struct stream *stream, uint32_t index);
+/** Gives large memory back that no request is using; true if there was some. */
+bool stream_trim(struct stream_server *server, struct stream *stream);
+/** Takes large memory from a peer that has not moved within a large request for a while; true if it did. */
+bool stream_stalled(struct stream_server *server, struct stream *stream, uint64_t now);
 
 #endif

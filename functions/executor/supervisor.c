@@ -81,7 +81,7 @@ static void accept_some(struct supervisor *supervisor, int listener, bool tcp)
 
 static struct connection *by_probe(struct supervisor *supervisor, pid_t pid)
 {
-    for (uint32_t i = 0; i < CONNECTIONS_MAX; i++)
+    for (uint32_t i = 0; i < supervisor->connection_end; i++)
         if (supervisor->connections[i].state == CONNECTION_WAITING && supervisor->connections[i].probe == pid)
             return &supervisor->connections[i];
     return NULL;
@@ -99,7 +99,7 @@ static void worker_ended(struct supervisor *supervisor, const struct worker_end 
 {
     if (end->owner != WORKERS_NOBODY)
         connection_linger(supervisor, &supervisor->connections[end->owner]);
-    for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
+    for (uint32_t i = 0; i < supervisor->connection_end; i++) {
         struct connection *connection = &supervisor->connections[i];
         if (connection->state == CONNECTION_WAITING && connection->wait_for == end->worker &&
             connection_answer(supervisor, connection, SUBLET_OK, NULL, 0, NULL, 0))
@@ -139,7 +139,7 @@ static void region_touched(struct supervisor *supervisor)
     uint64_t count;
     if (read(supervisor->region.ready_fd, &count, sizeof(count)) < 0)
         return;
-    for (uint32_t i = 0; i < CONNECTIONS_MAX; i++)
+    for (uint32_t i = 0; i < supervisor->connection_end; i++)
         if (supervisor->connections[i].state == CONNECTION_WAITING && supervisor->connections[i].wait_region)
             request_region_ready(supervisor, &supervisor->connections[i]);
 }
@@ -169,6 +169,24 @@ static void handle(struct supervisor *supervisor, const struct epoll_event *even
     }
 }
 
+/** Ends what is beyond its deadline, and finds the next one. */
+static void end_late(struct supervisor *supervisor, uint64_t now)
+{
+    supervisor->timer_ns = 0;
+    for (uint32_t i = 0; i < supervisor->connection_end; i++) {
+        struct connection *connection = &supervisor->connections[i];
+        if (connection->state == CONNECTION_FREE || connection->deadline_ns == 0)
+            continue;
+        if (connection->deadline_ns > now)
+            connection_set_deadline(supervisor, connection, connection->deadline_ns);
+        else if (connection->probe > 0) {
+            kill(connection->probe, SIGKILL);
+            request_probed(supervisor, connection, SUBLET_ERR_TIMEOUT);
+        } else
+            connection_close(supervisor, connection);
+    }
+}
+
 /** Does what is due, returns when to look again; 0 = no need to. */
 static uint64_t run_timers(struct supervisor *supervisor)
 {
@@ -181,18 +199,10 @@ static uint64_t run_timers(struct supervisor *supervisor)
         listen_again(supervisor, true);
     else if (supervisor->accept_again_ns != 0 && (next == 0 || supervisor->accept_again_ns < next))
         next = supervisor->accept_again_ns;
-    for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
-        struct connection *connection = &supervisor->connections[i];
-        if (connection->state == CONNECTION_FREE || connection->deadline_ns == 0)
-            continue;
-        if (connection->deadline_ns > now) {
-            next = next == 0 || connection->deadline_ns < next ? connection->deadline_ns : next;
-        } else if (connection->probe > 0) {
-            kill(connection->probe, SIGKILL);
-            request_probed(supervisor, connection, SUBLET_ERR_TIMEOUT);
-        } else
-            connection_close(supervisor, connection);
-    }
+    if (supervisor->timer_ns != 0 && supervisor->timer_ns <= now)
+        end_late(supervisor, now);
+    if (supervisor->timer_ns != 0 && (next == 0 || supervisor->timer_ns < next))
+        next = supervisor->timer_ns;
     return next;
 }
 

@@ -13,8 +13,8 @@
 #include "executor/region.h"
 #include "executor/workers.h"
 
-#define CONNECTIONS_MAX     1024u
-#define UNAUTHENTICATED_MAX 64u
+#define CONNECTIONS_MAX     8192u
+#define UNAUTHENTICATED_MAX 1024u
 #define AUTH_NS             UINT64_C(5000000000)
 #define STALL_NS            UINT64_C(30000000000)
 #define PROBE_NS            UINT64_C(5000000000)
@@ -58,6 +58,10 @@ struct supervisor {
     bool retry;               /* workers_tick has more to do */
     uint64_t accept_again_ns; /* out of descriptors until then; 0 = accepting */
     bool client_taken[CLIENTS_MAX];
+    uint64_t timer_ns;        /* the first deadline of a connection may be then; 0 = there is none */
+    uint32_t strangers;       /* connections that are not trusted */
+    uint32_t connection_end;  /* those in use lie before it */
+    uint32_t connection_free; /* none before it is free */
     struct region region;
     struct workers workers;
     struct connection connections[CONNECTIONS_MAX];
@@ -75,6 +79,12 @@ void connection_accept(struct supervisor *supervisor, int fd, bool tcp);
 /** epoll says that something happened on it. */
 void connection_event(struct supervisor *supervisor, struct connection *connection, uint32_t events);
 void connection_close(struct supervisor *supervisor, struct connection *connection);
+/** Its entry is free; the socket is somebody else's now. */
+void connection_forget(struct supervisor *supervisor, struct connection *connection);
+/** It has shown the token. */
+void connection_trust(struct supervisor *supervisor, struct connection *connection);
+/** 0 = none. */
+void connection_set_deadline(struct supervisor *supervisor, struct connection *connection, uint64_t deadline_ns);
 /** Reads the next frame. */
 void connection_resume(struct supervisor *supervisor, struct connection *connection);
 /** Reads no frame in this state, only sees when the peer closes; deadline_ns 0 = none. */

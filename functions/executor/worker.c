@@ -1,10 +1,11 @@
 /*
  * The loop: rings, streams, messages of the supervisor, by polling while hot and asleep once nothing came for a while
- * (executor/idle.h). In the ring path there is no system call, no lock and no allocation. A stream costs a recv per
- * look, so one that has been silent for a while is looked at only with every 64th idle step, else every 40 us.
+ * (executor/idle.h). In the ring path there is no system call, no lock and no allocation. Of streams only those of
+ * which bytes came lately are polled (executor/streams.h).
  *
- * Clients take turns: of each ring RING_TURN calls at most before the next one is looked at, of each stream one, and
- * within a ring the slots after the one served last come first. So none waits for more than a turn of all others.
+ * Clients take turns: of each ring RING_TURN calls at most before the next one is looked at, of each stream a turn of
+ * some 100 us (stream_serve.c), and within a ring the slots after the one served last come first. So none waits for
+ * more than a turn of all others.
  */
 #include "executor/worker.h"
 
@@ -17,16 +18,9 @@
 #include "executor/guard.h"
 #include "executor/idle.h"
 #include "executor/nap.h"
-#include "executor/stream_serve.h"
+#include "executor/streams.h"
 
-#define STREAM_CYCLES UINT64_C(100000) /* some 40 us */
-#define MISSES_HOT    256u
-#define RING_TURN     8u
-
-struct live_stream {
-    uint32_t index;
-    uint32_t misses; /* looks in a row that found nothing */
-};
+#define RING_TURN    8u
 
 #define DEFERRED_MAX 64u
 
@@ -43,11 +37,10 @@ struct worker {
     uint32_t deferred_count;
     struct deferred deferred[DEFERRED_MAX];
     uint32_t ring_count;
-    uint32_t stream_count;
     uint32_t rings[CLIENTS_MAX];     /* indexes of those that are there */
     uint32_t next_slot[CLIENTS_MAX]; /* where the next turn of a ring begins */
-    struct live_stream streams[STREAMS_MAX];
-    uint64_t streams_seen; /* cycles at the last look at all of them */
+    struct streams streams;
+    struct memory memory;
     struct idle idle;
     struct nap nap;
     struct functions functions;
@@ -72,23 +65,6 @@ static void list_rings(struct worker *worker)
             worker->rings[worker->ring_count++] = i;
 }
 
-static void list_streams(struct worker *worker)
-{
-    worker->stream_count = 0;
-    for (uint32_t i = 0; i < STREAMS_MAX; i++)
-        if (worker->start->streams[i].state != NULL)
-            worker->streams[worker->stream_count++] = (struct live_stream){.index = i};
-}
-
-static void forget_stream(struct worker *worker, uint32_t index)
-{
-    struct stream *stream = &worker->start->streams[index];
-    if (stream->state == NULL)
-        return;
-    stream_unmap(stream);
-    close(stream->fd);
-}
-
 static void apply(struct worker *worker, const struct worker_message *message, int *fds, size_t *count)
 {
     struct worker_start *start = worker->start;
@@ -104,16 +80,10 @@ static void apply(struct worker *worker, const struct worker_message *message, i
         ring_unmap(&start->rings[message->index]);
         list_rings(worker);
     } else if (message->kind == WORKER_STREAM && message->index < STREAMS_MAX && *count == 2) {
-        forget_stream(worker, message->index);
-        if (stream_attach(fds[1], fds[0], message->in_bytes, message->out_bytes, &start->streams[message->index]) ==
-            SUBLET_OK) {
+        if (streams_add(&worker->streams, message->index, fds[1], fds[0]))
             fds[0] = fds[--*count]; /* the connection stays open */
-            stream_guard(&start->streams[message->index]);
-        }
-        list_streams(worker);
     } else if (message->kind == WORKER_STREAM_CLOSE && message->index < STREAMS_MAX) {
-        forget_stream(worker, message->index);
-        list_streams(worker);
+        streams_remove(&worker->streams, message->index);
     } else if (message->kind == WORKER_LIBRARY && message->index < LIBRARIES_MAX && *count == 1) {
         start->library_fds[message->index] = fds[0]; /* stays open: its name in /proc must work and stay unique */
         *count = 0;
@@ -239,56 +209,16 @@ static bool look_at_rings(struct worker *worker)
     return served;
 }
 
-/** A clock that costs a few nanoseconds. */
-static uint64_t cycles(void)
-{
-#if defined(__x86_64__)
-    return __builtin_ia32_rdtsc();
-#else
-    return now_ns() * 2;
-#endif
-}
-
-static bool look_at_streams(struct worker *worker)
-{
-    bool served = false, all = false;
-    if (worker->stream_count == 0)
-        return false;
-    uint64_t now = cycles();
-    if (worker->idle.steps % IDLE_STEPS == IDLE_STEPS - 1 || now - worker->streams_seen > STREAM_CYCLES) {
-        worker->streams_seen = now;
-        all = true;
-    }
-    for (uint32_t i = 0; i < worker->stream_count; i++) {
-        struct live_stream *live = &worker->streams[i];
-        if (!all && live->misses >= MISSES_HOT)
-            continue;
-        struct stream *stream = &worker->start->streams[live->index];
-        enum stream_look look = stream_serve(stream, live->index, worker->start->page, &worker->functions);
-        if (look == STREAM_LOOK_SERVED) {
-            live->misses = 0;
-            served = true;
-        } else if (look == STREAM_LOOK_NOTHING)
-            live->misses++;
-        else /* until the supervisor takes it away */
-            worker->streams[i--] = worker->streams[--worker->stream_count];
-    }
-    return served;
-}
-
 static void sleep_until_woken(struct worker *worker)
 {
     struct worker_start *start = worker->start;
     uint64_t woken_ns = 0;
     count(&start->page->sleeps);
     nap_begin(&worker->nap, worker->rings, worker->ring_count);
-    for (uint32_t i = 0; i < worker->stream_count; i++)
-        nap_add_stream(&worker->nap, start->streams[worker->streams[i].index].fd);
+    streams_before_nap(&worker->streams, &worker->nap);
     if (nap_take(&worker->nap, worker->messages_seen))
         woken_ns = nap_end(&worker->nap, worker->idle.since_ns);
-    for (uint32_t i = 0; i < worker->stream_count; i++)
-        if (nap_stream_woke(&worker->nap, i))
-            worker->streams[i].misses = 0;
+    streams_after_nap(&worker->streams, &worker->nap);
     idle_end_asleep(&worker->idle, woken_ns);
     while (take_message(worker)) {
     }
@@ -313,8 +243,6 @@ static void guard_all(const struct worker *worker)
 {
     for (uint32_t i = 0; i < worker->ring_count; i++)
         ring_guard(&worker->start->rings[worker->rings[i]]);
-    for (uint32_t i = 0; i < worker->stream_count; i++)
-        stream_guard(&worker->start->streams[worker->streams[i].index]);
 }
 
 _Noreturn void worker_run(struct worker_start *start)
@@ -328,11 +256,15 @@ _Noreturn void worker_run(struct worker_start *start)
     worker.functions.catch_up = catch_up;
     worker.functions.catch_up_context = &worker;
     list_rings(&worker);
-    list_streams(&worker);
     pin(start->core);
     guard_start(start->page);
     guard_all(&worker);
     functions_start(&worker.functions);
+    worker.memory = (struct memory){.page = start->memory_bytes != 0 ? start->page : NULL,
+                                    .pages = start->pages,
+                                    .workers = start->workers,
+                                    .limit = start->memory_bytes / 2};
+    streams_start(&worker.streams, start, &worker.functions, &worker.memory);
     idle_start(&worker.idle, start->spin_ns);
     nap_start(&worker.nap, start);
     for (;;) {
@@ -341,7 +273,7 @@ _Noreturn void worker_run(struct worker_start *start)
             !take_message(&worker))
             worker.messages_seen = atomic_load(&start->page->messages); /* user code wrote here */
         bool served = look_at_rings(&worker);
-        served |= look_at_streams(&worker);
+        served |= streams_look(&worker.streams, worker.idle.steps % IDLE_STEPS == IDLE_STEPS - 1);
         if (!served)
             rest(&worker);
         else if (worker.idle.steps > 0)

@@ -22,9 +22,11 @@
 #include "fabric/ring.h"
 
 #define CLIENTS_MAX   64u
-#define STREAMS_MAX   64u /* per worker */
+#define STREAMS_MAX   2048u /* per worker */
 #define LIBRARIES_MAX 32u
 #define FUNCTIONS_MAX 256u
+
+enum memory_kind { MEMORY_IN, MEMORY_OUT, MEMORY_KINDS };
 
 /** Shared by supervisor and worker. */
 struct worker_page {
@@ -34,7 +36,8 @@ struct worker_page {
     _Atomic uint64_t failures;  /* answered with an error */
     _Atomic uint64_t polled_ns; /* spent looking for calls in vain */
     _Atomic uint64_t sleeps;
-    _Atomic uint32_t reason; /* why the worker ended itself, see guard.h; 0 = not said */
+    _Atomic uint32_t reason;              /* why the worker ended itself, see guard.h; 0 = not said */
+    _Atomic uint64_t large[MEMORY_KINDS]; /* memory.h; all workers read it */
 };
 
 /** Shared by all; entries are written before `count` rises and never change. */
@@ -52,8 +55,6 @@ enum worker_message_kind { WORKER_RING = 1, WORKER_CLOSE, WORKER_LIBRARY, WORKER
 struct worker_message {
     uint32_t kind;
     uint32_t index;
-    uint32_t in_bytes; /* STREAM */
-    uint32_t out_bytes;
 };
 
 struct worker_start {
@@ -61,12 +62,16 @@ struct worker_start {
     int core; /* -1 = not pinned */
     int socket;
     int wake_fd;
-    uint32_t messages; /* of page->messages, those that are part of this start */
-    uint64_t spin_ns;  /* how long to poll before sleeping */
+    uint32_t messages;     /* of page->messages, those that are part of this start */
+    uint64_t spin_ns;      /* how long to poll before sleeping */
+    uint64_t memory_bytes; /* of the lease; 0 = no limit */
     struct worker_page *page;
+    struct worker_page **pages; /* of all workers */
+    uint32_t workers;
     struct function_table *table;
     struct ring *rings;     /* CLIENTS_MAX; base NULL = none */
     struct stream *streams; /* STREAMS_MAX; state NULL = none */
+    uint32_t stream_end;    /* those of the start lie before it */
     int *library_fds;       /* LIBRARIES_MAX; -1 = none */
 };
 
@@ -87,7 +92,7 @@ static inline uint64_t call_pack_stream(uint32_t stream, uint32_t sequence)
 
 static inline uint32_t call_client(uint64_t call)
 {
-    return (uint32_t)(call >> 40) & 0xff;
+    return (uint32_t)(call >> 40) & 0xffff;
 }
 
 static inline uint32_t call_slot(uint64_t call)

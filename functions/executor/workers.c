@@ -69,7 +69,7 @@ static void forget_others(struct workers *workers, uint32_t number)
             continue;
         for (uint32_t k = 0; k < CLIENTS_MAX; k++)
             ring_unmap(&other->rings[k]);
-        for (uint32_t k = 0; k < STREAMS_MAX; k++)
+        for (uint32_t k = 0; k < other->stream_end; k++)
             stream_unmap(&other->streams[k]);
     }
 }
@@ -83,7 +83,7 @@ static _Noreturn void child(struct workers *workers, uint32_t number, int socket
     keep[count++] = slot->wake_fd;
     for (uint32_t i = 0; i < workers->libraries; i++)
         keep[count++] = workers->library_fds[i];
-    for (uint32_t i = 0; i < STREAMS_MAX; i++)
+    for (uint32_t i = 0; i < slot->stream_end; i++)
         if (slot->streams[i].state != NULL)
             keep[count++] = slot->streams[i].fd;
     workers_become_child(parent, keep, count);
@@ -95,10 +95,14 @@ static _Noreturn void child(struct workers *workers, uint32_t number, int socket
         .wake_fd = slot->wake_fd,
         .messages = 0, /* the parent may have told it something already */
         .spin_ns = workers->options->spin_ns,
+        .memory_bytes = workers->options->memory_bytes,
         .page = slot->page,
+        .pages = workers->pages,
+        .workers = workers->options->workers,
         .table = workers->table,
         .rings = slot->rings,
         .streams = slot->streams,
+        .stream_end = slot->stream_end,
         .library_fds = workers->library_fds,
     };
     worker_run(&start);
@@ -113,7 +117,10 @@ static sublet_status fork_worker(struct workers *workers, uint32_t number)
         return SUBLET_ERR_SYSTEM;
     atomic_store(&slot->page->current, 0);
     atomic_store(&slot->page->messages, 0);
-    slot->rings_to_close = slot->streams_to_close = 0;
+    for (int i = 0; i < MEMORY_KINDS; i++)
+        atomic_store(&slot->page->large[i], 0);
+    slot->rings_to_close = 0;
+    links_told_all(slot);
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid < 0) {
@@ -147,6 +154,9 @@ sublet_status workers_start(struct workers *workers, const struct executor_optio
         slot->page = shared_pages(sizeof(*slot->page));
         if (slot->wake_fd < 0 || slot->page == NULL)
             return SUBLET_ERR_NO_MEMORY;
+        workers->pages[i] = slot->page;
+    }
+    for (uint32_t i = 0; i < options->workers; i++) {
         sublet_status status = fork_worker(workers, i);
         if (status != SUBLET_OK)
             return status;
@@ -161,7 +171,7 @@ bool workers_tick(struct workers *workers)
         struct worker_slot *slot = &workers->slots[i];
         if (slot->pid == 0 && fork_worker(workers, i) != SUBLET_OK)
             again = true; /* at the limit of processes: some must end first */
-        again |= !links_tell_closed(slot);
+        again |= !links_tell_news(slot);
     }
     return again;
 }
@@ -193,8 +203,11 @@ static bool answer_stream(struct worker_slot *slot, uint64_t call, sublet_status
 {
     struct stream *stream = &slot->streams[call_client(call)];
     struct stream_response response = {.sequence = call_sequence(call), .status = status, .flags = STREAM_FLAG_LAST};
+    uint32_t batched = atomic_load(&stream->state->batched); /* answers of calls before this one */
     atomic_fetch_add(&slot->page->failures, 1);
-    if ((call & CALL_ANSWERING) == 0 &&
+    if ((call & CALL_ANSWERING) == 0 && batched <= STREAM_BATCH &&
+        (batched == 0 ||
+         send(stream->fd, stream->batch, batched, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE) == (ssize_t)batched) &&
         send(stream->fd, &response, sizeof(response), MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(response)) {
         shutdown(stream->fd, SHUT_WR);
         return true;
@@ -229,7 +242,7 @@ struct worker_end workers_reap(struct workers *workers, pid_t pid, bool exited)
             stream_unmap(stream);
         }
     }
-    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+    for (uint32_t i = 0; i < slot->stream_end; i++) {
         struct stream *stream = &slot->streams[i];
         if (stream->state != NULL && atomic_load(&stream->state->moving) != 0)
             shutdown(stream->fd, SHUT_RDWR); /* killed by the kernel while it read: out of step */
@@ -266,7 +279,7 @@ void workers_leave_call(struct worker_slot *slot, bool stream, uint32_t number)
 static sublet_status cancel_stream(struct worker_slot *slot, const struct control_cancel *cancel, bool *wait)
 {
     sublet_status status = SUBLET_ERR_NOT_FOUND;
-    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+    for (uint32_t i = 0; i < slot->stream_end; i++) {
         struct stream *stream = &slot->streams[i];
         if (stream->state == NULL || stream->connection != cancel->connection)
             continue;

@@ -17,8 +17,9 @@ struct worker_slot {
     struct worker_page *page;
     struct ring rings[CLIENTS_MAX];
     struct stream streams[STREAMS_MAX];
+    uint32_t stream_end;        /* those that are there lie before it */
+    uint32_t stream_news;       /* how many the worker could not be told of yet */
     uint64_t rings_to_close;    /* bits: the worker could not be told yet; until then the number stays taken */
-    uint64_t streams_to_close;  /* the same for streams */
     uint64_t ended_call;        /* it is being killed in this call; 0 = it is not being killed */
     sublet_status ended_status; /* what the call's client is told; OK = nothing, it is gone */
 };
@@ -33,6 +34,7 @@ struct workers {
         uint32_t library;
         char name[CONTROL_NAME_MAX + 1];
     } names[FUNCTIONS_MAX];
+    struct worker_page *pages[CONTROL_WORKERS_MAX]; /* of the slots */
     struct worker_slot slots[CONTROL_WORKERS_MAX];
 };
 
@@ -62,7 +64,7 @@ void workers_remove_client(struct workers *workers, uint32_t client);
 sublet_status workers_add_stream(struct workers *workers, const struct stream_hello *hello, int fd, uint32_t owner,
                                  uint32_t *stream_out);
 /** Passes it to its worker, which may answer from now on. */
-sublet_status workers_start_stream(struct workers *workers, uint32_t worker, uint32_t stream);
+void workers_start_stream(struct workers *workers, uint32_t worker, uint32_t stream);
 /** Takes it away; a worker in the middle of its call is ended. */
 void workers_remove_stream(struct workers *workers, uint32_t worker, uint32_t stream);
 

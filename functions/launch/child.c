@@ -32,7 +32,7 @@
 #define CLONE_INTO_CGROUP 0x200000000ULL
 #endif
 
-enum { FD_UNIX = 3, FD_TCP, FD_CONFIG, FD_READY, FD_FREE, FILES_MAX = 4096, FSIZE_MIN = 64 << 20, MEMLOCK = 64 << 10 };
+enum { FD_UNIX = 3, FD_TCP, FD_CONFIG, FD_READY, FD_FREE, FILES_MAX = 16384, FSIZE_MIN = 64 << 20, MEMLOCK = 64 << 10 };
 
 static int write_file(const char *path, const char *text)
 {

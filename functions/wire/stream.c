@@ -17,10 +17,7 @@ sublet_status stream_hello_check(const struct stream_hello *hello)
         return SUBLET_ERR_VERSION;
     if (hello->role == 0 || hello->role >= STREAM_ROLE_END)
         return SUBLET_ERR_INVALID;
-    if (hello->role == STREAM_CALLS && (hello->worker >= CONTROL_WORKERS_MAX || hello->in_bytes > STREAM_PAYLOAD_MAX ||
-                                        hello->out_bytes > STREAM_PAYLOAD_MAX))
-        return SUBLET_ERR_INVALID;
-    return SUBLET_OK;
+    return hello->role == STREAM_CALLS && hello->worker >= CONTROL_WORKERS_MAX ? SUBLET_ERR_INVALID : SUBLET_OK;
 }
 
 sublet_status stream_welcome_check(const struct stream_welcome *welcome)
@@ -34,18 +31,21 @@ sublet_status stream_welcome_check(const struct stream_welcome *welcome)
     return (sublet_status)welcome->status;
 }
 
-sublet_status stream_request_check(const struct stream_request *request, uint32_t in_bytes, uint32_t out_bytes)
+sublet_status stream_request_check(const struct stream_request *request)
 {
     if (request->sequence == 0)
         return SUBLET_ERR_INVALID;
-    return request->size > in_bytes || request->out_capacity > out_bytes ? SUBLET_ERR_TOO_LARGE : SUBLET_OK;
+    bool fits = stream_request_size(request) <= STREAM_CALL_MAX && stream_request_room(request) <= STREAM_CALL_MAX;
+    return fits ? SUBLET_OK : SUBLET_ERR_TOO_LARGE;
 }
 
-sublet_status stream_response_check(const struct stream_response *response, uint32_t sequence, uint32_t capacity)
+sublet_status stream_response_check(const struct stream_response *response, uint32_t sequence, uint64_t capacity)
 {
-    if (response->sequence != sequence || response->status >= SUBLET_STATUS_COUNT || response->size > capacity)
+    if (response->sequence != sequence || response->status >= SUBLET_STATUS_COUNT)
         return SUBLET_ERR_INVALID;
-    return SUBLET_OK;
+    if ((response->flags & STREAM_FLAG_NEEDED) != 0 && response->status != SUBLET_ERR_TOO_LARGE)
+        return SUBLET_ERR_INVALID;
+    return stream_response_body(response) <= capacity ? SUBLET_OK : SUBLET_ERR_INVALID;
 }
 
 static bool within(uint64_t offset, uint64_t size, uint64_t region_bytes)

@@ -6,6 +6,11 @@
  *   STREAM_CALLS    calls to one worker: stream_request + arguments, stream_response + result, answered in order
  *   STREAM_REGION   stream_access + content of a put, stream_response + content of a get, answered in order
  *
+ * Sizes of calls have 64 bits: a request carries the upper halves in size_high and room_high, a response bits 32 to 47
+ * in the upper half of its flags. A large payload flows as the connection takes it; what the worker cannot hold is
+ * answered with TOO_LARGE or NO_MEMORY and STREAM_FLAG_LAST before its bytes are read. A result that does not fit is
+ * answered with TOO_LARGE and STREAM_FLAG_NEEDED: no bytes follow, the size is what it needs.
+ *
  * A worker that dies in a call is answered for with CRASHED or TIMEOUT and STREAM_FLAG_LAST; then the connection
  * closes. Requests sent after that one were not started: the client connects again and sends them once more.
  */
@@ -18,10 +23,14 @@
 #include "sublet/status.h"
 #include "wire/control.h"
 
-#define STREAM_MAGIC       0x54424c53u /* "SLBT" */
-#define STREAM_VERSION     1u
-#define STREAM_PAYLOAD_MAX (64u << 20)
+#define STREAM_MAGIC       0x54424c53u         /* "SLBT" */
+#define STREAM_VERSION     2u                  /* 1 had sizes of 32 bits; it is refused */
+#define STREAM_PAYLOAD_MAX (64u << 20)         /* of one access to a region */
+#define STREAM_CALL_MAX    (UINT64_C(1) << 33) /* arguments or result of one call */
 #define STREAM_FLAG_LAST   1u
+#define STREAM_FLAG_NEEDED 2u
+#define STREAM_SIZE_SHIFT  16u         /* of the upper part of a size in the flags of a response */
+#define STREAM_ROOM_UP_TO  0x80000000u /* in room_high: the executor may grant less room than that */
 
 enum stream_role { STREAM_CONTROL = 1, STREAM_CALLS = 2, STREAM_REGION = 3, STREAM_ROLE_END = 4 };
 
@@ -30,9 +39,9 @@ struct stream_hello {
     uint16_t version;
     uint16_t role;
     uint8_t token[CONTROL_TOKEN_BYTES];
-    uint32_t worker; /* CALLS: which one */
-    uint32_t in_bytes;
-    uint32_t out_bytes;  /* CALLS: largest arguments and result, up to STREAM_PAYLOAD_MAX */
+    uint32_t worker;   /* CALLS: which one */
+    uint32_t in_bytes; /* CALLS: usual size of arguments and result, a hint */
+    uint32_t out_bytes;
     uint32_t connection; /* CALLS: a number of the client's choice that CANCEL names; unique within the lease */
     uint32_t reserved[2];
 };
@@ -54,7 +63,8 @@ struct stream_request {
     uint32_t size;
     uint32_t out_capacity;
     uint64_t timeout_ns;
-    uint64_t reserved;
+    uint32_t size_high;
+    uint32_t room_high;
 };
 
 struct stream_response {
@@ -101,6 +111,40 @@ enum stream_operation {
 
 #define STREAM_PIECES_MAX     1024u
 #define STREAM_FEATURE_ACCESS 1u /* of stream_welcome.features */
+static inline uint64_t stream_request_size(const struct stream_request *request)
+{
+    return (uint64_t)request->size_high << 32 | request->size;
+}
+
+static inline uint64_t stream_request_room(const struct stream_request *request)
+{
+    return (uint64_t)(request->room_high & ~STREAM_ROOM_UP_TO) << 32 | request->out_capacity;
+}
+
+static inline void stream_request_set(struct stream_request *request, uint64_t size, uint64_t room, bool up_to)
+{
+    request->size = (uint32_t)size;
+    request->size_high = (uint32_t)(size >> 32);
+    request->out_capacity = (uint32_t)room;
+    request->room_high = (uint32_t)(room >> 32) | (up_to ? STREAM_ROOM_UP_TO : 0);
+}
+
+static inline uint64_t stream_response_size(const struct stream_response *response)
+{
+    return (uint64_t)(response->flags >> STREAM_SIZE_SHIFT) << 32 | response->size;
+}
+
+static inline void stream_response_set(struct stream_response *response, uint64_t size, uint32_t flags)
+{
+    response->size = (uint32_t)size;
+    response->flags = (uint32_t)(size >> 32) << STREAM_SIZE_SHIFT | flags;
+}
+
+/** Bytes that follow the response. */
+static inline uint64_t stream_response_body(const struct stream_response *response)
+{
+    return (response->flags & STREAM_FLAG_NEEDED) != 0 ? 0 : stream_response_size(response);
+}
 
 struct stream_access {
     uint32_t sequence;
@@ -131,9 +175,9 @@ struct stream_stride {
 /** Each checks what came from a peer; OK means every field is within its bounds. */
 sublet_status stream_hello_check(const struct stream_hello *hello);
 sublet_status stream_welcome_check(const struct stream_welcome *welcome);
-sublet_status stream_request_check(const struct stream_request *request, uint32_t in_bytes, uint32_t out_bytes);
+sublet_status stream_request_check(const struct stream_request *request);
 /** The answer to `sequence` with room for `capacity` bytes. */
-sublet_status stream_response_check(const struct stream_response *response, uint32_t sequence, uint32_t capacity);
+sublet_status stream_response_check(const struct stream_response *response, uint32_t sequence, uint64_t capacity);
 sublet_status stream_access_check(const struct stream_access *access, uint64_t region_bytes);
 /** What follows an access that was checked. */
 sublet_status stream_pieces_check(const struct stream_access *access, const struct stream_piece *pieces,

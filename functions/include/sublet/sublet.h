@@ -68,8 +68,8 @@ typedef struct sublet_lease_options {
     uint32_t min_cores;        /**< take fewer, down to this; 0 = exactly `cores` */
     uint32_t slots;            /**< calls in flight per worker; 0 = 4, up to 64 */
     uint64_t memory_bytes;     /**< for the functions' own use; 0 = 64 MiB per worker */
-    uint64_t in_bytes;         /**< largest arguments; 0 = 1 MiB */
-    uint64_t out_bytes;        /**< largest result; 0 = 1 MiB */
+    uint64_t in_bytes;         /**< usual arguments; 0 = 1 MiB. Larger ones flow in pieces */
+    uint64_t out_bytes;        /**< usual result; 0 = 1 MiB */
     uint64_t term_ms;          /**< 0 = the site's default; renewed by itself until released */
     const char *node;          /**< only there; NULL = anywhere */
     const char *exclude_nodes; /**< not there, comma-separated; NULL = none */
@@ -131,10 +131,30 @@ typedef struct sublet_call_options {
         sizeof(sublet_call_options), 0, NULL, -1, 0, 0                                                                 \
     }
 
-/** Calls a function and waits. *out_bytes_out is the size of the result. options may be NULL. */
+/** Largest arguments and largest result of a call. */
+#define SUBLET_PAYLOAD_MAX (UINT64_C(8) << 30)
+
+/**
+ * Calls a function and waits. *out_bytes_out is the size of the result; with TOO_LARGE it is what the result needs, 0
+ * if the function did not say. options may be NULL.
+ *
+ * Arguments and results of any size up to SUBLET_PAYLOAD_MAX: what is larger than in_bytes and out_bytes of the lease
+ * flows in pieces, and takes memory of the lease (memory_bytes) for as long as the call runs: all arguments together up
+ * to half of it, all results up to the other half, else TOO_LARGE or, while other calls hold it, NO_MEMORY. Functions
+ * in the plain form are called with arguments below 4 GiB only.
+ */
 SUBLET_API sublet_status sublet_invoke(sublet_session *session, sublet_function_ref *function, const void *in,
                                        size_t in_bytes, void *out, size_t out_capacity, size_t *out_bytes_out,
                                        const sublet_call_options *options);
+/**
+ * The same for a result whose size is not known before: *out_out is memory of the library's, which sublet_free gives
+ * back. most_bytes bounds it (0 = SUBLET_PAYLOAD_MAX, or as much as the lease has left).
+ */
+SUBLET_API sublet_status sublet_invoke_alloc(sublet_session *session, sublet_function_ref *function, const void *in,
+                                             size_t in_bytes, size_t most_bytes, void **out_out, size_t *out_bytes_out,
+                                             const sublet_call_options *options);
+/** Frees a result of sublet_invoke_alloc. NULL is allowed. */
+SUBLET_API void sublet_free(void *result);
 /** Starts a call. `in` and `out` stay the caller's and must stay valid until the call is freed. */
 SUBLET_API sublet_status sublet_submit(sublet_session *session, sublet_function_ref *function, const void *in,
                                        size_t in_bytes, void *out, size_t out_capacity,

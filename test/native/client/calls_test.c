@@ -73,8 +73,7 @@ static void sizes(void **state)
         assert_memory_equal(in, out, tried[i]);
         assert_int_equal(out[tried[i]], 0xee);
     }
-    assert_int_equal(invoke(fixture, "echo", in, (1 << 20) + 1, out, 2 << 20, &bytes, 0), SUBLET_ERR_TOO_LARGE);
-    /* Nothing forbids it to run here: then the lease's limits do not matter. */
+    /* More than the lease's usual sizes. */
     assert_int_equal(
         sublet_invoke(fixture->session, function_of(fixture, "echo"), in, 2 << 20, out, 2 << 20, &bytes, NULL),
         SUBLET_OK);
@@ -96,7 +95,6 @@ static void bad_functions(void **state)
         assert_int_equal(invoke(fixture, "leave", NULL, 0, out, 8, &bytes, 0), SUBLET_ERR_EXITED);
         assert_int_equal(invoke(fixture, "refuse", NULL, 0, out, 8, &bytes, 0), SUBLET_ERR_FUNCTION);
         assert_int_equal(invoke(fixture, "too_much", NULL, 0, out, 8, &bytes, 0), SUBLET_ERR_TOO_LARGE);
-        assert_int_equal(bytes, 42);
         uint64_t begin_ns = time_ns();
         assert_int_equal(invoke(fixture, "hang", NULL, 0, out, 8, &bytes, 50), SUBLET_ERR_TIMEOUT);
         assert_in_range(time_ns() - begin_ns, 50000000u, 1500000000u);

@@ -62,11 +62,6 @@ static void greetings_of_a_stream(void **state)
     hello.worker = 0;
     hello.in_bytes = hello.out_bytes = STREAM_PAYLOAD_MAX;
     assert_int_equal(stream_hello_check(&hello), SUBLET_OK);
-    hello.in_bytes++;
-    assert_int_equal(stream_hello_check(&hello), SUBLET_ERR_INVALID);
-    hello.in_bytes = 0;
-    hello.out_bytes++;
-    assert_int_equal(stream_hello_check(&hello), SUBLET_ERR_INVALID);
     hello.role = STREAM_ROLE_END;
     assert_int_equal(stream_hello_check(&hello), SUBLET_ERR_INVALID);
     hello.role = 0;
@@ -89,11 +84,17 @@ static void calls_and_accesses_of_a_stream(void **state)
 {
     (void)state;
     struct stream_request request = {.sequence = 1, .size = 100, .out_capacity = 200};
-    assert_int_equal(stream_request_check(&request, 100, 200), SUBLET_OK);
-    assert_int_equal(stream_request_check(&request, 99, 200), SUBLET_ERR_TOO_LARGE);
-    assert_int_equal(stream_request_check(&request, 100, 199), SUBLET_ERR_TOO_LARGE);
+    assert_int_equal(stream_request_check(&request), SUBLET_OK);
+    stream_request_set(&request, STREAM_CALL_MAX, STREAM_CALL_MAX, true);
+    assert_int_equal(stream_request_check(&request), SUBLET_OK);
+    assert_true(stream_request_size(&request) == STREAM_CALL_MAX && stream_request_room(&request) == STREAM_CALL_MAX);
+    stream_request_set(&request, STREAM_CALL_MAX + 1, 0, false);
+    assert_int_equal(stream_request_check(&request), SUBLET_ERR_TOO_LARGE);
+    stream_request_set(&request, 0, STREAM_CALL_MAX + 1, true);
+    assert_int_equal(stream_request_check(&request), SUBLET_ERR_TOO_LARGE);
+    stream_request_set(&request, 100, 200, false);
     request.sequence = 0;
-    assert_int_equal(stream_request_check(&request, 100, 200), SUBLET_ERR_INVALID);
+    assert_int_equal(stream_request_check(&request), SUBLET_ERR_INVALID);
 
     struct stream_response response = {.sequence = 7, .size = 10};
     assert_int_equal(stream_response_check(&response, 7, 10), SUBLET_OK);
@@ -101,6 +102,15 @@ static void calls_and_accesses_of_a_stream(void **state)
     assert_int_equal(stream_response_check(&response, 7, 9), SUBLET_ERR_INVALID);
     response.status = SUBLET_STATUS_COUNT;
     assert_int_equal(stream_response_check(&response, 7, 10), SUBLET_ERR_INVALID);
+    response.status = SUBLET_OK;
+    stream_response_set(&response, UINT64_C(5) << 32, STREAM_FLAG_LAST);
+    assert_int_equal(stream_response_check(&response, 7, UINT64_C(5) << 32), SUBLET_OK);
+    assert_int_equal(stream_response_check(&response, 7, (UINT64_C(5) << 32) - 1), SUBLET_ERR_INVALID);
+    stream_response_set(&response, UINT64_C(5) << 32, STREAM_FLAG_NEEDED);
+    assert_int_equal(stream_response_check(&response, 7, UINT64_MAX), SUBLET_ERR_INVALID); /* of TOO_LARGE only */
+    response.status = SUBLET_ERR_TOO_LARGE;
+    assert_int_equal(stream_response_check(&response, 7, 0), SUBLET_OK);
+    assert_true(stream_response_body(&response) == 0 && stream_response_size(&response) == UINT64_C(5) << 32);
 
     struct stream_access access = {.sequence = 1, .operation = STREAM_GET, .offset = 900, .size = 100};
     assert_int_equal(stream_access_check(&access, 1000), SUBLET_OK);
