@@ -74,6 +74,10 @@ static _Noreturn void become_executor(const struct executor_settings *settings, 
         high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 64); /* out of the way of 3 to 6 */
     for (int i = 0; i < 4; i++)
         dup2(high[i], 3 + i);
+    if (settings->stats_fd > 7)
+        dup2(settings->stats_fd, 7);
+    else
+        close(7);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (settings->bare)
         go_bare();

@@ -29,6 +29,7 @@ struct executor_settings {
     uint64_t address_bytes; /* RLIMIT_AS of the executor; 0 = none */
     uid_t owner;
     in_addr_t address; /* where it listens; 0 = 127.0.0.1 */
+    int stats_fd;      /* the page of statistics, above 7; 0 = none */
     bool bare;         /* as process 1 of a pid namespace, without /proc; needs root */
 };
 

@@ -97,7 +97,11 @@ sublet_status functions_run(struct functions *functions, const struct ring_call 
     guard_page = call->lined ? functions->scratch_end : call->end;
     uint32_t threads = atomic_load_explicit(&threads_live, memory_order_relaxed); /* of the library's constructors */
     uint64_t before = guard_lay(out + call->out_capacity);
+    bool due = stats_due(&functions->sampler, call->function);
+    uint64_t start = due ? cycles() : 0;
     sublet_status status = enter(functions, call, out, &size);
+    if (due)
+        stats_time(&functions->sampler, start, cycles());
     if (!guard_lift(out + call->out_capacity, before))
         guard_end(SUBLET_ERR_OVERRUN);
     if (atomic_load_explicit(&threads_live, memory_order_acquire) > threads &&

@@ -2,6 +2,7 @@
 #ifndef SUBLET_EXECUTOR_FUNCTIONS_H
 #define SUBLET_EXECUTOR_FUNCTIONS_H
 
+#include "executor/stats.h"
 #include "executor/worker.h"
 #include "sublet/function.h"
 
@@ -18,6 +19,7 @@ struct functions {
         sublet_function context;
         bool keeps_threads;
     } known[FUNCTIONS_MAX];
+    struct stats_sampler sampler;
     /** For results that go into a line of the ring, so that too long a one meets a page of its own. */
     unsigned char *scratch;
     const void *scratch_end;

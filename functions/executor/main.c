@@ -4,6 +4,7 @@
  *   3  listening unix socket   4  listening TCP socket (may be closed: none)
  *   5  pipe with the configuration (options.h), then its end
  *   6  pipe on which it writes one byte, R, once clients may connect
+ *   7  memfd of the lease's statistics (wire/stats_layout.h; may be missing: then nobody reads them)
  *
  * Takes no arguments, writes nothing to disk, says what goes wrong on stderr.
  */
@@ -71,6 +72,8 @@ int main(void)
     static struct supervisor supervisor;
     static struct executor_options options;
     static char text[OPTIONS_CONFIG_MAX];
+    struct stats_clock clock;
+    stats_clock_begin(&clock);
     size_t size = 0;
     const char *why = "";
     sublet_status status = read_config(text, sizeof(text), &size);
@@ -84,6 +87,8 @@ int main(void)
     if (!listening(OPTIONS_UNIX_FD))
         return fail("descriptor 3", "not a listening socket (is it started by sublet-starter?)");
     options.unix_fd = OPTIONS_UNIX_FD;
+    options.stats_fd = OPTIONS_STATS_FD;
+    options.clock = clock;
     options.tcp_fd = listening(OPTIONS_TCP_FD) ? OPTIONS_TCP_FD : -1;
     signal(SIGXFSZ, SIG_IGN); /* a ring above RLIMIT_FSIZE is refused, and harms nobody */
     struct rlimit files;

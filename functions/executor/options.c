@@ -134,8 +134,11 @@ static sublet_status refuse(const char **why_out, const char *why)
 
 sublet_status options_parse(const char *text, size_t size, struct executor_options *out, const char **why_out)
 {
-    struct executor_options options = {
-        .unix_fd = -1, .tcp_fd = -1, .slots_max = RING_SLOTS_MAX, .spin_ns = SPIN_US_DEFAULT * UINT64_C(1000)};
+    struct executor_options options = {.unix_fd = -1,
+                                       .tcp_fd = -1,
+                                       .stats_fd = -1,
+                                       .slots_max = RING_SLOTS_MAX,
+                                       .spin_ns = SPIN_US_DEFAULT * UINT64_C(1000)};
     bool seen[KEY_COUNT] = {false};
     const char *end = text + size;
     while (text < end) {

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "executor/stats.h"
 #include "sublet/status.h"
 #include "wire/control.h"
 
@@ -14,11 +15,14 @@
 #define OPTIONS_TCP_FD     4
 #define OPTIONS_CONFIG_FD  5
 #define OPTIONS_READY_FD   6
+#define OPTIONS_STATS_FD   7
 #define OPTIONS_CONFIG_MAX 65536u
 
 struct executor_options {
-    int unix_fd; /* listening */
-    int tcp_fd;  /* listening; -1 = none */
+    int unix_fd;  /* listening */
+    int tcp_fd;   /* listening; -1 = none */
+    int stats_fd; /* page of statistics, if it is one (executor/stats.h) */
+    struct stats_clock clock;
     bool region; /* serves memory, not functions */
     uid_t owner; /* only this user's processes and root's may connect to unix_fd */
     char lease[64];

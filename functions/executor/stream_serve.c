@@ -237,11 +237,6 @@ static bool whole_at(const struct stream *stream, uint64_t filled, uint64_t cons
     return stream_request_size(&request) <= filled - consumed - sizeof(request);
 }
 
-static void count(_Atomic uint64_t *counter)
-{
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
-}
-
 /** Sends or gathers an answer whose result lies in `out`. */
 static bool answer(struct stream_server *server, struct stream *stream, const struct stream_response *response,
                    bool more)
@@ -278,7 +273,7 @@ static bool serve(struct stream_server *server, struct stream *stream, uint32_t 
     /* Full fence: either this sees the cancellation or the supervisor sees the announcement. */
     atomic_store(&page->current, call);
     sublet_status status = run(server, stream, request, stream->in + consumed + sizeof(*request), &size);
-    count(status == SUBLET_OK ? &page->calls : &page->failures);
+    stats_count(server->functions->sampler.stats, status, stream_request_size(request), status == SUBLET_OK ? size : 0);
     worker_begin_answer(page, call);
     struct stream_response response = {.sequence = request->sequence, .status = status};
     if (status == SUBLET_OK)

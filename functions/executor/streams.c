@@ -139,6 +139,7 @@ bool streams_look(struct streams *streams, bool idle)
         struct hot_stream *hot = &streams->hot[i];
         if (!all && hot->misses >= MISSES_HOT)
             continue;
+        stats_turn(&streams->server.functions->sampler, 1);
         switch (stream_serve(&streams->server, &streams->start->streams[hot->index], hot->index)) {
         case STREAM_LOOK_SERVED:
             hot->misses = 0;

@@ -144,12 +144,6 @@ void worker_begin_answer(struct worker_page *page, uint64_t call)
         _exit(1); /* ended by the supervisor: it answers as soon as this process is gone */
 }
 
-/** Only this process writes it while it lives. */
-static void count(_Atomic uint64_t *counter)
-{
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
-}
-
 static void serve(struct worker *worker, uint32_t client, uint32_t slot)
 {
     struct worker_page *page = worker->start->page;
@@ -169,7 +163,7 @@ static void serve(struct worker *worker, uint32_t client, uint32_t slot)
         }
         if (status == SUBLET_OK)
             status = functions_run(&worker->functions, &call, &size);
-        count(status == SUBLET_OK ? &page->calls : &page->failures);
+        stats_count(worker->start->stats, status, call.size, status == SUBLET_OK ? size : 0);
         worker_begin_answer(page, mine);
         if (call.lined && status == SUBLET_OK && size > 0)
             ring_put_line(ring, slot, call.line, (uint32_t)size);
@@ -183,6 +177,8 @@ static bool look_at_ring(struct worker *worker, uint32_t client)
 {
     struct ring *ring = &worker->start->rings[client];
     uint64_t pending = ring_pending(ring);
+    if (pending != 0)
+        stats_turn(&worker->functions.sampler, RING_TURN);
     for (uint32_t served = 0; pending != 0; served++) {
         if (served == RING_TURN)
             return true;
@@ -213,7 +209,8 @@ static void sleep_until_woken(struct worker *worker)
 {
     struct worker_start *start = worker->start;
     uint64_t woken_ns = 0;
-    count(&start->page->sleeps);
+    stats_add(&start->stats->sleeps, 1);
+    stats_pause(&worker->functions.sampler);
     nap_begin(&worker->nap, worker->rings, worker->ring_count);
     streams_before_nap(&worker->streams, &worker->nap);
     if (nap_take(&worker->nap, worker->messages_seen))
@@ -233,7 +230,8 @@ static void rest(struct worker *worker)
     }
     sched_yield(); /* another spinner may share this core */
     bool tired = idle_look(&worker->idle, now_ns());
-    atomic_store_explicit(&worker->start->page->polled_ns, worker->idle.polled_ns, memory_order_relaxed);
+    stats_pause(&worker->functions.sampler);
+    atomic_store_explicit(&worker->start->stats->polled_ns, worker->idle.polled_ns, memory_order_relaxed);
     if (tired)
         sleep_until_woken(worker);
 }
@@ -266,6 +264,8 @@ _Noreturn void worker_run(struct worker_start *start)
                                     .limit = start->memory_bytes / 2};
     streams_start(&worker.streams, start, &worker.functions, &worker.memory);
     idle_start(&worker.idle, start->spin_ns);
+    worker.idle.polled_ns = atomic_load(&start->stats->polled_ns); /* of the predecessors */
+    stats_sampler_start(&worker.functions.sampler, start->stats, start->clock);
     nap_start(&worker.nap, start);
     for (;;) {
         if ((worker.deferred_count > 0 ||

@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "executor/stats.h"
 #include "executor/stream_buffer.h"
 #include "fabric/ring.h"
 
@@ -30,12 +31,8 @@ enum memory_kind { MEMORY_IN, MEMORY_OUT, MEMORY_KINDS };
 
 /** Shared by supervisor and worker. */
 struct worker_page {
-    _Atomic uint64_t current;   /* the call being served, see call_pack; 0 = none */
-    _Atomic uint32_t messages;  /* how many messages the supervisor has sent */
-    _Atomic uint64_t calls;     /* answered by the function */
-    _Atomic uint64_t failures;  /* answered with an error */
-    _Atomic uint64_t polled_ns; /* spent looking for calls in vain */
-    _Atomic uint64_t sleeps;
+    _Atomic uint64_t current;             /* the call being served, see call_pack; 0 = none */
+    _Atomic uint32_t messages;            /* how many messages the supervisor has sent */
     _Atomic uint32_t reason;              /* why the worker ended itself, see guard.h; 0 = not said */
     _Atomic uint64_t large[MEMORY_KINDS]; /* memory.h; all workers read it */
 };
@@ -66,6 +63,8 @@ struct worker_start {
     uint64_t spin_ns;      /* how long to poll before sleeping */
     uint64_t memory_bytes; /* of the lease; 0 = no limit */
     struct worker_page *page;
+    struct stats_worker *stats;
+    const struct stats_clock *clock;
     struct worker_page **pages; /* of all workers */
     uint32_t workers;
     struct function_table *table;

@@ -99,6 +99,8 @@ static _Noreturn void child(struct workers *workers, uint32_t number, int socket
         .page = slot->page,
         .pages = workers->pages,
         .workers = workers->options->workers,
+        .stats = slot->stats,
+        .clock = &workers->clock,
         .table = workers->table,
         .rings = slot->rings,
         .streams = slot->streams,
@@ -148,8 +150,14 @@ sublet_status workers_start(struct workers *workers, const struct executor_optio
     workers->table = shared_pages(sizeof(*workers->table));
     if (workers->table == NULL)
         return SUBLET_ERR_NO_MEMORY;
+    struct stats_worker *stats = stats_open(options->stats_fd, options->workers);
+    if (stats == NULL)
+        return SUBLET_ERR_NO_MEMORY;
+    workers->clock = options->clock;
+    stats_clock_learn(&workers->clock);
     for (uint32_t i = 0; i < options->workers; i++) {
         struct worker_slot *slot = &workers->slots[i];
+        slot->stats = &stats[i];
         slot->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         slot->page = shared_pages(sizeof(*slot->page));
         if (slot->wake_fd < 0 || slot->page == NULL)
@@ -194,7 +202,7 @@ static void answer_ring(struct worker_slot *slot, uint64_t call, sublet_status s
     /* Announced but not yet claimed: nothing ran, the successor will take it. */
     if ((ring_pending(ring) >> call_slot(call) & 1) != 0 || ring_answered(ring, call_slot(call), call_sequence(call)))
         return;
-    atomic_fetch_add(&slot->page->failures, 1);
+    stats_add(&slot->stats->outcomes[status], 1); /* its worker is dead */
     ring_answer(ring, call_slot(call), call_sequence(call), status, 0);
 }
 
@@ -204,7 +212,7 @@ static bool answer_stream(struct worker_slot *slot, uint64_t call, sublet_status
     struct stream *stream = &slot->streams[call_client(call)];
     struct stream_response response = {.sequence = call_sequence(call), .status = status, .flags = STREAM_FLAG_LAST};
     uint32_t batched = atomic_load(&stream->state->batched); /* answers of calls before this one */
-    atomic_fetch_add(&slot->page->failures, 1);
+    stats_add(&slot->stats->outcomes[status], 1);            /* its worker is dead */
     if ((call & CALL_ANSWERING) == 0 && batched <= STREAM_BATCH &&
         (batched == 0 ||
          send(stream->fd, stream->batch, batched, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE) == (ssize_t)batched) &&
@@ -231,6 +239,7 @@ struct worker_end workers_reap(struct workers *workers, pid_t pid, bool exited)
     if (slot->ended_call != 0)
         status = slot->ended_status;
     slot->pid = 0;
+    stats_add(&slot->stats->restarts, 1);
     close(slot->socket);
     slot->socket = -1;
     if (status != SUBLET_OK && is_call(slot, call)) {

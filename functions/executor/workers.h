@@ -15,6 +15,7 @@ struct worker_slot {
     int socket;
     int wake_fd;
     struct worker_page *page;
+    struct stats_worker *stats;
     struct ring rings[CLIENTS_MAX];
     struct stream streams[STREAMS_MAX];
     uint32_t stream_end;        /* those that are there lie before it */
@@ -26,6 +27,7 @@ struct worker_slot {
 
 struct workers {
     const struct executor_options *options;
+    struct stats_clock clock;
     struct function_table *table; /* what workers read; they can write there, so nothing is read back from it */
     uint32_t libraries;
     int library_fds[LIBRARIES_MAX];

@@ -32,7 +32,17 @@
 #define CLONE_INTO_CGROUP 0x200000000ULL
 #endif
 
-enum { FD_UNIX = 3, FD_TCP, FD_CONFIG, FD_READY, FD_FREE, FILES_MAX = 16384, FSIZE_MIN = 64 << 20, MEMLOCK = 64 << 10 };
+enum {
+    FD_UNIX = 3,
+    FD_TCP,
+    FD_CONFIG,
+    FD_READY,
+    FD_STATS,
+    FD_FREE,
+    FILES_MAX = 16384,
+    FSIZE_MIN = 64 << 20,
+    MEMLOCK = 64 << 10
+};
 
 static int write_file(const char *path, const char *text)
 {
@@ -130,15 +140,16 @@ static const char *drop_privileges(const struct start_request *request)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? NULL : "no_new_privs";
 }
 
-/** Puts the four descriptors into their places by way of numbers beyond them, and closes all others. */
+/** Puts the descriptors into their places by way of numbers beyond them, and closes all others. */
 static int place_fds(const struct child_plan *plan, int *ready_fd)
 {
-    const int from[] = {plan->unix_fd, plan->tcp_fd, plan->config_fd, plan->ready_fd};
-    int high[4];
-    for (int i = 0; i < 4; i++)
+    const int from[] = {plan->unix_fd, plan->tcp_fd, plan->config_fd, plan->ready_fd, plan->stats_fd};
+    enum { COUNT = sizeof(from) / sizeof(from[0]) };
+    int high[COUNT];
+    for (int i = 0; i < COUNT; i++)
         if ((high[i] = fcntl(from[i], F_DUPFD, FD_FREE + 8)) < 0)
             return -1;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < COUNT; i++)
         if (dup2(high[i], FD_UNIX + i) < 0)
             return -1;
     *ready_fd = FD_READY;

@@ -18,7 +18,7 @@ struct child_plan {
     const char *mount_point;
     const char *const *read_only;
     size_t read_only_count;
-    int unix_fd, tcp_fd, config_fd, ready_fd;
+    int unix_fd, tcp_fd, config_fd, ready_fd, stats_fd;
 };
 
 /**

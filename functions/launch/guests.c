@@ -72,7 +72,7 @@ void guests_start(struct starter *starter, const struct start_request *request, 
     }
     memset(guest, 0, sizeof(*guest));
     guest->serial = ++starter->next_serial;
-    guest->ready_fd = -1;
+    guest->ready_fd = guest->stats_fd = -1;
     guest->meta = strdup(request->meta);
     if (guest->meta == NULL || !launch_guest(starter, request, guest, why)) {
         free(guest->meta);
@@ -116,8 +116,9 @@ static void answer_started(struct starter *starter, struct guest *guest)
     guest->was_ready = true;
     guest->end_ns = 0;
     text_begin(&starter->text);
-    text_add(&starter->text, "id=%llu\nok=1\npid=%d\nport=%u\nstart=%llu\n", (unsigned long long)guest->asker.id,
-             (int)guest->pid, guest->port, (unsigned long long)guest->start_ticks);
+    text_add(&starter->text, "id=%llu\nok=1\npid=%d\nport=%u\nstart=%llu\nstats=/proc/%d/fd/%d\n",
+             (unsigned long long)guest->asker.id, (int)guest->pid, guest->port, (unsigned long long)guest->start_ticks,
+             (int)getpid(), guest->stats_fd);
     server_send(starter, guest->asker.client);
     guest->asker.client = 0;
 }
@@ -186,6 +187,7 @@ static void on_exit_of(struct starter *starter, struct guest *guest, int status)
     if (guest->state == GUEST_STARTING)
         end_guest(starter, guest, "executor ended before it was ready");
     close_ready(starter, guest);
+    close(guest->stats_fd); /* an agent that has it open reads the end of the story */
     launch_remove_socket(guest->unix_path);
     log_event(LOG_LEVEL_INFO, "lease %s: executor %d ended, wait status %d%s%s", guest->lease, (int)guest->pid, status,
               guest->error[0] != '\0' ? ": " : "", guest->error);
@@ -235,7 +237,7 @@ void guests_stop(struct starter *starter, const char *lease, struct waiter waite
 /** As many frames as it takes; all but the last carry more=1. */
 void guests_list(struct starter *starter, struct waiter waiter)
 {
-    enum { ENTRY_MAX = LEASE_MAX + META_MAX + 128 };
+    enum { ENTRY_MAX = LEASE_MAX + META_MAX + 192 };
     struct text *text = &starter->text;
     text_begin(text);
     text_add(text, "id=%llu\nok=1\n", (unsigned long long)waiter.id);
@@ -249,8 +251,8 @@ void guests_list(struct starter *starter, struct waiter waiter)
             text_begin(text);
             text_add(text, "id=%llu\nok=1\n", (unsigned long long)waiter.id);
         }
-        text_add(text, "executor=%s %d %llu %u\nmeta=%s\n", guest->lease, (int)guest->pid,
-                 (unsigned long long)guest->start_ticks, guest->port, guest->meta);
+        text_add(text, "executor=%s %d %llu %u\nmeta=%s\nstats=/proc/%d/fd/%d\n", guest->lease, (int)guest->pid,
+                 (unsigned long long)guest->start_ticks, guest->port, guest->meta, (int)getpid(), guest->stats_fd);
     }
     server_send(starter, waiter.client);
 }

@@ -9,12 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "launch/log.h"
+#include "wire/stats_layout.h"
 
 enum { BACKLOG = 128 };
 
@@ -81,6 +83,18 @@ static bool write_config(int fd, const struct start_request *request)
     return ok;
 }
 
+/** Memory of a fixed size for the executor to count in; its pages are the guest's, which touches them first. */
+static int make_stats(void)
+{
+    int fd = memfd_create("sublet-stats", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd >= 0 && ftruncate(fd, STATS_TOTAL_BYTES) == 0 &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
 /** Where the executor lies, without links, so that it can be shown at the same place to the guest. */
 static bool resolve_executor(const struct starter *starter, const char *executor, char path[PATH_MAX],
                              char folder[PATH_MAX], char why[ERROR_BYTES])
@@ -126,6 +140,10 @@ bool launch_guest(struct starter *starter, const struct start_request *asked, st
         snprintf(why, ERROR_BYTES, "pipe: %s", strerror(errno));
         goto done;
     }
+    if ((guest->stats_fd = make_stats()) < 0) {
+        snprintf(why, ERROR_BYTES, "memfd: %s", strerror(errno));
+        goto done;
+    }
     struct child_plan plan = {.request = &request,
                               .filter = &starter->filter,
                               .mount_point = starter->run_dir,
@@ -134,7 +152,8 @@ bool launch_guest(struct starter *starter, const struct start_request *asked, st
                               .unix_fd = unix_fd,
                               .tcp_fd = tcp_fd,
                               .config_fd = config[0],
-                              .ready_fd = ready[1]};
+                              .ready_fd = ready[1],
+                              .stats_fd = guest->stats_fd};
     if (!server_watch(starter, ready[0], EPOLLIN, WATCH_READY, guest->serial)) {
         snprintf(why, ERROR_BYTES, "epoll: %s", strerror(errno));
         goto done;
@@ -145,8 +164,12 @@ bool launch_guest(struct starter *starter, const struct start_request *asked, st
     ready[0] = -1;
     ok = true;
 done:
-    if (!ok)
+    if (!ok) {
         launch_remove_socket(request.unix_path);
+        if (guest->stats_fd >= 0)
+            close(guest->stats_fd);
+        guest->stats_fd = -1;
+    }
     const int all[] = {unix_fd, tcp_fd, config[0], config[1], ready[0], ready[1]};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (all[i] >= 0)

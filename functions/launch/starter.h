@@ -46,6 +46,8 @@ struct guest {
     uint64_t start_ticks;
     uint16_t port;
     int ready_fd;
+    /** Where the executor counts (wire/stats_layout.h); the agent opens it by way of /proc. */
+    int stats_fd;
     /** STARTING: READY must come by then. ENDING: those who wait are told by then. 0: neither. */
     uint64_t end_ns;
     struct waiter asker;                /* of START; client 0 when answered */
