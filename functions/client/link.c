@@ -87,19 +87,23 @@ sublet_status link_stream(const struct link *link, enum stream_role role, uint64
 }
 
 /** Checks the head of an answer; `size` is what it must bring. */
-static sublet_status check_answer(const struct control_header *header, enum control_type type, size_t size)
+static sublet_status check_answer(struct link *link, const struct control_header *header, enum control_type type,
+                                  size_t size)
 {
     if (header->magic != CONTROL_MAGIC || header->type != type || header->status >= SUBLET_STATUS_COUNT)
         return SUBLET_ERR_INVALID;
-    if (header->version != CONTROL_VERSION)
+    if (header->version < CONTROL_VERSION_LEAST || header->version > CONTROL_VERSION ||
+        (link->control_version != 0 && header->version != link->control_version))
         return SUBLET_ERR_VERSION;
+    link->control_version = header->version;
     return header->size == (header->status == SUBLET_OK ? size : 0) ? SUBLET_OK : SUBLET_ERR_INVALID;
 }
 
-static void header_make(struct control_header *header, enum control_type type, size_t size)
+static void header_make(const struct link *link, struct control_header *header, enum control_type type, size_t size)
 {
+    uint16_t version = link->control_version != 0 ? link->control_version : CONTROL_VERSION;
     *header = (struct control_header){
-        .magic = CONTROL_MAGIC, .version = CONTROL_VERSION, .type = (uint16_t)type, .size = (uint32_t)size};
+        .magic = CONTROL_MAGIC, .version = version, .type = (uint16_t)type, .size = (uint32_t)size};
 }
 
 sublet_status link_control(struct link *link, enum control_type type, const void *first, size_t first_bytes,
@@ -108,7 +112,7 @@ sublet_status link_control(struct link *link, enum control_type type, const void
     struct control_header header;
     size_t fds = 0;
     pthread_mutex_lock(&link->control_lock);
-    header_make(&header, type, first_bytes + second_bytes);
+    header_make(link, &header, type, first_bytes + second_bytes);
     sublet_status status = atomic_load(&link->lost) != 0 ? SUBLET_ERR_LOST : SUBLET_OK;
     if (status == SUBLET_OK)
         status = fds_send(link->control, &header, sizeof(header), NULL, 0, end_ns);
@@ -119,7 +123,7 @@ sublet_status link_control(struct link *link, enum control_type type, const void
     if (status == SUBLET_OK)
         status = fds_receive(link->control, &header, sizeof(header), NULL, 0, &fds, end_ns);
     if (status == SUBLET_OK)
-        status = check_answer(&header, type, answer_bytes);
+        status = check_answer(link, &header, type, answer_bytes);
     if (status == SUBLET_OK && header.status == SUBLET_OK && answer_bytes > 0)
         status = fds_receive(link->control, answer, answer_bytes, NULL, 0, &fds, end_ns);
     pthread_mutex_unlock(&link->control_lock);
@@ -230,7 +234,7 @@ static sublet_status greet(struct link *link, uint64_t end_ns, struct control_we
     } request;
     struct control_header header;
     size_t more = 0;
-    header_make(&request.header, CONTROL_HELLO, sizeof(request.hello));
+    header_make(link, &request.header, CONTROL_HELLO, sizeof(request.hello));
     request.hello = (struct control_hello){
         .slots = link->slots, .in_bytes = (uint32_t)link->in_bytes, .out_bytes = (uint32_t)link->out_bytes};
     memcpy(request.hello.token, link->token, sizeof(link->token));
@@ -240,7 +244,7 @@ static sublet_status greet(struct link *link, uint64_t end_ns, struct control_we
         status = fds_receive(link->control, &header, sizeof(header), fds, FDS_PASS_MAX, count, end_ns);
     if (status != SUBLET_OK)
         return status;
-    status = check_answer(&header, CONTROL_HELLO, sizeof(*welcome));
+    status = check_answer(link, &header, CONTROL_HELLO, sizeof(*welcome));
     if (status == SUBLET_OK)
         status = (sublet_status)header.status;
     if (status == SUBLET_OK)

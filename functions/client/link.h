@@ -84,6 +84,7 @@ struct link {
 
     int control;
     pthread_mutex_t control_lock;
+    uint16_t control_version; /* of control frames, as the executor agreed; 0 before its first answer */
 
     const struct transport *transport; /* functions only */
     uint32_t workers;

@@ -15,6 +15,7 @@
 #include "base/fds.h"
 #include "executor/library.h"
 #include "executor/supervisor.h"
+#include "wire/version.h"
 
 #define READ_MOST (1u << 20) /* of one connection before the others have their turn */
 
@@ -181,7 +182,7 @@ bool connection_answer(struct supervisor *supervisor, struct connection *connect
 {
     unsigned char frame[sizeof(struct control_header) + 64];
     struct control_header header = {.magic = CONTROL_MAGIC,
-                                    .version = CONTROL_VERSION,
+                                    .version = connection->version,
                                     .type = connection->header.type,
                                     .size = size,
                                     .status = status};
@@ -200,6 +201,10 @@ static bool begin_body(struct connection *connection)
 {
     memcpy(&connection->header, connection->small, sizeof(connection->header));
     if (control_header_check(&connection->header) != SUBLET_OK)
+        return false;
+    if (connection->version == 0)
+        connection->version = version_agree(connection->header.version, CONTROL_VERSION_LEAST, CONTROL_VERSION);
+    else if (connection->header.version != connection->version)
         return false;
     if ((connection->header.type == CONTROL_HELLO) == connection->trusted)
         return false; /* HELLO comes first, and once */

@@ -13,6 +13,7 @@
 #include "base/fds.h"
 #include "executor/library.h"
 #include "executor/supervisor.h"
+#include "wire/version.h"
 
 static bool token_right(const struct supervisor *supervisor, const uint8_t *token)
 {
@@ -260,8 +261,9 @@ void request_stream_hello(struct supervisor *supervisor, struct connection *conn
         status = accept_role(supervisor, connection, &greeting);
     }
     bool region = supervisor->options->region;
+    uint16_t agreed = version_agree(greeting.version, STREAM_VERSION_LEAST, STREAM_VERSION);
     struct stream_welcome welcome = {.magic = STREAM_MAGIC,
-                                     .version = STREAM_VERSION,
+                                     .version = agreed != 0 ? agreed : STREAM_VERSION,
                                      .status = status,
                                      .workers = region ? 0 : supervisor->options->workers,
                                      .region_bytes = region ? supervisor->options->memory_bytes : 0,

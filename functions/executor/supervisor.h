@@ -41,6 +41,7 @@ struct connection {
     uint64_t accepted_ns;    /* tells the oldest of those that have not authenticated */
     uint32_t client;         /* number among the clients, WORKERS_NOBODY = none */
     uint32_t worker, stream; /* CALLS */
+    uint16_t version;        /* of control frames, agreed by the first one; 0 before */
     struct control_header header;
     uint32_t have; /* bytes of what is being read */
     unsigned char small[SMALL_BODY_MAX];

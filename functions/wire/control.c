@@ -19,7 +19,7 @@ sublet_status control_header_check(const struct control_header *header)
     };
     if (header->magic != CONTROL_MAGIC)
         return SUBLET_ERR_INVALID;
-    if (header->version != CONTROL_VERSION)
+    if (header->version < CONTROL_VERSION_LEAST)
         return SUBLET_ERR_VERSION;
     if (header->type == 0 || header->type >= CONTROL_TYPE_END)
         return SUBLET_ERR_INVALID;

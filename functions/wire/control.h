@@ -15,14 +15,15 @@
 
 #include "sublet/status.h"
 
-#define CONTROL_MAGIC        0x43424c53u
-#define CONTROL_VERSION      1u
-#define CONTROL_HEADER_BYTES 16u
-#define CONTROL_TOKEN_BYTES  32u
-#define CONTROL_BODY_MAX     (64u << 20) /* a function library */
-#define CONTROL_NAME_MAX     127u
-#define CONTROL_WORKERS_MAX  64u
-#define CONTROL_SLOT_STREAM  0xffffffffu
+#define CONTROL_MAGIC         0x43424c53u
+#define CONTROL_VERSION       1u /* the ring of a connection has RING_VERSION of the same release */
+#define CONTROL_VERSION_LEAST 1u /* wire/version.h */
+#define CONTROL_HEADER_BYTES  16u
+#define CONTROL_TOKEN_BYTES   32u
+#define CONTROL_BODY_MAX      (64u << 20) /* a function library */
+#define CONTROL_NAME_MAX      127u
+#define CONTROL_WORKERS_MAX   64u
+#define CONTROL_SLOT_STREAM   0xffffffffu
 
 enum control_type {
     CONTROL_HELLO = 1,   /* body: struct control_hello; answer: struct control_welcome */

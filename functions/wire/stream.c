@@ -13,7 +13,7 @@ sublet_status stream_hello_check(const struct stream_hello *hello)
 {
     if (hello->magic != STREAM_MAGIC)
         return SUBLET_ERR_INVALID;
-    if (hello->version != STREAM_VERSION)
+    if (hello->version < STREAM_VERSION_LEAST)
         return SUBLET_ERR_VERSION;
     if (hello->role == 0 || hello->role >= STREAM_ROLE_END)
         return SUBLET_ERR_INVALID;
@@ -24,7 +24,7 @@ sublet_status stream_welcome_check(const struct stream_welcome *welcome)
 {
     if (welcome->magic != STREAM_MAGIC)
         return SUBLET_ERR_INVALID;
-    if (welcome->version != STREAM_VERSION)
+    if (welcome->version < STREAM_VERSION_LEAST || welcome->version > STREAM_VERSION)
         return SUBLET_ERR_VERSION;
     if (welcome->status >= SUBLET_STATUS_COUNT || welcome->workers > CONTROL_WORKERS_MAX)
         return SUBLET_ERR_INVALID;

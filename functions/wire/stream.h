@@ -23,14 +23,15 @@
 #include "sublet/status.h"
 #include "wire/control.h"
 
-#define STREAM_MAGIC       0x54424c53u         /* "SLBT" */
-#define STREAM_VERSION     2u                  /* 1 had sizes of 32 bits; it is refused */
-#define STREAM_PAYLOAD_MAX (64u << 20)         /* of one access to a region */
-#define STREAM_CALL_MAX    (UINT64_C(1) << 33) /* arguments or result of one call */
-#define STREAM_FLAG_LAST   1u
-#define STREAM_FLAG_NEEDED 2u
-#define STREAM_SIZE_SHIFT  16u         /* of the upper part of a size in the flags of a response */
-#define STREAM_ROOM_UP_TO  0x80000000u /* in room_high: the executor may grant less room than that */
+#define STREAM_MAGIC         0x54424c53u /* "SLBT" */
+#define STREAM_VERSION       2u
+#define STREAM_VERSION_LEAST 2u                  /* wire/version.h; 1 had sizes of 32 bits */
+#define STREAM_PAYLOAD_MAX   (64u << 20)         /* of one access to a region */
+#define STREAM_CALL_MAX      (UINT64_C(1) << 33) /* arguments or result of one call */
+#define STREAM_FLAG_LAST     1u
+#define STREAM_FLAG_NEEDED   2u
+#define STREAM_SIZE_SHIFT    16u         /* of the upper part of a size in the flags of a response */
+#define STREAM_ROOM_UP_TO    0x80000000u /* in room_high: the executor may grant less room than that */
 
 enum stream_role { STREAM_CONTROL = 1, STREAM_CALLS = 2, STREAM_REGION = 3, STREAM_ROLE_END = 4 };
 

@@ -1,0 +1,178 @@
+/**
+ * Frames as they were once sent, in recorded.txt: what is built today from the same values must be the same bytes, and
+ * what was recorded must still be accepted. Whoever changes a layout raises its version and records anew:
+ *
+ *   recorded_test record > test/native/wire/recorded.txt
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/control.h"
+#include "wire/ring_layout.h"
+#include "wire/stream.h"
+
+#define LINE_MAX_BYTES 4096
+
+static const struct control_header load = {CONTROL_MAGIC, CONTROL_VERSION, CONTROL_LOAD, 0x12345, 0};
+static const struct control_header answer = {CONTROL_MAGIC, CONTROL_VERSION, CONTROL_RESOLVE, 0, SUBLET_ERR_NOT_FOUND};
+static const struct control_hello hello = {
+    .token = {1, 2, 3, [31] = 32}, .slots = 4, .in_bytes = 65536, .out_bytes = 128};
+static const struct control_cancel cancel = {.worker = 3, .slot = 2, .sequence = 0xfffffffe, .connection = 77};
+static const struct stream_hello stream_hello = {.magic = STREAM_MAGIC,
+                                                 .version = STREAM_VERSION,
+                                                 .role = STREAM_CALLS,
+                                                 .token = {9, 8, 7, [31] = 1},
+                                                 .worker = 5,
+                                                 .in_bytes = 4096,
+                                                 .out_bytes = 8192,
+                                                 .connection = 0x01020304};
+static const struct stream_welcome stream_welcome = {.magic = STREAM_MAGIC,
+                                                     .version = STREAM_VERSION,
+                                                     .workers = 2,
+                                                     .region_bytes = UINT64_C(0x1122334455),
+                                                     .features = 1};
+static const struct stream_request request = {
+    .sequence = 7, .function = 3, .size = 10, .out_capacity = 20, .timeout_ns = 1000000, .size_high = 1};
+static const struct stream_response response = {
+    .sequence = 7, .status = SUBLET_ERR_TOO_LARGE, .size = 4096, .flags = STREAM_FLAG_NEEDED | 1u << STREAM_SIZE_SHIFT};
+static const struct stream_access access_add = {.sequence = 9, .operation = STREAM_ADD, .offset = 64, .size = 8};
+static const struct stream_atomic atomic = {.operand = UINT64_C(0x8877665544332211), .expected = 0};
+static const struct stream_access access_list = {.sequence = 10, .operation = STREAM_GET_LIST, .size = 300, .count = 1};
+static const struct stream_piece piece = {.offset = 4096, .size = 300};
+static const struct stream_access access_strided = {
+    .sequence = 11, .operation = STREAM_PUT_STRIDED, .offset = 8, .size = 48, .count = 3};
+static const struct stream_stride stride = {.stride = 1024, .block = 16};
+static const struct ring_request ring_request = {.sequence = 1,
+                                                 .function = 2,
+                                                 .size = 32,
+                                                 .out_capacity = 16,
+                                                 .timeout_ns = 5,
+                                                 .flags = RING_IN_LINE | RING_OUT_LINE};
+static const struct ring_response ring_response = {.sequence = 1, .status = SUBLET_ERR_EXITED, .size = 16};
+static struct ring_header ring_header;
+
+static const struct {
+    const char *name;
+    const void *bytes;
+    size_t size;
+} frames[] = {
+    {"control_load", &load, sizeof(load)},
+    {"control_answer", &answer, sizeof(answer)},
+    {"control_hello", &hello, sizeof(hello)},
+    {"control_cancel", &cancel, sizeof(cancel)},
+    {"stream_hello", &stream_hello, sizeof(stream_hello)},
+    {"stream_welcome", &stream_welcome, sizeof(stream_welcome)},
+    {"stream_request", &request, sizeof(request)},
+    {"stream_response", &response, sizeof(response)},
+    {"stream_access_add", &access_add, sizeof(access_add)},
+    {"stream_atomic", &atomic, sizeof(atomic)},
+    {"stream_access_list", &access_list, sizeof(access_list)},
+    {"stream_piece", &piece, sizeof(piece)},
+    {"stream_access_strided", &access_strided, sizeof(access_strided)},
+    {"stream_stride", &stride, sizeof(stride)},
+    {"ring_header", &ring_header, sizeof(ring_header)},
+    {"ring_request", &ring_request, sizeof(ring_request)},
+    {"ring_response", &ring_response, sizeof(ring_response)},
+};
+#define FRAMES (sizeof(frames) / sizeof(frames[0]))
+
+/** The recorded bytes of a frame; their number, 0 = not recorded. */
+static size_t recorded(const char *name, unsigned char *out, size_t room)
+{
+    char line[LINE_MAX_BYTES];
+    size_t length = strlen(name), size = 0;
+    FILE *file = fopen(RECORDED, "r");
+    assert_non_null(file);
+    while (size == 0 && fgets(line, sizeof(line), file) != NULL) {
+        if (strncmp(line, name, length) != 0 || line[length] != ' ')
+            continue;
+        for (const char *at = line + length + 1; size < room && sscanf(at, "%2hhx", &out[size]) == 1; at += 2)
+            size++;
+    }
+    fclose(file);
+    return size;
+}
+
+static void todays_frames_are_the_recorded_ones(void **state)
+{
+    (void)state;
+    unsigned char bytes[256];
+    for (size_t i = 0; i < FRAMES; i++) {
+        size_t size = recorded(frames[i].name, bytes, sizeof(bytes));
+        if (size != frames[i].size || memcmp(bytes, frames[i].bytes, size) != 0)
+            fail_msg("%s is not what it was: raise its version and record it anew", frames[i].name);
+    }
+}
+
+#define READ(name, into) assert_int_equal(recorded(name, (unsigned char *)&(into), sizeof(into)), sizeof(into))
+
+static void recorded_frames_are_accepted(void **state)
+{
+    (void)state;
+    struct control_header header;
+    struct stream_hello greeting;
+    struct stream_welcome welcome;
+    struct stream_request call;
+    struct stream_response result;
+    struct stream_access access;
+    struct stream_piece one;
+    struct stream_stride columns;
+    struct ring_header ring;
+    READ("control_load", header);
+    assert_int_equal(control_header_check(&header), SUBLET_OK);
+    READ("stream_hello", greeting);
+    assert_int_equal(stream_hello_check(&greeting), SUBLET_OK);
+    READ("stream_welcome", welcome);
+    assert_int_equal(stream_welcome_check(&welcome), SUBLET_OK);
+    READ("stream_request", call);
+    assert_int_equal(stream_request_check(&call), SUBLET_OK);
+    assert_int_equal(stream_request_size(&call), (UINT64_C(1) << 32) + 10);
+    READ("stream_response", result);
+    assert_int_equal(stream_response_check(&result, 7, 0), SUBLET_OK);
+    assert_int_equal(stream_response_size(&result), (UINT64_C(1) << 32) + 4096);
+    READ("stream_access_add", access);
+    assert_int_equal(stream_access_check(&access, 4096), SUBLET_OK);
+    READ("stream_access_list", access);
+    READ("stream_piece", one);
+    assert_int_equal(stream_access_check(&access, 8192), SUBLET_OK);
+    assert_int_equal(stream_pieces_check(&access, &one, 8192), SUBLET_OK);
+    READ("stream_access_strided", access);
+    READ("stream_stride", columns);
+    assert_int_equal(stream_access_check(&access, 8192), SUBLET_OK);
+    assert_int_equal(stream_stride_check(&access, &columns, 8192), SUBLET_OK);
+    READ("ring_header", ring);
+    assert_int_equal(ring_header_check(&ring, ring.total_bytes), SUBLET_OK);
+}
+
+static int record(void)
+{
+    printf("# Frames as they crossed the wire: control %u, stream %u, ring %u. Made by recorded_test record.\n",
+           CONTROL_VERSION, STREAM_VERSION, RING_VERSION);
+    for (size_t i = 0; i < FRAMES; i++) {
+        printf("%s ", frames[i].name);
+        for (size_t j = 0; j < frames[i].size; j++)
+            printf("%02x", ((const unsigned char *)frames[i].bytes)[j]);
+        printf("\n");
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (ring_header_make(4, 4096, 128, &ring_header) != SUBLET_OK)
+        return 1;
+    if (argc == 2 && strcmp(argv[1], "record") == 0)
+        return record();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(todays_frames_are_the_recorded_ones),
+        cmocka_unit_test(recorded_frames_are_accepted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
