@@ -274,6 +274,7 @@ sublet_status lease_describe(const struct sublet_lease *lease, sublet_lease_info
     if (lease->link != NULL) {
         all.workers = lease->link->workers;
         all.same_node = lease->link->same_node;
+        snprintf(all.path, sizeof(all.path), "%s", link_path(lease->link));
         all.calls = lease->link->calls + buffers_answers(lease->session, lease->link);
     }
     pthread_mutex_unlock(&lease->session->lock);

@@ -173,6 +173,13 @@ void link_resolve(struct link *link, struct sublet_function_ref *function)
     pthread_cond_broadcast(&session->changed);
 }
 
+const char *link_path(const struct link *link)
+{
+    if (link->same_node)
+        return "memory";
+    return link->fabric == NULL ? "tcp" : ofi_link_provider(link);
+}
+
 bool link_gone(const struct link *link)
 {
     struct pollfd entry = {.fd = link->control, .events = POLLRDHUP};
@@ -295,6 +302,8 @@ static sublet_status open_there(struct link *link, uint64_t region_bytes, uint64
     if (welcome.workers == 0)
         return SUBLET_ERR_INVALID;
     link->workers = welcome.workers;
+    if (ofi_link_open(link, end_ns) == SUBLET_OK)
+        return SUBLET_OK;
     return stream_link_open(link, end_ns);
 }
 

@@ -64,6 +64,7 @@ struct transport {
 
 extern const struct transport ring_transport;
 extern const struct transport stream_transport;
+extern const struct transport fabric_transport;
 
 enum link_resolution { LINK_UNRESOLVED, LINK_RESOLVING, LINK_RESOLVED, LINK_REFUSED };
 
@@ -98,6 +99,7 @@ struct link {
     struct link_entry functions[SESSION_FUNCTIONS_MAX];
     struct ring_worker *rings;     /* of ring_transport */
     struct stream_worker *streams; /* of stream_transport */
+    struct ofi_path *fabric;       /* of fabric_transport */
 
     struct region_access *region; /* regions only */
 
@@ -119,6 +121,8 @@ sublet_status link_control(struct link *link, enum control_type type, const void
                            const void *second, size_t second_bytes, void *answer, size_t answer_bytes, uint64_t end_ns);
 /** Makes a function known to the executor, its library first. Lock held; dropped for the exchange. */
 void link_resolve(struct link *link, struct sublet_function_ref *function);
+/** How it is reached, as text: memory, tcp, or the provider of a fabric. Lock held. */
+const char *link_path(const struct link *link);
 /** Has the executor closed its control connection? */
 bool link_gone(const struct link *link);
 /** A stream connection of a role, with hello and welcome done. Neither lock held. */
@@ -130,6 +134,10 @@ sublet_status link_socket(const struct link *link, int *fd_out);
 /** Transports: made from what HELLO brought; on failure nothing is left. */
 sublet_status ring_link_open(struct link *link, const int *fds);
 sublet_status stream_link_open(struct link *link, uint64_t end_ns);
+/** Of a link that has a fabric. */
+const char *ofi_link_provider(const struct link *link);
+/** NOT_FOUND: no fabric here, or none wanted. Before the link has a transport; loads libfabric, for up to 0.4 s. */
+sublet_status ofi_link_open(struct link *link, uint64_t end_ns);
 
 /** A slot of a ring that a buffer holds: it is neither free nor any call's. */
 struct ring_place {

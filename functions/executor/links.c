@@ -54,7 +54,10 @@ static bool tell_stream(struct worker_slot *slot, uint32_t index)
     struct stream *stream = &slot->streams[index];
     int fds[2] = {stream->fd, stream->buffer_fd};
     bool start = stream->news == STREAM_TO_START;
-    struct worker_message message = {.kind = start ? WORKER_STREAM : WORKER_STREAM_CLOSE, .index = index};
+    struct worker_message message = {.kind = !start           ? WORKER_STREAM_CLOSE
+                                             : stream->fabric ? WORKER_FABRIC
+                                                              : WORKER_STREAM,
+                                     .index = index};
     if (tell(slot, &message, fds, start ? 2 : 0) != SUBLET_OK)
         return false;
     set_news(slot, index, STREAM_NO_NEWS);
@@ -149,6 +152,7 @@ sublet_status workers_add_stream(struct workers *workers, const struct stream_he
     sublet_status status = stream_create(fd, stream, &buffer_fd);
     if (status != SUBLET_OK)
         return status;
+    stream->fabric = hello->role == STREAM_FABRIC;
     stream->connection = hello->connection;
     stream->owner = owner;
     stream->buffer_fd = buffer_fd;
@@ -161,6 +165,8 @@ sublet_status workers_add_stream(struct workers *workers, const struct stream_he
 void workers_start_stream(struct workers *workers, uint32_t worker, uint32_t stream)
 {
     struct worker_slot *slot = &workers->slots[worker];
+    if (slot->streams[stream].fabric && slot->pid == 0)
+        shutdown(slot->streams[stream].fd, SHUT_RDWR); /* a worker begins without those that came before it */
     set_news(slot, stream, STREAM_TO_START);
     if (slot->pid == 0 || slot->ended_call != 0)
         set_news(slot, stream, STREAM_NO_NEWS); /* its successor begins with it */

@@ -12,7 +12,7 @@
 
 #include "executor/worker.h"
 
-#define NAP_STREAMS_MAX 65u
+#define NAP_STREAMS_MAX (65u + 9u) /* of TCP, and of fabrics */
 
 /** Of Linux 5.16; older headers lack it. */
 struct nap_word {

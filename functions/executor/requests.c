@@ -274,7 +274,7 @@ void request_stream_hello(struct supervisor *supervisor, struct connection *conn
         connection_linger(supervisor, connection);
     else if (greeting.role == STREAM_CONTROL)
         connection_resume(supervisor, connection);
-    else if (greeting.role == STREAM_CALLS)
+    else if (greeting.role != STREAM_REGION)
         pass_to_worker(supervisor, connection);
     else
         pass_to_region(supervisor, connection);

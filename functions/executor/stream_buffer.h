@@ -32,12 +32,14 @@ struct stream_state {
     _Atomic uint32_t moving;    /* 1 while these change: who dies then leaves a stream out of step */
     _Atomic uint32_t cancelled; /* sequence of a request that must not be started; 0 = none */
     _Atomic uint32_t closed;    /* its client is gone: nothing must be started */
+    _Atomic uint32_t begun;     /* over a fabric: sequence of the last request that was begun */
 };
 
 enum stream_news { STREAM_NO_NEWS, STREAM_TO_START, STREAM_TO_CLOSE };
 
 struct stream {
-    int fd; /* the connection */
+    int fd;      /* the connection */
+    bool fabric; /* requests come over a fabric: nothing is read here, the connection only tells of ends */
     struct stream_state *state;
     unsigned char *batch;
     unsigned char *in;

@@ -49,7 +49,7 @@ void streams_start(struct streams *streams, struct worker_start *start, struct f
     streams->end = start->stream_end;
     for (uint32_t i = 0; i < streams->end; i++) {
         struct stream *stream = &start->streams[i];
-        if (stream->state == NULL)
+        if (stream->state == NULL || stream->fabric) /* a fabric ends with its worker */
             continue;
         streams->count++;
         arm(streams, i, EPOLL_CTL_ADD);
@@ -94,7 +94,7 @@ static void make_memory(struct streams *streams)
     uint64_t now = now_ns();
     for (uint32_t i = 0; i < streams->end; i++) {
         struct stream *stream = &streams->start->streams[i];
-        if (stream->state != NULL && !stream_trim(&streams->server, stream))
+        if (stream->state != NULL && !stream->fabric && !stream_trim(&streams->server, stream))
             (void)stream_stalled(&streams->server, stream, now);
     }
     streams->waits = false;

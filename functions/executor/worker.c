@@ -18,6 +18,7 @@
 #include "executor/guard.h"
 #include "executor/idle.h"
 #include "executor/nap.h"
+#include "executor/ofi_serve.h"
 #include "executor/streams.h"
 
 #define RING_TURN    8u
@@ -41,6 +42,7 @@ struct worker {
     uint32_t next_slot[CLIENTS_MAX]; /* where the next turn of a ring begins */
     struct streams streams;
     struct memory memory;
+    struct ofi_server *fabric; /* NULL: no client came that way */
     struct idle idle;
     struct nap nap;
     struct functions functions;
@@ -65,6 +67,30 @@ static void list_rings(struct worker *worker)
             worker->rings[worker->ring_count++] = i;
 }
 
+/** A connection that belongs to calls over a fabric, and what it shares with the supervisor. */
+static bool add_fabric(struct worker *worker, uint32_t index, int buffer_fd, int connection_fd)
+{
+    struct stream *stream = &worker->start->streams[index];
+    if (stream_attach(buffer_fd, connection_fd, stream) != SUBLET_OK)
+        return false;
+    stream->fabric = true;
+    ofi_serve_add(&worker->fabric, stream, index);
+    return true;
+}
+
+static void remove_stream(struct worker *worker, uint32_t index)
+{
+    struct stream *stream = &worker->start->streams[index];
+    if (!stream->fabric) {
+        streams_remove(&worker->streams, index);
+        return;
+    }
+    ofi_serve_remove(worker->fabric, stream);
+    stream_unmap(stream);
+    close(stream->fd);
+    stream->fabric = false;
+}
+
 static void apply(struct worker *worker, const struct worker_message *message, int *fds, size_t *count)
 {
     struct worker_start *start = worker->start;
@@ -80,10 +106,15 @@ static void apply(struct worker *worker, const struct worker_message *message, i
         ring_unmap(&start->rings[message->index]);
         list_rings(worker);
     } else if (message->kind == WORKER_STREAM && message->index < STREAMS_MAX && *count == 2) {
+        remove_stream(worker, message->index);
         if (streams_add(&worker->streams, message->index, fds[1], fds[0]))
             fds[0] = fds[--*count]; /* the connection stays open */
+    } else if (message->kind == WORKER_FABRIC && message->index < STREAMS_MAX && *count == 2) {
+        remove_stream(worker, message->index);
+        if (add_fabric(worker, message->index, fds[1], fds[0]))
+            fds[0] = fds[--*count];
     } else if (message->kind == WORKER_STREAM_CLOSE && message->index < STREAMS_MAX) {
-        streams_remove(&worker->streams, message->index);
+        remove_stream(worker, message->index);
     } else if (message->kind == WORKER_LIBRARY && message->index < LIBRARIES_MAX && *count == 1) {
         start->library_fds[message->index] = fds[0]; /* stays open: its name in /proc must work and stay unique */
         *count = 0;
@@ -209,10 +240,16 @@ static void sleep_until_woken(struct worker *worker)
 {
     struct worker_start *start = worker->start;
     uint64_t woken_ns = 0;
+    int fabric_fds[OFI_SERVE_FDS_MAX];
+    uint32_t fabric_count;
+    if (!ofi_serve_sleep(worker->fabric, fabric_fds, &fabric_count))
+        return;
     stats_add(&start->stats->sleeps, 1);
     stats_pause(&worker->functions.sampler);
     nap_begin(&worker->nap, worker->rings, worker->ring_count);
     streams_before_nap(&worker->streams, &worker->nap);
+    for (uint32_t i = 0; i < fabric_count; i++)
+        nap_add_stream(&worker->nap, fabric_fds[i]);
     if (nap_take(&worker->nap, worker->messages_seen))
         woken_ns = nap_end(&worker->nap, worker->idle.since_ns);
     streams_after_nap(&worker->streams, &worker->nap);
@@ -274,6 +311,7 @@ _Noreturn void worker_run(struct worker_start *start)
             worker.messages_seen = atomic_load(&start->page->messages); /* user code wrote here */
         bool served = look_at_rings(&worker);
         served |= streams_look(&worker.streams, worker.idle.steps % IDLE_STEPS == IDLE_STEPS - 1);
+        served |= ofi_serve(worker.fabric, start->page, &worker.functions);
         if (!served)
             rest(&worker);
         else if (worker.idle.steps > 0)

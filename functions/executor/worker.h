@@ -46,9 +46,16 @@ struct function_table {
     } entries[FUNCTIONS_MAX];
 };
 
-enum worker_message_kind { WORKER_RING = 1, WORKER_CLOSE, WORKER_LIBRARY, WORKER_STREAM, WORKER_STREAM_CLOSE };
+enum worker_message_kind {
+    WORKER_RING = 1,
+    WORKER_CLOSE,
+    WORKER_LIBRARY,
+    WORKER_STREAM,
+    WORKER_STREAM_CLOSE,
+    WORKER_FABRIC
+};
 
-/** On the seqpacket socket. RING and LIBRARY bring a descriptor, STREAM two: socket, buffer. */
+/** On the seqpacket socket. RING and LIBRARY bring a descriptor, STREAM and FABRIC two: socket, buffer. */
 struct worker_message {
     uint32_t kind;
     uint32_t index;

@@ -213,7 +213,9 @@ static bool answer_stream(struct worker_slot *slot, uint64_t call, sublet_status
     struct stream_response response = {.sequence = call_sequence(call), .status = status, .flags = STREAM_FLAG_LAST};
     uint32_t batched = atomic_load(&stream->state->batched); /* answers of calls before this one */
     stats_add(&slot->stats->outcomes[status], 1);            /* its worker is dead */
-    if ((call & CALL_ANSWERING) == 0 && batched <= STREAM_BATCH &&
+    if (stream->fabric && (call & CALL_ANSWERING) != 0)
+        response.status = SUBLET_ERR_LOST;
+    if (((call & CALL_ANSWERING) == 0 || stream->fabric) && batched <= STREAM_BATCH &&
         (batched == 0 ||
          send(stream->fd, stream->batch, batched, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE) == (ssize_t)batched) &&
         send(stream->fd, &response, sizeof(response), MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(response)) {
@@ -222,6 +224,21 @@ static bool answer_stream(struct worker_slot *slot, uint64_t call, sublet_status
     }
     shutdown(stream->fd, SHUT_RDWR);
     return false;
+}
+
+/** What the worker had of fabrics went with it: says which calls were begun. The supervisor sees the end, and closes.
+ */
+static void end_fabrics(struct worker_slot *slot)
+{
+    for (uint32_t i = 0; i < slot->stream_end; i++) {
+        struct stream *stream = &slot->streams[i];
+        if (stream->state == NULL || !stream->fabric)
+            continue;
+        struct stream_response response = {
+            .sequence = atomic_load(&stream->state->begun), .status = SUBLET_ERR_LOST, .flags = STREAM_FLAG_LAST};
+        (void)!send(stream->fd, &response, sizeof(response), MSG_NOSIGNAL | MSG_DONTWAIT);
+        shutdown(stream->fd, SHUT_RDWR);
+    }
 }
 
 struct worker_end workers_reap(struct workers *workers, pid_t pid, bool exited)
@@ -256,6 +273,7 @@ struct worker_end workers_reap(struct workers *workers, pid_t pid, bool exited)
         if (stream->state != NULL && atomic_load(&stream->state->moving) != 0)
             shutdown(stream->fd, SHUT_RDWR); /* killed by the kernel while it read: out of step */
     }
+    end_fabrics(slot);
     if (fork_worker(workers, end.worker) != SUBLET_OK)
         fprintf(stderr, "sublet-executor: cannot fork a worker (%m); will try again\n");
     return end;

@@ -4,13 +4,16 @@
  */
 #include "fabric/ofi.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <dlfcn.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "fabric/ofi_internal.h"
@@ -35,6 +38,9 @@ static const struct {
 
 static void load(void)
 {
+    /* The library of PSM, which comes along, would take over SIGSEGV and others. */
+    setenv("IPATH_NO_BACKTRACE", "1", 0);
+    setenv("HFI_NO_BACKTRACE", "1", 0);
     /* The queues of verbs;ofi_rxm are sized by this, and those of soft-RoCE are short. */
     setenv("FI_UNIVERSE_SIZE", "64", 0);
     void *handle = dlopen("libfabric.so.1", RTLD_NOW | RTLD_LOCAL);
@@ -57,6 +63,18 @@ const char *ofi_wanted_provider(void)
 {
     const char *name = secure_getenv("SUBLET_FABRIC_PROVIDER");
     return name == NULL || name[0] == '\0' ? NULL : name;
+}
+
+const char *ofi_own_address(int fd, char *text, uint32_t size)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+    if (getsockname(fd, (struct sockaddr *)&address, &length) != 0)
+        return NULL;
+    const void *bytes = address.ss_family == AF_INET
+                            ? (const void *)&((const struct sockaddr_in *)(const void *)&address)->sin_addr
+                            : (const void *)&((const struct sockaddr_in6 *)(const void *)&address)->sin6_addr;
+    return inet_ntop(address.ss_family, bytes, text, size);
 }
 
 static bool holds_something(const char *path)

@@ -20,6 +20,7 @@
 
 #define OFI_PROVIDER_MAX 31u
 #define OFI_NAME_MAX     256u
+#define OFI_ADDRESS_MAX  46u
 
 struct ofi;
 
@@ -52,6 +53,8 @@ bool ofi_wanted(void);
 /** What SUBLET_FABRIC_PROVIDER says; NULL when it says nothing. */
 const char *ofi_wanted_provider(void);
 
+/** The numeric address of a connected socket's own end, for ofi_settings: the interface that leads to that peer. */
+const char *ofi_own_address(int fd, char *text, uint32_t size);
 /**
  * For a process whose memory keys must die when they are told to: libfabric keeps registrations for later otherwise,
  * and peers could go on. Before the first ofi_open; for the whole process, so nothing for one that is not ours.

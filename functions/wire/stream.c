@@ -17,7 +17,8 @@ sublet_status stream_hello_check(const struct stream_hello *hello)
         return SUBLET_ERR_VERSION;
     if (hello->role == 0 || hello->role >= STREAM_ROLE_END)
         return SUBLET_ERR_INVALID;
-    return hello->role == STREAM_CALLS && hello->worker >= CONTROL_WORKERS_MAX ? SUBLET_ERR_INVALID : SUBLET_OK;
+    bool of_worker = hello->role == STREAM_CALLS || hello->role == STREAM_FABRIC;
+    return of_worker && hello->worker >= CONTROL_WORKERS_MAX ? SUBLET_ERR_INVALID : SUBLET_OK;
 }
 
 sublet_status stream_welcome_check(const struct stream_welcome *welcome)

@@ -4,6 +4,7 @@
  *
  *   STREAM_CONTROL  control frames (wire/control.h: LOAD, RESOLVE, CANCEL), one outstanding at a time
  *   STREAM_CALLS    calls to one worker: stream_request + arguments, stream_response + result, answered in order
+ *   STREAM_FABRIC   calls to one worker over a fabric with remote writes (wire/ofi.h)
  *   STREAM_REGION   stream_access + content of a put, stream_response + content of a get, answered in order
  *
  * Sizes of calls have 64 bits: a request carries the upper halves in size_high and room_high, a response bits 32 to 47
@@ -33,14 +34,14 @@
 #define STREAM_SIZE_SHIFT    16u         /* of the upper part of a size in the flags of a response */
 #define STREAM_ROOM_UP_TO    0x80000000u /* in room_high: the executor may grant less room than that */
 
-enum stream_role { STREAM_CONTROL = 1, STREAM_CALLS = 2, STREAM_REGION = 3, STREAM_ROLE_END = 4 };
+enum stream_role { STREAM_CONTROL = 1, STREAM_CALLS = 2, STREAM_REGION = 3, STREAM_FABRIC = 4, STREAM_ROLE_END = 5 };
 
 struct stream_hello {
     uint32_t magic;
     uint16_t version;
     uint16_t role;
     uint8_t token[CONTROL_TOKEN_BYTES];
-    uint32_t worker;   /* CALLS: which one */
+    uint32_t worker;   /* CALLS, FABRIC: which one */
     uint32_t in_bytes; /* CALLS: usual size of arguments and result, a hint */
     uint32_t out_bytes;
     uint32_t connection; /* CALLS: a number of the client's choice that CANCEL names; unique within the lease */

@@ -1,6 +1,8 @@
 #!/bin/bash
-# Runs in the machine of deploy/vm: two interfaces of one node, soft-RoCE on them, then tests and figures.
+# Runs in the machine of deploy/vm: two interfaces of one node, soft-RoCE on them, then tests and figures. A figure is a
+# line `figure WHAT BYTES MICROSECONDS`, a mean round trip; test/vm/rdma-figures.ts reads them.
 where=$(cat where)
+rounds=$(cat rounds)
 mkdir -p "$(dirname "$where")"
 ln -sfn "$PWD/root$where" "$where"
 cd "$where/build/native" || exit 125
@@ -14,7 +16,12 @@ for end in d0 d1; do
 done
 sysctl -qw net.ipv4.conf.all.rp_filter=0
 rdma link add rxe0 type rxe netdev d0 || exit 125
-export SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' SUBLET_TEST_ADDRESS=10.9.0.1
+# Its addresses come one after the other, some time later.
+for ((i = 0; i < 100; i++)); do
+  grep -q 0a09:0001 /sys/class/infiniband/rxe0/ports/1/gids/* && ! ip -6 addr show dev d0 | grep -q tentative && break
+  sleep 0.1
+done
+export FI_UNIVERSE_SIZE=16 SUBLET_TEST_ADDRESS=10.9.0.1
 failed=0
 run() {
   local began=$SECONDS
@@ -23,9 +30,36 @@ run() {
     grep '^skipped' /tmp/output
   else
     cat /tmp/output
+    rdma link
+    grep -v 0000:0000:0000:0000:0000:0000:0000:0000 /sys/class/infiniband/rxe0/ports/1/gids/*
+    dmesg | tail -n 5
     echo "FAIL $(basename "$1")"
     failed=1
   fi
 }
-run bin/ofi_test
+SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/ofi_test
+SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/client_fabric_test
+[ "$rounds" -gt 0 ] || exit $failed
+
+# pingpong KIND BYTES: the mean of one way, doubled.
+pingpong() {
+  local server
+  taskset -c 1 timeout 60 fi_pingpong -p verbs -e "$1" -I 1000 -S "$2" > /dev/null 2>&1 &
+  server=$!
+  sleep 0.5
+  taskset -c 0 timeout 60 fi_pingpong -p verbs -e "$1" -I 1000 -S "$2" 10.9.0.1 2> /dev/null |
+    awk -v what="fi_pingpong-$1" -v bytes="$2" 'NR == 2 {printf "figure %s %d %.2f\n", what, bytes, 2 * $7}'
+  wait $server
+}
+for ((round = 0; round < rounds; round++)); do
+  for bytes in 64 4096; do pingpong msg $bytes; done
+  for bytes in 64 4096; do pingpong rdm $bytes; done
+  SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' timeout 120 bin/client_fabric_path 1000 > /tmp/output 2>&1 || failed=1
+  if grep -q '"path": "verbs;ofi_rxm"' /tmp/output; then
+    sed -n 's/.*"64": {"p50": \([0-9.]*\), "p99": [0-9.]*, "mean": \([0-9.]*\)}, "4096": {"p50": \([0-9.]*\), "p99": [0-9.]*, "mean": \([0-9.]*\)}.*/figure call-p50 64 \1\nfigure call 64 \2\nfigure call-p50 4096 \3\nfigure call 4096 \4/p' /tmp/output
+  else
+    cat /tmp/output
+    failed=1
+  fi
+done
 exit $failed

@@ -96,6 +96,7 @@ typedef struct sublet_lease_info {
     char reason[64];     /**< why it ended, as text; empty while it is active */
     uint64_t request_ns; /**< from the request to the executor's welcome */
     uint64_t calls;      /**< answered by it, to this process */
+    char path[32];       /**< how it is reached: memory, tcp, or the provider of a fabric */
 } sublet_lease_info;
 
 /** Asks for a lease and connects to its executor. BUSY when nobody lends that much now. options may be NULL. */

@@ -19,6 +19,8 @@ uint64_t time_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+uint32_t fixture_timeout_ms = 3000;
+
 int fixture_start(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
@@ -30,7 +32,7 @@ int fixture_start(void **state)
     fixture->spin_us = 50;
     sublet_options options = SUBLET_OPTIONS_INIT;
     options.agent_socket = path;
-    options.timeout_ms = 3000;
+    options.timeout_ms = fixture_timeout_ms;
     assert_int_equal(sublet_open(&options, &fixture->session), SUBLET_OK);
     assert_int_equal(sublet_library_open(fixture->session, FUNCTIONS, &fixture->library), SUBLET_OK);
     *state = fixture;

@@ -33,6 +33,9 @@ struct fixture {
     uint32_t spin_us; /* how long workers of the next executors poll */
 };
 
+/** What a session waits for an agent or an executor. */
+extern uint32_t fixture_timeout_ms;
+
 /** An agent and a session with the test's functions open. */
 int fixture_start(void **state);
 int fixture_stop(void **state);

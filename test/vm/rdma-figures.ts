@@ -1,0 +1,43 @@
+/**
+ * Reads the lines `figure WHAT BYTES MICROSECONDS` of test/vm/rdma-guest.sh and prints a table: medians over the rounds,
+ * and a call's round trip as a ratio to fi_pingpong's, plain verbs (msg) and verbs;ofi_rxm (rdm), in the same machine.
+ * Also written to build/bench/rdma.json.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { medianOf, type Row, tableText } from "../bench/table.ts";
+
+const mostRatio = 1.15;
+const samples = new Map<string, number[]>();
+for await (const line of createInterface({ input: process.stdin })) {
+  const [, what, bytes, us] = /^figure (\S+) (\d+) ([\d.]+)$/.exec(line) ?? [];
+  if (what === undefined) continue;
+  const key = `${what} ${bytes}`;
+  samples.set(key, [...(samples.get(key) ?? []), Number(us)]);
+}
+const median = (what: string, bytes: number) => medianOf(samples.get(`${what} ${bytes}`) ?? []);
+
+const rows: Row[] = [64, 4096].flatMap((bytes) =>
+  ["msg", "rdm"].map((kind) => ({
+    what: `hot call, ${bytes} B each way`,
+    value: median("call", bytes),
+    unit: "us",
+    baseline: {
+      what: `fi_pingpong ${kind === "msg" ? "-p verbs" : '-p "verbs;ofi_rxm"'}`,
+      value: median(`fi_pingpong-${kind}`, bytes),
+    },
+    mark: mostRatio,
+  })),
+);
+mkdirSync("build/bench", { recursive: true });
+writeFileSync(
+  "build/bench/rdma.json",
+  `${JSON.stringify({ rows, samples: Object.fromEntries(samples) }, undefined, 1)}\n`,
+);
+console.log(
+  tableText("soft-RoCE in an emulated machine: round trips, the mean of each round, medians of rounds", rows),
+);
+if (rows.some((row) => !Number.isFinite(row.value) || !Number.isFinite(row.baseline?.value))) {
+  console.error("test:rdma: figures are missing");
+  process.exit(1);
+}
