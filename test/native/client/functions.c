@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "sublet/function.h"
+#include "touch.h"
 #include "vandal.h"
 
 #define PLAIN __attribute__((visibility("default"))) uint32_t
@@ -190,5 +191,22 @@ SUBLET_FUNCTION(tick)
     ticks++;
     memcpy(out, &ticks, sizeof(ticks));
     context->result_bytes = sizeof(ticks);
+    return 0;
+}
+
+/** Reads all of its arguments and writes all of its result. */
+SUBLET_FUNCTION(touch)
+{
+    touch_write(out, (size_t)context->out_bytes, touch_read(in, (size_t)context->in_bytes));
+    context->result_bytes = context->out_bytes;
+    return 0;
+}
+
+/** Gives all of its room as the result, untouched. */
+SUBLET_FUNCTION(give)
+{
+    (void)in;
+    (void)out;
+    context->result_bytes = context->out_bytes;
     return 0;
 }
