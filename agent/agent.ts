@@ -25,7 +25,8 @@ import { serve, splitAddress } from "../src/rpc/server.ts";
 import { type GuestTree, prepareRoot, removeRoot, rootDirs } from "./cgroup/guests.ts";
 import { discoverCgroups } from "./cgroup/layout.ts";
 import { findGuests, keepStarter } from "./executor/adopt.ts";
-import { connectStarter, type Starter } from "./executor/starter.ts";
+import { connectStarter, type ListedExecutor, type Starter } from "./executor/starter.ts";
+import { leaseStats } from "./executor/stats.ts";
 import { readAvailableBytes, readInventory } from "./inventory/inventory.ts";
 import { jobRoots } from "./jobs/scan.ts";
 import { watchJobs } from "./jobs/watch.ts";
@@ -33,6 +34,7 @@ import { watchMetrics } from "./metrics.ts";
 import { nodeService } from "./node/service.ts";
 import { executorSocket, type Identification, leaseMessage, offerMessage } from "./offer/messages.ts";
 import { startReporter } from "./offer/reporter.ts";
+import type { AdoptedGuest } from "./reactor/events.ts";
 import { Shell, type ShellLog } from "./shell.ts";
 import { localHandlers } from "./socket/local.ts";
 import { serveLocal } from "./socket/server.ts";
@@ -117,6 +119,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
   for (const alarm of alarms) log.error({ alarm }, "limit of the guest root did not take");
   writeRoots(config.runDir, rootDirs(tree), log);
 
+  const stats = leaseStats(() => performance.now());
   const shell = new Shell({
     setup: {
       node: config.node,
@@ -143,6 +146,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
       executor: join(config.nativeDir, "bin", "sublet-executor"),
     }),
     startTimeoutMs,
+    stats,
   });
 
   const connect = (onLost: () => void): Promise<Starter> =>
@@ -158,7 +162,14 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     log.error({ message: toSubletError(thrown).message }, "no starter: nothing can be lent");
     return undefined;
   });
-  const adopted = await findGuests({ tree, starter: first, timeoutMs: starterTimeoutMs, log });
+  const onAdopt = ({ lease, grantedUnixMs }: AdoptedGuest, executor: ListedExecutor): void =>
+    stats.open(
+      lease.id,
+      executor.stats,
+      lease.cores.length,
+      performance.now() - Math.max(0, Date.now() - grantedUnixMs),
+    );
+  const adopted = await findGuests({ tree, starter: first, timeoutMs: starterTimeoutMs, log, onAdopt });
   shell.dispatch({ type: "adopt", guests: adopted });
   if (adopted.length > 0) log.info({ leases: adopted.map((guest) => guest.lease.id) }, "adopted guests");
   keeper = keepStarter(
@@ -232,7 +243,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
         leases: () =>
           [...shell.state.guests.values()]
             .filter((guest) => guest.phase !== "ending")
-            .map((guest) => leaseMessage(guest, self(), shell.nowMs())),
+            .map((guest) => leaseMessage(guest, self(), shell.nowMs(), stats.invocations(guest.lease.id))),
       },
       onEnded: (leases) => onEnded(leases),
       onContact: (connected, why) =>
@@ -260,13 +271,16 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     log,
   });
   onEnded = handlers.remoteEnded;
-  const registry = watchMetrics(shell, { controllersConnected: connectedCount });
+  const registry = watchMetrics(shell, {
+    controllersConnected: connectedCount,
+    counts: () => stats.totals(),
+  });
   shell.listen({
     onOffer: () => {
       for (const reporter of reporters) reporter.offerChanged();
     },
     onLease: (guest) => {
-      const message = leaseMessage(guest, self(), shell.nowMs());
+      const message = leaseMessage(guest, self(), shell.nowMs(), stats.invocations(guest.lease.id));
       for (const reporter of reporters) reporter.leaseChanged(message);
     },
     onNotify: (holder, guest) => handlers.notify(holder, guest),

@@ -3,12 +3,15 @@
 import { type AgentMetrics, agentMetrics } from "../src/metrics/agent.ts";
 import { createRegistry, gauge, type Registry } from "../src/metrics/registry.ts";
 import { reasonToWire } from "../src/rpc/convert.ts";
+import { type Counts, outcomes } from "./executor/stats.ts";
 import type { Effect } from "./reactor/events.ts";
 import type { AgentState, Guest } from "./reactor/state.ts";
 import type { Shell } from "./shell.ts";
 
 export interface AgentGauges {
   readonly controllersConnected: () => number;
+  /** What executors have counted. */
+  readonly counts?: () => Counts;
 }
 
 function sum(values: Iterable<number>): number {
@@ -47,6 +50,26 @@ function showState(metrics: AgentMetrics, state: AgentState): void {
     );
 }
 
+function showCounts(metrics: AgentMetrics, counts: Counts): void {
+  metrics.invocations.reset();
+  for (const [index, outcome] of outcomes.entries())
+    metrics.invocations.inc({ outcome }, counts.outcomes[index] ?? 0);
+  metrics.invocationBytes.reset();
+  metrics.invocationBytes.inc({ direction: "in" }, counts.inBytes);
+  metrics.invocationBytes.inc({ direction: "out" }, counts.outBytes);
+  metrics.invocationSeconds.set(counts.run, counts.runNs);
+  metrics.invocationAnswerSeconds.set(counts.answer, counts.answerNs);
+  for (const [counter, value] of [
+    [metrics.workerBusySeconds, counts.runNs / 1e9],
+    [metrics.workerPollSeconds, counts.polledNs / 1e9],
+    [metrics.workerSleeps, counts.sleeps],
+    [metrics.workerRestarts, counts.restarts],
+  ] as const) {
+    counter.reset();
+    counter.inc(value);
+  }
+}
+
 /** Registers everything and follows the shell. */
 export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
   const registry = createRegistry();
@@ -70,6 +93,7 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
         if (guest.phase !== "ending") lent(guest, countedToMs, nowMs);
       countedToMs = nowMs;
       if (metrics !== undefined) showState(metrics, shell.state);
+      if (metrics !== undefined && gauges.counts !== undefined) showCounts(metrics, gauges.counts());
     },
   });
   const all = agentMetrics(registry);

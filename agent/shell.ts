@@ -7,6 +7,7 @@ import { createGuest, type GuestTree, guestMemoryBytes, limitGuest } from "./cgr
 import type { GuestLimits } from "./cgroup/limits.ts";
 import { guestMeta } from "./executor/meta.ts";
 import type { Starter, StartOrder } from "./executor/starter.ts";
+import type { LeaseStats } from "./executor/stats.ts";
 import { coresWithoutJobs } from "./reactor/draft.ts";
 import type { AgentEvent, Answer, Effect } from "./reactor/events.ts";
 import { nextWakeMs, react } from "./reactor/react.ts";
@@ -35,6 +36,7 @@ export interface ShellOptions {
   /** What the starter must know beyond the guest itself. */
   readonly order: (guest: Guest) => Pick<StartOrder, "unixPath" | "tcpAddress" | "spinUs" | "executor">;
   readonly startTimeoutMs: number;
+  readonly stats?: LeaseStats;
   readonly nowMs?: () => number;
 }
 
@@ -215,7 +217,8 @@ export class Shell {
         token: guest.token,
         meta: guestMeta(guest),
       };
-      const { port } = await this.#starter.start(order, this.#options.startTimeoutMs);
+      const { port, stats } = await this.#starter.start(order, this.#options.startTimeoutMs);
+      this.#options.stats?.open(lease.id, stats, lease.cores.length, guest.startedAtMs);
       this.dispatch({ type: "started", leaseId: lease.id, port });
     } catch (thrown) {
       const { message } = toSubletError(thrown);
@@ -247,6 +250,7 @@ export class Shell {
       log.error({ lease: leaseId, message: toSubletError(thrown).message }, "guest is not gone");
       return; // Its capacity stays taken: nobody may use what it still may.
     }
+    this.#options.stats?.close(leaseId);
     this.dispatch({ type: "guest_gone", leaseId });
   }
 }

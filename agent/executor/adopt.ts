@@ -13,7 +13,7 @@ import type { AdoptedGuest } from "../reactor/events.ts";
 import { clearGuest } from "../reclaim/clear.ts";
 import type { ShellLog } from "../shell.ts";
 import { parseMeta } from "./meta.ts";
-import type { Starter } from "./starter.ts";
+import type { ListedExecutor, Starter } from "./starter.ts";
 
 export interface AdoptOptions {
   readonly tree: GuestTree;
@@ -21,6 +21,7 @@ export interface AdoptOptions {
   readonly starter: Pick<Starter, "list" | "stop"> | undefined;
   readonly timeoutMs: number;
   readonly log: ShellLog;
+  readonly onAdopt?: (guest: AdoptedGuest, executor: ListedExecutor) => void;
 }
 
 async function clear(tree: GuestTree, leaseId: string, options: AdoptOptions): Promise<void> {
@@ -44,6 +45,7 @@ export async function findGuests(options: AdoptOptions): Promise<AdoptedGuest[]>
     const guest = parseMeta(executor.meta, executor.leaseId, executor.port);
     if (guest !== undefined && guestPids(tree, executor.leaseId).includes(executor.pid)) {
       adopted.push(guest);
+      options.onAdopt?.(guest, executor);
       continue;
     }
     log.warn(

@@ -36,10 +36,15 @@ export interface ListedExecutor {
   readonly pid: number;
   readonly port: number;
   readonly meta: string;
+  /** Where its page of statistics can be opened (executor/stats.ts). */
+  readonly stats?: string | undefined;
 }
 
 export interface Starter {
-  start(order: StartOrder, timeoutMs: number): Promise<{ pid: number; port: number }>;
+  start(
+    order: StartOrder,
+    timeoutMs: number,
+  ): Promise<{ pid: number; port: number; stats?: string | undefined }>;
   /** SIGKILL, reap, unlink the socket. A lease that it does not know is no error. */
   stop(leaseId: string, timeoutMs: number): Promise<void>;
   list(timeoutMs: number): Promise<ListedExecutor[]>;
@@ -118,7 +123,10 @@ function listed(fields: readonly Field[]): ListedExecutor[] {
     const [leaseId, pid, , port] = value.split(" ");
     const next = fields[index + 1];
     const meta = next?.[0] === "meta" ? next[1] : "";
-    if (leaseId !== undefined) executors.push({ leaseId, pid: Number(pid), port: Number(port ?? 0), meta });
+    const after = fields[index + 2];
+    const stats = after?.[0] === "stats" ? { stats: after[1] } : {};
+    if (leaseId !== undefined)
+      executors.push({ leaseId, pid: Number(pid), port: Number(port ?? 0), meta, ...stats });
   }
   return executors;
 }
@@ -211,7 +219,11 @@ export async function connectStarter(options: StarterOptions): Promise<Starter> 
         ],
         timeoutMs,
       );
-      return { pid: numberOf(answer, "pid", 2 ** 31), port: numberOf(answer, "port", 65535) };
+      return {
+        pid: numberOf(answer, "pid", 2 ** 31),
+        port: numberOf(answer, "port", 65535),
+        stats: fieldOf(answer, "stats"),
+      };
     },
     async stop(leaseId, timeoutMs) {
       await call("STOP", [["lease", leaseId]], timeoutMs);

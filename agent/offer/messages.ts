@@ -31,12 +31,17 @@ export function offerMessage(state: AgentState, self: Identification): OfferMess
   };
 }
 
-export function leaseMessage(guest: Guest, self: Identification, nowMs: number): LeaseMessage {
+export function leaseMessage(
+  guest: Guest,
+  self: Identification,
+  nowMs: number,
+  invocations = 0,
+): LeaseMessage {
   return leaseToWire(guest.lease, {
     node: self.node,
     nowMs,
     grantedUnixMs: guest.grantedUnixMs,
-    invocations: 0,
+    invocations,
   });
 }
 

@@ -1,5 +1,5 @@
 /** What an agent shows to Prometheus. Labels are bounded: states, classes, kinds and reasons, never names or ids. */
-import { counter, gauge, histogram, type Registry } from "./registry.ts";
+import { counter, gauge, histogram, powersHistogram, type Registry } from "./registry.ts";
 
 export type CoreState = "total" | "jobs" | "spare" | "leased" | "reserved";
 
@@ -45,7 +45,30 @@ export function agentMetrics(registry: Registry) {
       help: "Time from the notice to the last guest verified gone.",
       buckets: millisecondsToSeconds,
     }),
-    invocations: counter(registry, "invocations_total", { help: "Calls answered by executors." }),
+    invocations: counter(registry, "invocations_total", {
+      help: "Calls answered by executors, by outcome: ok, or the status that the caller got.",
+      labels: ["outcome"],
+    }),
+    invocationBytes: counter(registry, "invocation_bytes_total", {
+      help: "Bytes of arguments (in) and results (out) of calls answered by executors.",
+      labels: ["direction"],
+    }),
+    invocationSeconds: powersHistogram(registry, "invocation_seconds", {
+      help: "Time that calls spent in their functions.",
+    }),
+    invocationAnswerSeconds: powersHistogram(registry, "invocation_answer_seconds", {
+      help: "Time from the look that found a call to its answer: also what it waited for others.",
+    }),
+    workerBusySeconds: counter(registry, "worker_busy_seconds_total", {
+      help: "Time that workers spent in functions.",
+    }),
+    workerPollSeconds: counter(registry, "worker_poll_seconds_total", {
+      help: "Time that workers spent looking for calls in vain.",
+    }),
+    workerSleeps: counter(registry, "worker_sleeps_total", { help: "Times that workers went to sleep." }),
+    workerRestarts: counter(registry, "worker_restarts_total", {
+      help: "Workers that took the place of one that had ended.",
+    }),
     leaseCoreSeconds: counter(registry, "lease_core_seconds_total", {
       help: "Core-seconds lent.",
     }),

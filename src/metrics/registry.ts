@@ -60,6 +60,58 @@ export function histogram<Label extends string = never>(
   });
 }
 
+/** A histogram of nanoseconds that somebody else has counted, in buckets of powers of two; shown in seconds. */
+export interface PowersHistogram {
+  /** buckets[i]: 2^i to 2^(i+1) - 1 ns. */
+  set(buckets: readonly number[], sumNs: number): void;
+}
+
+/** 256 ns to 69 s, two powers apart: the last is 2^36. */
+const powersShown = Array.from({ length: 15 }, (_, index) => 8 + 2 * index);
+
+export function powersHistogram(
+  registry: Registry,
+  name: string,
+  spec: { readonly help: string },
+): PowersHistogram {
+  let buckets: readonly number[] = [];
+  let sumNs = 0;
+  const shape = new Histogram<"le">({ name: `${prefix}${name}`, help: spec.help, registers: [] });
+  class Powers extends Histogram<"le"> {
+    override async get() {
+      const full = `${prefix}${name}`;
+      const below = (power: number): number =>
+        buckets.reduce((sum, count, index) => (index < power ? sum + count : sum), 0);
+      const all = below(Number.POSITIVE_INFINITY);
+      const value = (metricName: string, number: number, le?: number | string) => ({
+        metricName,
+        value: number,
+        labels: le === undefined ? {} : { le },
+        exemplar: undefined,
+      });
+      return {
+        ...(await shape.get()),
+        values: [
+          ...powersShown.map((power) => value(`${full}_bucket`, below(power), 2 ** power / 1e9)),
+          value(`${full}_bucket`, all, "+Inf"),
+          value(`${full}_sum`, sumNs / 1e9),
+          value(`${full}_count`, all),
+        ],
+      };
+    }
+    getForPromString() {
+      return this.get();
+    }
+  }
+  new Powers({ name: `${prefix}${name}`, help: spec.help, registers: [registry] });
+  return {
+    set(next, nextSumNs) {
+      buckets = [...next];
+      sumNs = nextSumNs;
+    },
+  };
+}
+
 /** Where a process' own figures come from; tests give their own. */
 export interface ProcessFigures {
   readonly cpuSeconds: number;

@@ -34,7 +34,15 @@ async function page(): Promise<string> {
   agent.leaseStartSeconds.observe(0.012);
   agent.reclaims.inc({ messenger: "prolog" });
   agent.reclaimSeconds.observe(0.0031);
-  agent.invocations.inc(1000);
+  agent.invocations.inc({ outcome: "ok" }, 1000);
+  agent.invocations.inc({ outcome: "stack_overflow" }, 1);
+  agent.invocationBytes.inc({ direction: "in" }, 64000);
+  agent.invocationSeconds.set([0, 0, 0, 0, 0, 0, 0, 5, 900, 90, 5], 0.0004e9);
+  agent.invocationAnswerSeconds.set([0, 0, 0, 0, 0, 0, 0, 0, 905, 90, 5], 0.0005e9);
+  agent.workerBusySeconds.inc(0.0004);
+  agent.workerPollSeconds.inc(2.5);
+  agent.workerSleeps.inc(12);
+  agent.workerRestarts.inc(1);
   agent.leaseCoreSeconds.inc(12.5);
   agent.leaseByteSeconds.inc(1e9);
   agent.hookCalls.inc({ event: "prolog" });
