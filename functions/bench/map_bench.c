@@ -1,6 +1,6 @@
 /**
- * sublet-map-bench local MIB | map MIB CACHE_MIB: the same two workloads on ordinary memory and on sublet_map, told
- * what to measure as measure.h says. What a workload touches does not know which of the two it is.
+ * sublet-map-bench local MIB | map MIB CACHE_MIB | file MIB PATH: the same two workloads on ordinary memory, on
+ * sublet_map and on a mapped file, told what to measure as measure.h says. The workload does not know which it is.
  *
  *   random   one step = 64 reads of 8 bytes at random places; with DEPTH 2 each is written back, too
  *   stream   one step = the next BYTES from front to back, summed; with DEPTH 2 each is written back, too
@@ -8,10 +8,12 @@
  * `local` under a memory limit with swap space is swapping. The memory is filled once before; a step that finds wrong
  * bytes fails.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "bench/measure.h"
 #include "sublet/sublet.h"
@@ -77,6 +79,17 @@ static const char *own(struct memory *memory, size_t bytes)
     return base == MAP_FAILED ? "no memory" : NULL;
 }
 
+static const char *file(struct memory *memory, size_t bytes, const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || ftruncate(fd, (off_t)bytes) != 0)
+        return "cannot make the file";
+    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    memory->words = base;
+    return base == MAP_FAILED ? "cannot map the file" : NULL;
+}
+
 static const char *mapped(struct memory *memory, size_t bytes, uint64_t cache_bytes)
 {
     void *base;
@@ -105,22 +118,28 @@ int main(int argc, char **argv)
     static const struct measure_kind kinds[] = {
         {"random", NULL, random_step, 0}, {"stream", NULL, stream_step, 0}, {NULL, NULL, NULL, 0}};
     struct memory memory = {.random = 88172645463325252u};
-    bool map = argc == 4 && strcmp(argv[1], "map") == 0;
-    if (!map && (argc != 3 || strcmp(argv[1], "local") != 0)) {
-        fprintf(stderr, "usage: %s local MIB | map MIB CACHE_MIB\n", argv[0]);
+    measure_pin(0); /* whoever helps it shares that core; the other node has the other one */
+    const char *kind = argc == 3 || argc == 4 ? argv[1] : "";
+    const char *wrong = NULL;
+    bool map = argc == 4 && strcmp(kind, "map") == 0;
+    size_t bytes = argc > 2 ? strtoull(argv[2], NULL, 10) << 20 : 0;
+    memory.count = bytes / sizeof(uint64_t);
+    if (map)
+        wrong = mapped(&memory, bytes, strtoull(argv[3], NULL, 10) << 20);
+    else if (argc == 4 && strcmp(kind, "file") == 0)
+        wrong = file(&memory, bytes, argv[3]);
+    else if (argc == 3 && strcmp(kind, "local") == 0)
+        wrong = own(&memory, bytes);
+    else {
+        fprintf(stderr, "usage: %s local MIB | map MIB CACHE_MIB | file MIB PATH\n", argv[0]);
         return 2;
     }
-    size_t bytes = strtoull(argv[2], NULL, 10) << 20;
-    memory.count = bytes / sizeof(uint64_t);
-    const char *wrong = map ? mapped(&memory, bytes, strtoull(argv[3], NULL, 10) << 20) : own(&memory, bytes);
     if (wrong != NULL) {
         fprintf(stderr, "%s: %s\n", argv[0], wrong);
         return 1;
     }
     for (size_t i = 0; i < memory.count; i++)
         memory.words[i] = fixed_half(i);
-    printf("ready\n");
-    fflush(stdout);
     int failed = measure_serve(kinds, &memory);
     report(&memory);
     if (map && sublet_unmap(memory.mapping) != SUBLET_OK) {

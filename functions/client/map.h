@@ -25,6 +25,7 @@
 #define MAP_FETCH_PAGES  64u /* of one request */
 #define MAP_FETCHES      16u
 #define MAP_STREAMS      8u
+#define MAP_BATCH_PAGES  64u /* that leave at once */
 #define MAP_WRITES       64u /* write-backs under way */
 #define MAP_CACHE_MIN    (UINT64_C(2) << 20)
 #define MAP_NO_PAGE      UINT32_MAX
@@ -65,6 +66,7 @@ struct map_run {
 
 struct map_write {
     struct region_job job;
+    sublet_region_piece pieces[MAP_BATCH_PAGES];
     uint32_t slot, count;
 };
 

@@ -12,6 +12,8 @@
 
 #include "client/map.h"
 
+#define ROOM_PAGES 16u
+
 static void count(_Atomic uint64_t *counter, uint64_t more)
 {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
@@ -149,37 +151,6 @@ static void put_job(struct sublet_mapping *map, struct region_job *job, uint32_t
     job->pieces = &job->one;
 }
 
-/** Copies pages that leave, and sends them if they are dirty. */
-static sublet_status save(struct sublet_mapping *map, uint32_t first, uint32_t pages, bool dirty)
-{
-    struct map_cache *cache = &map->cache;
-    uint32_t slot;
-    sublet_status status = take_slots(map, pages, &slot);
-    while (status == SUBLET_OK && dirty && cache->write_count == MAP_WRITES)
-        status = finish_write(map);
-    if (status != SUBLET_OK)
-        return status;
-    memcpy(victim_at(cache, slot), page_at(map, first), (size_t)pages * MAP_PAGE);
-    if (dirty) {
-        struct map_write *write = &cache->writes[(cache->oldest_write + cache->write_count) % MAP_WRITES];
-        put_job(map, &write->job, first, pages, victim_at(cache, slot));
-        write->slot = slot;
-        write->count = pages;
-        cache->write_count++;
-        status = map->link->region->transport->begin(map->link, &write->job);
-        if (status != SUBLET_OK)
-            return status;
-    }
-    for (uint32_t i = 0; i < pages; i++) {
-        if (dirty)
-            cache_clean(map, first + i);
-        map->state[first + i] = PAGE_VICTIM;
-        map->slot[first + i] = slot + i;
-        cache->victim_page[slot + i] = first + i;
-    }
-    return SUBLET_OK;
-}
-
 /** From `page` on: how many pages are as dirty as it is. */
 static uint32_t alike(const struct sublet_mapping *map, uint32_t page, uint32_t end)
 {
@@ -189,41 +160,140 @@ static uint32_t alike(const struct sublet_mapping *map, uint32_t page, uint32_t 
     return at - page;
 }
 
-static sublet_status evict(struct sublet_mapping *map)
+/** Some runs on their way out: what of them is saved, in the order of its slots. */
+struct leaving {
+    struct map_run runs[MAP_BATCH_PAGES];
+    uint32_t run_count;
+    uint32_t pages[MAP_BATCH_PAGES];
+    uint32_t page_count;
+    bool dirty;
+};
+
+/** Dirty pages; and clean ones of single-page runs: those of a stream are not asked for again soon. */
+static sublet_status choose(struct sublet_mapping *map, uint32_t wanted, struct leaving *leaving)
 {
     struct map_cache *cache = &map->cache;
-    struct map_run run = cache->runs[cache->oldest_run];
-    uint32_t end = run.first + run.count;
-    bool any = false;
-    for (uint32_t page = run.first; page < end; page++)
-        any = any || (map->state[page] & PAGE_DIRTY) != 0;
-    if (any && uffd_protect(map->uffd, page_at(map, run.first), (size_t)run.count * MAP_PAGE, true) != 0)
-        return SUBLET_ERR_SYSTEM;
-    for (uint32_t page = run.first, pages; page < end; page += pages) {
-        bool dirty = (map->state[page] & PAGE_DIRTY) != 0;
-        pages = alike(map, page, end);
-        if (dirty || run.count == 1) { /* clean pages of a stream are not asked for again soon */
-            sublet_status status = save(map, page, pages, dirty);
-            if (status != SUBLET_OK)
-                return status;
-        } else
-            memset(map->state + page, PAGE_ABSENT, pages);
+    uint32_t total = 0;
+    while (leaving->run_count < cache->run_count && (leaving->run_count == 0 || total < wanted)) {
+        struct map_run run = cache->runs[(cache->oldest_run + leaving->run_count) % cache->run_capacity];
+        bool dirty = false;
+        if (total + run.count > MAP_BATCH_PAGES)
+            break;
+        for (uint32_t page = run.first; page < run.first + run.count; page++) {
+            bool written = (map->state[page] & PAGE_DIRTY) != 0;
+            dirty = dirty || written;
+            if (written || run.count == 1)
+                leaving->pages[leaving->page_count++] = page;
+        }
+        if (dirty && uffd_protect(map->uffd, page_at(map, run.first), (size_t)run.count * MAP_PAGE, true) != 0)
+            return SUBLET_ERR_SYSTEM;
+        leaving->dirty = leaving->dirty || dirty;
+        leaving->runs[leaving->run_count++] = run;
+        total += run.count;
+        if (dirty && !map->link->region->features_access)
+            break; /* an older executor takes no lists: one run, one put each */
     }
-    if (madvise(page_at(map, run.first), (size_t)run.count * MAP_PAGE, MADV_DONTNEED) != 0)
-        return SUBLET_ERR_SYSTEM;
-    cache->oldest_run = (cache->oldest_run + 1) % cache->run_capacity;
-    cache->run_count--;
-    cache->resident -= run.count;
-    count(&map->counters.resident_pages, (uint64_t)0 - run.count);
     return SUBLET_OK;
 }
 
+/** One put of all dirty pages among those that leave; their copies lie from `slot` on. */
+static sublet_status send_dirty(struct sublet_mapping *map, const struct leaving *leaving, uint32_t slot)
+{
+    struct map_cache *cache = &map->cache;
+    struct map_write *write = &cache->writes[(cache->oldest_write + cache->write_count) % MAP_WRITES];
+    uint32_t last = MAP_NO_PAGE;
+    write->job = (struct region_job){.operation = STREAM_PUT_LIST, .waited_for = true, .pieces = write->pieces};
+    write->slot = slot;
+    write->count = leaving->page_count;
+    for (uint32_t i = 0; i < leaving->page_count; i++) {
+        uint32_t page = leaving->pages[i];
+        size_t bytes = map_bytes_of(map, page, 1);
+        if ((map->state[page] & PAGE_DIRTY) == 0)
+            continue;
+        if (last != MAP_NO_PAGE && page == last + 1 && i > 0 && leaving->pages[i - 1] == last)
+            write->pieces[write->job.piece_count - 1].size += bytes;
+        else
+            write->pieces[write->job.piece_count++] = (sublet_region_piece){
+                .offset = map->offset + (uint64_t)page * MAP_PAGE, .bytes = victim_at(cache, slot + i), .size = bytes};
+        write->job.size += bytes;
+        last = page;
+    }
+    if (write->job.piece_count == 1) {
+        write->job.operation = STREAM_PUT;
+        write->job.one = write->pieces[0];
+    }
+    cache->write_count++;
+    return map->link->region->transport->begin(map->link, &write->job);
+}
+
+static sublet_status save(struct sublet_mapping *map, const struct leaving *leaving)
+{
+    struct map_cache *cache = &map->cache;
+    uint32_t slot;
+    sublet_status status = take_slots(map, leaving->page_count, &slot);
+    while (status == SUBLET_OK && leaving->dirty && cache->write_count == MAP_WRITES)
+        status = finish_write(map);
+    if (status != SUBLET_OK)
+        return status;
+    for (uint32_t i = 0; i < leaving->page_count; i++)
+        memcpy(victim_at(cache, slot + i), page_at(map, leaving->pages[i]), MAP_PAGE);
+    if (leaving->dirty)
+        status = send_dirty(map, leaving, slot);
+    if (status != SUBLET_OK)
+        return status;
+    for (uint32_t i = 0; i < leaving->page_count; i++) {
+        uint32_t page = leaving->pages[i];
+        if ((map->state[page] & PAGE_DIRTY) != 0)
+            cache_clean(map, page);
+        map->state[page] = PAGE_VICTIM;
+        map->slot[page] = slot + i;
+        cache->victim_page[slot + i] = page;
+    }
+    return SUBLET_OK;
+}
+
+static bool drop(struct sublet_mapping *map, const struct leaving *leaving)
+{
+    uint32_t gone = 0;
+    for (uint32_t i = 0; i < leaving->run_count; i++) {
+        struct map_run run = leaving->runs[i];
+        if (madvise(page_at(map, run.first), (size_t)run.count * MAP_PAGE, MADV_DONTNEED) != 0)
+            return false;
+        for (uint32_t page = run.first; page < run.first + run.count; page++)
+            if (map->state[page] == PAGE_RESIDENT)
+                map->state[page] = PAGE_ABSENT;
+        gone += run.count;
+    }
+    map->cache.oldest_run = (map->cache.oldest_run + leaving->run_count) % map->cache.run_capacity;
+    map->cache.run_count -= leaving->run_count;
+    map->cache.resident -= gone;
+    count(&map->counters.resident_pages, (uint64_t)0 - gone);
+    return true;
+}
+
+/** At least one run goes, of `wanted` pages as many as go at once. */
+static sublet_status evict(struct sublet_mapping *map, uint32_t wanted)
+{
+    struct leaving leaving;
+    leaving.run_count = leaving.page_count = 0;
+    leaving.dirty = false;
+    sublet_status status = choose(map, wanted, &leaving);
+    if (status == SUBLET_OK && leaving.page_count > 0)
+        status = save(map, &leaving);
+    if (status == SUBLET_OK && !drop(map, &leaving))
+        status = SUBLET_ERR_SYSTEM;
+    return status;
+}
+
+/** A few more than needed leave at once: what they have to say fits one request. */
 sublet_status cache_room(struct sublet_mapping *map, uint32_t pages)
 {
     struct map_cache *cache = &map->cache;
     sublet_status status = SUBLET_OK;
-    while (status == SUBLET_OK && cache->run_count > 0 && cache->resident + pages > cache->limit)
-        status = evict(map);
+    while (status == SUBLET_OK && cache->run_count > 0 && cache->resident + pages > cache->limit) {
+        uint32_t over = cache->resident + pages - cache->limit;
+        status = evict(map, over > ROOM_PAGES ? over : ROOM_PAGES);
+    }
     return status;
 }
 

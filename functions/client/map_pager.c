@@ -205,7 +205,9 @@ static sublet_status read_ahead(struct sublet_mapping *map, struct map_stream *s
 static sublet_status demand(struct sublet_mapping *map, uint32_t page, uint32_t window, bool writes)
 {
     uint32_t most = window < MAP_FETCH_PAGES ? window : MAP_FETCH_PAGES;
-    return fetch_begin(map, page, absent_run(map, page, most), false, writes);
+    uint32_t pages = absent_run(map, page, most);
+    sublet_status status = fetch_begin(map, page, pages, false, writes);
+    return status == SUBLET_OK ? cache_room(map, pages) : status; /* room is made while it is under way */
 }
 
 static sublet_status take_held(struct sublet_mapping *map, uint32_t page, bool writes)
@@ -357,8 +359,8 @@ static sublet_status serve(struct sublet_mapping *map)
                 return status;
         } else if (now - quiet_ns >= spin_ns)
             sleep_for_more(map);
-        else if (round % 16 == 0)
-            sched_yield(); /* who touches, or the other node on the same machine, may wait for this core */
+        else if (map->flying == 0 || round % 16 == 0)
+            sched_yield(); /* who touches may wait for this very core */
     }
 }
 

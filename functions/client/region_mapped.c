@@ -132,6 +132,7 @@ sublet_status region_access_map(struct link *link, int fd, uint64_t bytes)
     access->transport = &mapped_transport;
     access->bytes = bytes;
     access->fd = -1;
+    access->features_access = true;
     access->memory_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED || access->memory_fd < 0) {

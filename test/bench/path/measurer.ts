@@ -14,6 +14,8 @@ export interface Times {
   readonly count: number;
   /** Calls per second, at the median step. */
   readonly perS?: number;
+  /** Steps per second, of all of them together: also what came seldom and took long. */
+  readonly stepsPerS?: number;
 }
 
 export interface Order {
@@ -101,6 +103,7 @@ export function startMeasurer(
         p999: Number(times.p99_9),
         count: Number(times.count),
         perS: (1e6 / p50) * depth,
+        stepsPerS: Number(times.per_s),
       };
     },
     close: () => endProgram(child),
