@@ -1,193 +1,156 @@
 /**
- * Puts and gets of a region against memcpy and against a raw socket stream, taken in turns in the same run.
+ * sublet-region-bench MIB: accesses to a region of MIB, wherever the agent gives it, told what to measure as measure.h
+ * says. Prints nothing else, but `info` on stderr at its end.
  *
- *   sublet-region-bench serve IPV4:PORT            the raw stream's other end; ends after 60 s without a client
- *   sublet-region-bench NODE IPV4:PORT [ROUNDS]    prints one line of JSON per size
- *
- * The raw stream does what a get does on the wire: 24 bytes of request, then the bytes.
+ *   get, put     BYTES at changing offsets
+ *   add, swap    an atomic
+ *   column       BYTES as blocks of 8, a page apart: one strided get
+ *   list         BYTES as pieces of 64, scattered: one gathered get
+ *   singles      the same pieces, each with a get of its own
+ *   many         DEPTH gets of BYTES, begun together, then a flush
  */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
+#include "bench/measure.h"
 #include "sublet/sublet.h"
 
-#define LARGEST     (10u << 20)
-#define SAMPLES_MAX 2000
+#define BYTES_MAX  (16u << 20)
+#define PIECE      64u
+#define PIECES_MAX 4096u
+#define PAGE       4096u
 
-struct ask {
+struct client {
+    sublet_region *region;
     uint64_t bytes;
-    uint64_t put; /* 1: bytes follow the request, one byte answers */
-    uint64_t unused;
+    char *memory;
+    sublet_region_piece pieces[PIECES_MAX];
 };
 
-static double seconds(void)
+static const char *told(sublet_status status)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+    return status == SUBLET_OK ? NULL : sublet_last_error();
 }
 
-static int all(int fd, void *bytes, size_t size, int sending)
+static uint64_t place(const struct client *client, uint64_t bytes, uint32_t index)
 {
-    for (size_t done = 0; done < size;) {
-        ssize_t moved = sending ? send(fd, (char *)bytes + done, size - done, MSG_NOSIGNAL)
-                                : recv(fd, (char *)bytes + done, size - done, MSG_WAITALL);
-        if (moved < 0 && errno == EINTR)
-            continue;
-        if (moved <= 0)
-            return -1;
-        done += (size_t)moved;
-    }
-    return 0;
+    uint64_t room = client->bytes - bytes;
+    return room == 0 ? 0 : (uint64_t)index * 1048583 * PAGE % room / PAGE * PAGE;
 }
 
-static int address_of(const char *text, struct sockaddr_in *address)
+static const char *get(void *context, const struct measure *measure, uint32_t index)
 {
-    char host[64];
-    unsigned port;
-    memset(address, 0, sizeof(*address));
-    address->sin_family = AF_INET;
-    if (sscanf(text, "%63[0-9.]:%u", host, &port) != 2 || port > 65535 ||
-        inet_pton(AF_INET, host, &address->sin_addr) != 1)
-        return -1;
-    address->sin_port = htons((uint16_t)port);
-    return 0;
+    struct client *client = context;
+    if (measure->bytes > BYTES_MAX || measure->bytes > client->bytes)
+        return "BYTES out of range";
+    return told(
+        sublet_region_get(client->region, place(client, measure->bytes, index), client->memory, measure->bytes));
 }
 
-static int serve(const struct sockaddr_in *address, char *buffer)
+static const char *put(void *context, const struct measure *measure, uint32_t index)
 {
-    int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
-    struct timeval patience = {.tv_sec = 60};
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    if (bind(listener, (const void *)address, sizeof(*address)) != 0 || listen(listener, 4) != 0) {
-        fprintf(stderr, "cannot listen: %s\n", strerror(errno));
-        return 1;
-    }
-    for (int fd; (fd = accept(listener, NULL, NULL)) >= 0; close(fd)) {
-        struct ask ask;
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-        while (all(fd, &ask, sizeof(ask), 0) == 0 && ask.bytes <= LARGEST)
-            if (ask.put != 0 ? all(fd, buffer, ask.bytes, 0) != 0 || all(fd, buffer, 1, 1) != 0
-                             : all(fd, buffer, ask.bytes, 1) != 0)
-                break;
-    }
-    close(listener);
-    return 0;
+    struct client *client = context;
+    if (measure->bytes > BYTES_MAX || measure->bytes > client->bytes)
+        return "BYTES out of range";
+    return told(
+        sublet_region_put(client->region, place(client, measure->bytes, index), client->memory, measure->bytes));
 }
 
-static int by_value(const void *left, const void *right)
+static const char *add(void *context, const struct measure *measure, uint32_t index)
 {
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
+    struct client *client = context;
+    uint64_t before;
+    (void)measure;
+    (void)index;
+    return told(sublet_region_fetch_add(client->region, 0, 1, &before));
 }
 
-static double median(double *times, int count)
+static const char *swap(void *context, const struct measure *measure, uint32_t index)
 {
-    qsort(times, (size_t)count, sizeof(*times), by_value);
-    return times[count / 2] * 1e6;
+    struct client *client = context;
+    uint64_t before;
+    (void)measure;
+    return told(sublet_region_compare_swap(client->region, 8, index, index + 1, &before));
 }
 
-static int raw(int fd, char *buffer, uint64_t bytes, int put)
+static const char *column(void *context, const struct measure *measure, uint32_t index)
 {
-    struct ask ask = {.bytes = bytes, .put = (uint64_t)put};
-    if (all(fd, &ask, sizeof(ask), 1) != 0)
-        return -1;
-    return put ? (all(fd, buffer, bytes, 1) != 0 || all(fd, buffer + bytes, 1, 0) != 0 ? -1 : 0)
-               : all(fd, buffer, bytes, 0);
+    struct client *client = context;
+    size_t count = (size_t)(measure->bytes / 8);
+    if (count == 0 || count * PAGE > client->bytes)
+        return "BYTES out of range";
+    return told(sublet_region_get_strided(client->region, index % 512 * 8, count, 8, PAGE, client->memory));
 }
 
-/** One size: each way of moving it in turns. Times in seconds. */
-static int measure(sublet_region *region, int fd, char *buffer, char *other, uint64_t bytes, int count)
+static size_t scatter(struct client *client, const struct measure *measure, uint32_t index)
 {
-    static double times[5][SAMPLES_MAX];
-    for (int i = 0; i < count; i++) {
-        uint64_t offset = (uint64_t)i * bytes % (256u << 20);
-        double start = seconds();
-        memcpy(other, buffer, bytes);
-        times[0][i] = seconds() - start;
-        start = seconds();
-        if (sublet_region_put(region, offset, buffer, bytes) != SUBLET_OK)
-            return -1;
-        times[1][i] = seconds() - start;
-        start = seconds();
-        if (sublet_region_get(region, offset, other, bytes) != SUBLET_OK)
-            return -1;
-        times[2][i] = seconds() - start;
-        start = seconds();
-        if (fd >= 0 && raw(fd, buffer, bytes, 1) != 0)
-            return -1;
-        times[3][i] = seconds() - start;
-        start = seconds();
-        if (fd >= 0 && raw(fd, buffer, bytes, 0) != 0)
-            return -1;
-        times[4][i] = seconds() - start;
-    }
-    printf("{\"bytes\":%llu,\"count\":%d,\"memcpy_us\":%.2f,\"put_us\":%.2f,\"get_us\":%.2f", (unsigned long long)bytes,
-           count, median(times[0], count), median(times[1], count), median(times[2], count));
-    if (fd >= 0)
-        printf(",\"raw_put_us\":%.2f,\"raw_get_us\":%.2f", median(times[3], count), median(times[4], count));
-    printf("}\n");
-    fflush(stdout);
-    return 0;
+    size_t count = (size_t)(measure->bytes / PIECE);
+    if (count == 0 || count > PIECES_MAX)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        client->pieces[i] = (sublet_region_piece){.offset = place(client, PIECE, index + (uint32_t)i * 7),
+                                                  .bytes = client->memory + i * PIECE,
+                                                  .size = PIECE};
+    return count;
 }
 
-static int failed(const char *what)
+static const char *list(void *context, const struct measure *measure, uint32_t index)
 {
-    fprintf(stderr, "%s: %s\n", what, sublet_last_error());
-    return 1;
+    struct client *client = context;
+    size_t count = scatter(client, measure, index);
+    return count == 0 ? "BYTES out of range" : told(sublet_region_get_list(client->region, client->pieces, count));
+}
+
+static const char *singles(void *context, const struct measure *measure, uint32_t index)
+{
+    struct client *client = context;
+    size_t count = scatter(client, measure, index);
+    sublet_status status = count == 0 ? SUBLET_ERR_INVALID : SUBLET_OK;
+    for (size_t i = 0; i < count && status == SUBLET_OK; i++)
+        status = sublet_region_get(client->region, client->pieces[i].offset, client->pieces[i].bytes, PIECE);
+    return told(status);
+}
+
+static const char *many(void *context, const struct measure *measure, uint32_t index)
+{
+    struct client *client = context;
+    sublet_status status = SUBLET_OK;
+    if (measure->bytes * measure->depth > BYTES_MAX)
+        return "BYTES out of range";
+    for (uint32_t i = 0; i < measure->depth && status == SUBLET_OK; i++)
+        status = sublet_region_get_async(client->region, place(client, measure->bytes, index + i),
+                                         client->memory + i * measure->bytes, measure->bytes);
+    return told(status == SUBLET_OK ? sublet_region_flush(client->region) : status);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        uint64_t bytes;
-        int count;
-    } sizes[] = {{4096, 1000}, {65536, 500}, {1u << 20, 100}, {LARGEST, 30}};
-    struct sockaddr_in address;
-    char *buffer = calloc(1, LARGEST + 1), *other = calloc(1, LARGEST);
-    if (argc < 3 || address_of(argv[2], &address) != 0 || buffer == NULL || other == NULL) {
-        fprintf(stderr, "usage: %s serve IPV4:PORT | NODE IPV4:PORT (0.0.0.0:0 = no raw stream)\n", argv[0]);
+    static const struct measure_kind kinds[] = {
+        {"get", NULL, get, 0},         {"put", NULL, put, 0},       {"add", NULL, add, 0},
+        {"swap", NULL, swap, 0},       {"column", NULL, column, 0}, {"list", NULL, list, 0},
+        {"singles", NULL, singles, 0}, {"many", NULL, many, 1},     {NULL, NULL, NULL, 0}};
+    static struct client client;
+    sublet_session *session;
+    client.memory = malloc(BYTES_MAX);
+    client.bytes = argc == 2 ? strtoull(argv[1], NULL, 10) << 20 : 0;
+    if (client.memory == NULL || client.bytes == 0) {
+        fprintf(stderr, "usage: %s MIB\n", argv[0]);
         return 2;
     }
-    memset(buffer, 1, LARGEST);
-    memset(other, 1, LARGEST);
-    if (strcmp(argv[1], "serve") == 0)
-        return serve(&address, buffer);
-    sublet_session *session;
-    sublet_region *region;
-    sublet_region_options options = SUBLET_REGION_OPTIONS_INIT;
-    options.node = argv[1];
-    if (sublet_open(NULL, &session) != SUBLET_OK)
-        return failed("sublet_open");
-    if (sublet_region_alloc(session, 512u << 20, &options, &region) != SUBLET_OK)
-        return failed("sublet_region_alloc");
-    int fd = -1, one = 1, bad = 0;
-    if (address.sin_port != 0) {
-        fd = socket(AF_INET, SOCK_STREAM, 0);
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-        if (connect(fd, (const void *)&address, sizeof(address)) != 0) {
-            fprintf(stderr, "no raw stream at %s: %s\n", argv[2], strerror(errno));
-            return 1;
-        }
+    memset(client.memory, 1, BYTES_MAX);
+    measure_pin(0);
+    if (sublet_open(NULL, &session) != SUBLET_OK ||
+        sublet_region_alloc(session, client.bytes, NULL, &client.region) != SUBLET_OK) {
+        fprintf(stderr, "%s: %s\n", argv[0], sublet_last_error());
+        return 1;
     }
-    /* Every page is touched once, so that no size pays for first touches. */
-    for (uint64_t offset = 0; offset < 512u << 20 && bad == 0; offset += LARGEST / 10)
-        bad =
-            sublet_region_put(region, offset, buffer,
-                              LARGEST / 10 < (512u << 20) - offset ? LARGEST / 10 : (512u << 20) - offset) != SUBLET_OK;
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]) && bad == 0; i++)
-        bad = measure(region, fd, buffer, other, sizes[i].bytes, sizes[i].count);
-    if (bad != 0)
-        failed("measuring");
-    sublet_region_free(region);
+    int failed = measure_serve(kinds, &client);
+    sublet_lease_info info = {.struct_bytes = sizeof(info)};
+    if (sublet_region_info_get(client.region, &info) == SUBLET_OK)
+        fprintf(stderr, "info: same node %u, huge pages %llu MiB\n", info.same_node,
+                (unsigned long long)info.huge_bytes >> 20);
+    sublet_region_free(client.region);
     sublet_close(session);
-    return bad != 0;
+    return failed;
 }

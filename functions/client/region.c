@@ -1,5 +1,7 @@
 #include "client/region.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,10 +52,39 @@ sublet_status sublet_region_alloc(sublet_session *session, uint64_t bytes, const
     return SUBLET_OK;
 }
 
+/** What the kernel says about our mapping: asked for is not given. */
+static uint64_t huge_bytes(const unsigned char *base)
+{
+    char line[512];
+    uintptr_t from, to;
+    unsigned long long kib, total = 0;
+    bool ours = false;
+    FILE *maps = fopen("/proc/self/smaps", "re");
+    while (maps != NULL && fgets(line, sizeof(line), maps) != NULL) {
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
+            ours = from <= (uintptr_t)base && (uintptr_t)base < to;
+        else if (ours && (sscanf(line, "FilePmdMapped: %llu kB", &kib) == 1 ||
+                          sscanf(line, "ShmemPmdMapped: %llu kB", &kib) == 1))
+            total += kib * 1024;
+    }
+    if (maps != NULL)
+        fclose(maps);
+    return total;
+}
+
 sublet_status sublet_region_info_get(const sublet_region *region, sublet_lease_info *info)
 {
-    return region == NULL ? error_set(SUBLET_ERR_INVALID, "region must not be NULL")
-                          : lease_describe(region->lease, info);
+    struct link *link;
+    if (region == NULL)
+        return error_set(SUBLET_ERR_INVALID, "region must not be NULL");
+    sublet_status status = lease_describe(region->lease, info);
+    if (status != SUBLET_OK ||
+        info->struct_bytes < offsetof(sublet_lease_info, huge_bytes) + sizeof(info->huge_bytes) ||
+        region_enter((struct sublet_region *)(uintptr_t)region, &link) != SUBLET_OK)
+        return status;
+    info->huge_bytes = link->region->base == NULL ? 0 : huge_bytes(link->region->base);
+    region_leave(link);
+    return SUBLET_OK;
 }
 
 void sublet_region_free(sublet_region *region)

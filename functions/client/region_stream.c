@@ -349,9 +349,9 @@ static sublet_status wait_for(struct link *link, struct region_job *job)
         status_of_jobs = access->first_error;
         access->first_error = SUBLET_OK;
     }
-    bool others = access->first != NULL;
     pthread_mutex_unlock(&access->lock);
-    if (atomic_fetch_sub(&access->pumping, 1) == 1 && others) { /* jobs that nobody waits for now */
+    if (atomic_fetch_sub(&access->pumping, 1) == 1 &&
+        atomic_load(&access->waiting_jobs)) { /* jobs that nobody waits for now */
         pthread_mutex_lock(&link->session->lock);
         background_wake(link->session);
         pthread_mutex_unlock(&link->session->lock);
@@ -361,6 +361,7 @@ static sublet_status wait_for(struct link *link, struct region_job *job)
     return status == SUBLET_OK ? status_of_jobs : status;
 }
 
+/** Sends what goes without waiting. The background thread is told when it has to begin to look, or to send. */
 static sublet_status begin(struct link *link, struct region_job *job)
 {
     struct region_access *access = link->region;
@@ -368,7 +369,8 @@ static sublet_status begin(struct link *link, struct region_job *job)
         return SUBLET_ERR_VERSION;
     bool waited_for = job->waited_for;
     pthread_mutex_lock(&access->lock);
-    if (access->first == NULL)
+    bool first = access->first == NULL;
+    if (first)
         access->first = job;
     else
         access->last->next = job;
@@ -377,12 +379,14 @@ static sublet_status begin(struct link *link, struct region_job *job)
     if (access->asking == NULL)
         access->asking = job;
     atomic_store(&access->waiting_jobs, true);
-    sublet_status status = pump(access);
-    bool left = access->first != NULL;
+    sublet_status status = access->fd < 0 ? SUBLET_ERR_LOST : push(access);
+    if (status != SUBLET_OK)
+        fail_all(access, status);
+    bool unsent = access->sending != NULL || access->asking != NULL;
     pthread_mutex_unlock(&access->lock);
     if (status != SUBLET_OK)
         give_up(link); /* the job ended with its status, as all did */
-    else if (!waited_for && left && atomic_load(&access->pumping) == 0) {
+    else if (!waited_for && (first || unsent) && atomic_load(&access->pumping) == 0) {
         pthread_mutex_lock(&link->session->lock);
         background_wake(link->session);
         pthread_mutex_unlock(&link->session->lock);

@@ -63,7 +63,7 @@ export async function run(progress: (message: string) => void): Promise<Row[]> {
   try {
     const stage = await openStage();
     try {
-      const socket = await stage.regionSocket({ path: stage.veth, shared: false, mib: dataMib });
+      const { socket } = await stage.regionPlace({ path: stage.veth, shared: false, mib: dataMib });
       measurers.local = startMeasurer("local memory", [program, "local", `${dataMib}`]);
       measurers.map = startMeasurer(
         "sublet_map",

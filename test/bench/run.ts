@@ -14,7 +14,10 @@ interface Benchmark {
 const benchmarks: Readonly<Record<string, Benchmark>> = {
   rpc: { about: "grpc-js unary, what users would pick instead", load: () => import("./rpc.ts") },
   calls: { about: "lease, hot and warm calls on the testbed", load: () => import("./calls.ts") },
-  regions: { about: "put and get against memcpy and a raw stream", load: () => import("./regions.ts") },
+  regions: {
+    about: "atomics, lists, strides against raw round trips; an idle region",
+    load: () => import("./regions.ts"),
+  },
   map: { about: "regions as pointers against swap on a disk", load: () => import("./map.ts") },
   reclaim: { about: "reclaim against the floor of kill and rmdir", load: () => import("./reclaim.ts") },
   jobstart: { about: "added start time of a job", load: () => import("./jobstart.ts") },

@@ -97,6 +97,7 @@ typedef struct sublet_lease_info {
     uint64_t request_ns; /**< from the request to the executor's welcome */
     uint64_t calls;      /**< answered by it, to this process */
     char path[32];       /**< how it is reached: memory, tcp, or the provider of a fabric */
+    uint64_t huge_bytes; /**< regions of this node: how much of it is in huge pages now; 0 also when not known */
 } sublet_lease_info;
 
 /** Asks for a lease and connects to its executor. BUSY when nobody lends that much now. options may be NULL. */

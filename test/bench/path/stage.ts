@@ -34,12 +34,12 @@ export interface Stage {
   /** An executor on core 1 of `path`'s other side, and a client of it on core 0 of this side. */
   function(options: FunctionOptions): Promise<{ readonly measurer: Measurer; readonly pid: number }>;
   region(options: { readonly path: Path; readonly shared: boolean; readonly mib: number }): Promise<Measurer>;
-  /** A region alone; the socket of its agent. */
-  regionSocket(options: {
+  /** A region alone: the socket of its agent, the pid of its executor. */
+  regionPlace(options: {
     readonly path: Path;
     readonly shared: boolean;
     readonly mib: number;
-  }): Promise<string>;
+  }): Promise<{ readonly socket: string; readonly pid: number }>;
   floor(path: Path): Measurer;
   close(): Promise<void>;
 }
@@ -153,9 +153,7 @@ export async function openStage(): Promise<Stage> {
       const { socket } = await executor(path, shared, "none", 0, mib);
       return client(path, socket, ["region", `${mib}`]);
     },
-    async regionSocket({ path, shared, mib }) {
-      return (await executor(path, shared, "none", 0, mib)).socket;
-    },
+    regionPlace: ({ path, shared, mib }) => executor(path, shared, "none", 0, mib),
     floor(path) {
       const to = [path.there.address, ...(path.there.netns === undefined ? [] : [path.there.netns])];
       const measurer = startMeasurer("sublet-floor-bench", [
