@@ -302,7 +302,8 @@ static sublet_status lead(struct link *link, struct region_access *access, const
         }
         struct pollfd entry = {.fd = access->fd, .events = events_of(access)};
         pthread_mutex_unlock(&access->lock);
-        if (now - silent_ns >= session->spin_ns)
+        bool full = (entry.events & POLLOUT) != 0; /* the kernel has enough to do: do not take its core */
+        if (full || now - silent_ns >= session->spin_ns)
             poll(&entry, 1, SLICE_NS / 1000000);
         else if (round % 16 == 0)
             sched_yield(); /* the other side may wait for this core */

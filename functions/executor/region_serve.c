@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "wire/stream.h"
@@ -45,6 +46,27 @@ static bool wait_for(int fd, short events)
     return ready > 0;
 }
 
+/**
+ * A large piece straight into the region. The kernel waits for all of it: waking us for every packet would cost more
+ * than the copy. A peer that falls silent is given up after STALL_MS, one that is slow is not.
+ */
+static bool take_direct(struct session *session, unsigned char *to, size_t size)
+{
+    static const struct timeval patience = {.tv_sec = STALL_MS / 1000, .tv_usec = STALL_MS % 1000 * 1000},
+                                endless = {0};
+    setsockopt(session->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    while (size > 0) {
+        ssize_t got = recv(session->fd, to, size, MSG_WAITALL);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        to += got;
+        size -= (size_t)got;
+    }
+    return setsockopt(session->fd, SOL_SOCKET, SO_RCVTIMEO, &endless, sizeof(endless)) == 0;
+}
+
 /** Takes exactly `size` bytes, first of what was read ahead. */
 static bool take(struct session *session, unsigned char *to, size_t size)
 {
@@ -59,12 +81,10 @@ static bool take(struct session *session, unsigned char *to, size_t size)
             size -= here;
             continue;
         }
-        bool direct = size >= READ_AHEAD;
-        ssize_t got = recv(session->fd, direct ? to : session->ahead, direct ? size : READ_AHEAD, MSG_DONTWAIT);
-        if (got > 0 && direct) {
-            to += got;
-            size -= (size_t)got;
-        } else if (got > 0) {
+        if (size >= READ_AHEAD)
+            return take_direct(session, to, size);
+        ssize_t got = recv(session->fd, session->ahead, READ_AHEAD, MSG_DONTWAIT);
+        if (got > 0) {
             session->consumed = 0;
             session->filled = (uint32_t)got;
         } else if (got == 0 || (errno != EAGAIN && errno != EINTR) || !wait_for(session->fd, POLLIN))
