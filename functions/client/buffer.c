@@ -77,8 +77,8 @@ uint64_t buffers_answers(const struct sublet_session *session, const struct link
 static bool suits(const struct buffer *buffer, const sublet_buffer_options *options, const struct link *link,
                   enum link_resolution *known_out)
 {
-    if (link == NULL || link->transport != &ring_transport || atomic_load(&link->lost) != 0 ||
-        options->in_bytes > link->in_bytes || options->out_bytes > link->out_bytes)
+    if (link == NULL || link->rings == NULL || atomic_load(&link->lost) != 0 || options->in_bytes > link->in_bytes ||
+        options->out_bytes > link->out_bytes)
         return false;
     *known_out = link->functions[buffer->call.function->number].state;
     return *known_out != LINK_REFUSED;

@@ -34,7 +34,7 @@ struct transport {
     /** Brings the arguments on their way. With fill_unlocked this may be done without the lock if the call is claimed.
      */
     void (*fill)(struct link *link, struct sublet_call *call);
-    bool fill_unlocked;
+    bool fill_unlocked; /* not for calls over a stream */
     /** Takes this thread as the one that waits for the call; false when another does. */
     bool (*claim)(struct link *link, struct sublet_call *call);
     void (*unclaim)(struct link *link, struct sublet_call *call);
@@ -65,6 +65,7 @@ struct transport {
 extern const struct transport ring_transport;
 extern const struct transport stream_transport;
 extern const struct transport fabric_transport;
+extern const struct transport here_transport; /* both, on the same node */
 
 enum link_resolution { LINK_UNRESOLVED, LINK_RESOLVING, LINK_RESOLVED, LINK_REFUSED };
 
@@ -138,6 +139,8 @@ sublet_status stream_link_open(struct link *link, uint64_t end_ns);
 const char *ofi_link_provider(const struct link *link);
 /** NOT_FOUND: no fabric here, or none wanted. Before the link has a transport; loads libfabric, for up to 0.4 s. */
 sublet_status ofi_link_open(struct link *link, uint64_t end_ns);
+/** Room for connections, which are made when calls need them. */
+sublet_status stream_link_prepare(struct link *link);
 
 /** A slot of a ring that a buffer holds: it is neither free nor any call's. */
 struct ring_place {

@@ -16,7 +16,7 @@ static bool eligible(const struct sublet_call *call, const struct link *link, su
 {
     if (call->worker >= (int32_t)link->workers)
         *why_out = SUBLET_ERR_INVALID;
-    else if ((link->same_node || link->fabric != NULL) && (call->in_bytes > link->in_bytes || call->allocates))
+    else if (link->fabric != NULL && (call->in_bytes > link->in_bytes || call->allocates))
         *why_out = SUBLET_ERR_TOO_LARGE;
     else if (link->functions[call->function->number].state == LINK_REFUSED)
         *why_out = link->functions[call->function->number].why;
@@ -81,7 +81,8 @@ static void start(struct sublet_call *call, struct link *link, uint32_t worker, 
     call->link = link;
     link->busy++;
     link->worker_busy[worker]++;
-    if (!may_unlock || !link->transport->fill_unlocked || call->in_bytes <= COPY_LOCKED_BYTES) {
+    bool may_fill_unlocked = link->transport->fill_unlocked && call->slot != CONTROL_SLOT_STREAM;
+    if (!may_unlock || !may_fill_unlocked || call->in_bytes <= COPY_LOCKED_BYTES) {
         link->transport->fill(link, call);
         return;
     }

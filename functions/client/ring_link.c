@@ -73,7 +73,7 @@ bool ring_link_hold(struct link *link, int32_t worker, struct ring_place *out)
     struct ring_worker *best = NULL;
     uint32_t best_number = 0;
     uint32_t first = worker < 0 ? 0 : (uint32_t)worker, end = worker < 0 ? link->workers : first + 1;
-    for (uint32_t i = first; link->transport == &ring_transport && i < end && i < link->workers; i++) {
+    for (uint32_t i = first; link->rings != NULL && i < end && i < link->workers; i++) {
         struct ring_worker *at = &link->rings[i];
         /* One slot is never held: other calls must get through. */
         if (at->held + 1 < link->slots && link->worker_busy[i] < link->slots &&
@@ -134,12 +134,13 @@ static void ring_take(struct link *link, struct sublet_call *call)
         memcpy(call->out,
                call->out_capacity <= RING_INLINE_BYTES ? ring_out_line(ring, call->slot) : ring_out(ring, call->slot),
                size);
+    size_t needed = status == SUBLET_ERR_TOO_LARGE ? ring_needed(ring, call->slot) : 0;
     leave(link, call);
     link->calls++;
     if (status == SUBLET_ERR_CRASHED && link_gone(link))
         calls_move(call, SUBLET_ERR_LOST); /* the worker died with its executor, not of the function */
     else
-        calls_finish(call, status, status == SUBLET_OK ? size : 0);
+        calls_finish(call, status, status == SUBLET_OK ? size : needed);
 }
 
 static bool ring_claim_call(struct link *link, struct sublet_call *call)
@@ -280,6 +281,6 @@ sublet_status ring_link_open(struct link *link, const int *fds)
         close(fds[2 * i]); /* mapped: the descriptor has done its work */
         link->rings[i].wake_fd = fds[2 * i + 1];
     }
-    link->transport = &ring_transport;
+    link->transport = &here_transport;
     return SUBLET_OK;
 }

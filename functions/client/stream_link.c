@@ -213,7 +213,7 @@ const struct transport stream_transport = {
     .close = stream_close,
 };
 
-sublet_status stream_link_open(struct link *link, uint64_t end_ns)
+sublet_status stream_link_prepare(struct link *link)
 {
     link->streams = calloc(link->workers, sizeof(*link->streams));
     if (link->streams == NULL)
@@ -222,6 +222,14 @@ sublet_status stream_link_open(struct link *link, uint64_t end_ns)
         link->streams[i].fd = -1;
         link->streams[i].number = i;
     }
+    return SUBLET_OK;
+}
+
+sublet_status stream_link_open(struct link *link, uint64_t end_ns)
+{
+    sublet_status prepared = stream_link_prepare(link);
+    if (prepared != SUBLET_OK)
+        return prepared;
     link->transport = &stream_transport;
     /* All at once, then one after the other until each is open. */
     for (uint32_t i = 0; i < link->workers; i++) {

@@ -219,12 +219,21 @@ static bool begin_body(struct connection *connection)
     return true;
 }
 
+/** A client of the same node greets with a control frame, or as one over TCP does, for calls that no ring can hold. */
+static bool greets_as_stream(const struct connection *connection)
+{
+    uint32_t magic;
+    memcpy(&magic, connection->small, sizeof(magic));
+    return connection->state == CONNECTION_GREETING &&
+           (connection->tcp || (connection->have >= sizeof(struct control_header) && magic == STREAM_MAGIC));
+}
+
 /** All of what was wanted is there. */
 static void step(struct supervisor *supervisor, struct connection *connection)
 {
     if (connection->state == CONNECTION_BODY)
         request_serve(supervisor, connection);
-    else if (connection->state == CONNECTION_GREETING && connection->tcp)
+    else if (greets_as_stream(connection))
         request_stream_hello(supervisor, connection);
     else if (!begin_body(connection))
         connection_close(supervisor, connection);
@@ -243,7 +252,7 @@ static void read_some(struct supervisor *supervisor, struct connection *connecti
         uint32_t want = sizeof(struct control_header);
         if (connection->state == CONNECTION_BODY)
             want = connection->header.size;
-        else if (connection->state == CONNECTION_GREETING && connection->tcp)
+        else if (greets_as_stream(connection))
             want = sizeof(struct stream_hello);
         bool load = connection->state == CONNECTION_BODY && connection->library != NULL;
         unsigned char *to = (load ? connection->library : connection->small) + connection->have;
@@ -259,7 +268,7 @@ static void read_some(struct supervisor *supervisor, struct connection *connecti
         connection->have += (uint32_t)got;
         if (connection->trusted)
             connection_set_deadline(supervisor, connection, now_ns() + STALL_NS);
-        if (connection->have == want)
+        if (connection->have == want && (want == sizeof(struct stream_hello) || !greets_as_stream(connection)))
             step(supervisor, connection);
     }
 }

@@ -254,8 +254,9 @@ void request_stream_hello(struct supervisor *supervisor, struct connection *conn
         connection_close(supervisor, connection);
         return;
     }
+    bool allowed = connection->tcp || (greeting.role == STREAM_CALLS && peer_allowed(supervisor, connection));
     if (status == SUBLET_OK)
-        status = token_right(supervisor, greeting.token) ? SUBLET_OK : SUBLET_ERR_DENIED;
+        status = allowed && token_right(supervisor, greeting.token) ? SUBLET_OK : SUBLET_ERR_DENIED;
     if (status == SUBLET_OK) {
         connection_trust(supervisor, connection);
         status = accept_role(supervisor, connection, &greeting);

@@ -198,6 +198,8 @@ static void serve(struct worker *worker, uint32_t client, uint32_t slot)
         worker_begin_answer(page, mine);
         if (call.lined && status == SUBLET_OK && size > 0)
             ring_put_line(ring, slot, call.line, (uint32_t)size);
+        if (status == SUBLET_ERR_TOO_LARGE)
+            ring_put_needed(ring, slot, size);
         ring_answer(ring, slot, call.sequence, status, status == SUBLET_OK ? (uint32_t)size : 0);
     }
     atomic_store_explicit(&page->current, 0, memory_order_release);

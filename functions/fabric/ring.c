@@ -299,6 +299,18 @@ void ring_put_line(struct ring *ring, uint32_t slot, const void *bytes, uint32_t
     memcpy(ring_out_line(ring, slot), bytes, size <= RING_INLINE_BYTES ? size : RING_INLINE_BYTES);
 }
 
+void ring_put_needed(struct ring *ring, uint32_t slot, uint64_t bytes)
+{
+    atomic_store_explicit((_Atomic uint64_t *)(void *)(slot_of(ring, slot) + RING_LINE + RING_NEEDED_OFFSET), bytes,
+                          memory_order_relaxed);
+}
+
+uint64_t ring_needed(const struct ring *ring, uint32_t slot)
+{
+    return atomic_load_explicit((_Atomic uint64_t *)(void *)(slot_of(ring, slot) + RING_LINE + RING_NEEDED_OFFSET),
+                                memory_order_relaxed);
+}
+
 void ring_prefetch(const struct ring *ring, uint32_t slot)
 {
     __builtin_prefetch(request_of(ring, slot), 0);

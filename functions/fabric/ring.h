@@ -83,6 +83,10 @@ sublet_status ring_read(struct ring *ring, uint32_t slot, struct ring_call *call
 void ring_guard(const struct ring *ring);
 /** Worker: puts a result of up to RING_INLINE_BYTES into the response line, before the answer. */
 void ring_put_line(struct ring *ring, uint32_t slot, const void *bytes, uint32_t size);
+/** Worker: says with TOO_LARGE how much the result needs, before the answer. */
+void ring_put_needed(struct ring *ring, uint32_t slot, uint64_t bytes);
+/** Client: what was said with TOO_LARGE; a hint of the peer's. */
+uint64_t ring_needed(const struct ring *ring, uint32_t slot);
 /** Worker: a request that is served soon comes nearer. */
 void ring_prefetch(const struct ring *ring, uint32_t slot);
 /** Worker: answers. Wakes the client if it sleeps. */

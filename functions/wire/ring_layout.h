@@ -15,9 +15,9 @@
  *                24  u32 flags   28  u32 reserved   32  arguments of up to 32 bytes (RING_IN_LINE)
  *           64  response line, written by the worker, `sequence` last
  *                 0  u32 sequence   4  u32 status   8  u32 size   12  u32 client_sleeping (written by the client)
- *                16  reserved   32  result of up to 32 bytes (RING_OUT_LINE)
- *          128  in[in_bytes], then out[out_bytes], then at least 64 bytes up to the end of the page
- *          the last page of the slot is used by nobody: the worker makes it inaccessible to its functions
+ *                16  u64 needed: with TOO_LARGE, the size of the result, 0 = not known   24  reserved   32  result of
+ * up to 32 bytes (RING_OUT_LINE) 128  in[in_bytes], then out[out_bytes], then at least 64 bytes up to the end of the
+ * page the last page of the slot is used by nobody: the worker makes it inaccessible to its functions
  *
  * A call without arguments moves four lines between the cores: pending, request, response and pending again.
  * Arguments and results of up to 32 bytes add none.
@@ -44,6 +44,7 @@
 #define RING_SLOTS_OFFSET   4096u
 #define RING_SLOT_ALIGN     4096u
 #define RING_LINE           64u
+#define RING_NEEDED_OFFSET  16u /* within the response line */
 #define RING_INLINE_OFFSET  32u /* within a line */
 #define RING_INLINE_BYTES   32u
 

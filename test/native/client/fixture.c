@@ -142,7 +142,8 @@ static struct executor *start(struct fixture *fixture, const char *kind, const c
 
 struct executor *fixture_function(struct fixture *fixture, const char *cores, bool over_tcp)
 {
-    return start(fixture, "function", cores, UINT64_C(64) << 20, over_tcp);
+    return start(fixture, "function", cores, fixture->memory_bytes != 0 ? fixture->memory_bytes : UINT64_C(64) << 20,
+                 over_tcp);
 }
 
 struct executor *fixture_region(struct fixture *fixture, uint64_t bytes, bool over_tcp)

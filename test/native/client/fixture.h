@@ -30,7 +30,8 @@ struct fixture {
     sublet_library *library;
     struct executor executors[4];
     uint32_t executor_count;
-    uint32_t spin_us; /* how long workers of the next executors poll */
+    uint64_t memory_bytes; /* of a lease of functions; 0 = 64 MiB */
+    uint32_t spin_us;      /* how long workers of the next executors poll */
 };
 
 /** What a session waits for an agent or an executor. */

@@ -210,3 +210,15 @@ SUBLET_FUNCTION(give)
     context->result_bytes = context->out_bytes;
     return 0;
 }
+
+/** As many x as its argument (u64) says, whether there is room for them or not. */
+SUBLET_FUNCTION(repeat)
+{
+    uint64_t count;
+    if (context->in_bytes != sizeof(count))
+        return 1;
+    memcpy(&count, in, sizeof(count));
+    memset(out, 'x', count < context->out_room ? count : context->out_room);
+    context->result_size = count;
+    return 0;
+}
