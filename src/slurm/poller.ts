@@ -80,9 +80,10 @@ export function nextDelayMs(
   tookMs: number,
   random: number,
 ): number {
-  const paced = Math.max(options.intervalMs, tookMs / busyShare);
-  if (failures === 0) return Math.min(paced, options.maxDelayMs);
-  const backedOff = Math.min(paced * 2 ** Math.min(failures, 16), options.maxDelayMs);
+  if (failures === 0) return Math.min(Math.max(options.intervalMs, tookMs / busyShare), options.maxDelayMs);
+  // Waiting for an answer that did not come kept nobody busy: one that stood still for a moment is not left alone for minutes.
+  const doubled = options.intervalMs * 2 ** Math.min(failures, 16);
+  const backedOff = Math.min(Math.max(doubled, tookMs), options.maxDelayMs);
   return Math.min(options.maxDelayMs, backedOff * (1 - jitter + 2 * jitter * random));
 }
 

@@ -98,10 +98,10 @@ test("slurmctld is gone: the snapshot stays, ages, and the pause doubles up to f
     reports.map((r) => [r.outcome, r.nextInMs]),
     [
       ["ok", 10_000],
-      ["failed", 180_000],
-      ["failed", 300_000],
-      ["failed", 300_000],
-      ["failed", 300_000],
+      ["failed", 20_000],
+      ["failed", 40_000],
+      ["failed", 80_000],
+      ["failed", 160_000],
       ["failed", 300_000],
       ["ok", 10_000],
     ],
@@ -192,6 +192,13 @@ test("the end of the process is no poll that failed", async () => {
   });
   await poller.run(stop.signal);
   assert.deepEqual(reports, []);
+});
+
+test("one that stood still until the deadline is asked again soon", () => {
+  const options = { intervalMs: 2000, maxDelayMs: maxPollDelayMs };
+  assert.equal(nextDelayMs(options, 1, 15_000, 0.5), 15_000);
+  assert.equal(nextDelayMs(options, 4, 15_000, 0.5), 32_000);
+  assert.equal(nextDelayMs(options, 0, 15_000, 0.5), 150_000, "a slow answer did keep it busy");
 });
 
 test("any pause lies between the interval less jitter and five minutes", () => {
