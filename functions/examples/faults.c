@@ -148,6 +148,21 @@ SUBLET_FUNCTION(fork_bomb)
     return 0;
 }
 
+/** Forks, and both come back. The result is the u32 of the process that it returns in. */
+SUBLET_FUNCTION(fork_return)
+{
+    (void)in;
+    pid_t pid = fork();
+    uint32_t own = (uint32_t)getpid();
+    if (pid > 0)
+        usleep(2000); /* the child is first */
+    if (pid < 0 || context->out_bytes < sizeof(own))
+        return 1;
+    memcpy(out, &own, sizeof(own));
+    context->result_bytes = sizeof(own);
+    return 0;
+}
+
 /** Takes and touches memory until the system refuses it (then it aborts) or kills it. */
 SUBLET_FUNCTION(eat_memory)
 {

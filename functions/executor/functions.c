@@ -48,6 +48,11 @@ void functions_start(struct functions *functions)
         mmap(NULL, 2 * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (pages == MAP_FAILED || mprotect(pages + PAGE_BYTES, PAGE_BYTES, PROT_NONE) != 0)
         _exit(1); /* out of memory: the supervisor tries again */
+    unsigned char *mine = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mine == MAP_FAILED || madvise(mine, PAGE_BYTES, MADV_WIPEONFORK) != 0)
+        _exit(1);
+    *mine = 1;
+    functions->mine = mine;
     functions->scratch = pages + PAGE_BYTES - 2 * RING_LINE;
     functions->scratch_end = pages + PAGE_BYTES;
 }
@@ -100,6 +105,8 @@ sublet_status functions_run(struct functions *functions, const struct ring_call 
     bool due = stats_due(&functions->sampler, call->function);
     uint64_t start = due ? cycles() : 0;
     sublet_status status = enter(functions, call, out, &size);
+    if (*functions->mine == 0)
+        _exit(0); /* a child that the function forked came back, too: the call is its parent's */
     if (due)
         stats_time(&functions->sampler, start, cycles());
     if (!guard_lift(out + call->out_capacity, before))

@@ -23,6 +23,8 @@ struct functions {
     /** For results that go into a line of the ring, so that too long a one meets a page of its own. */
     unsigned char *scratch;
     const void *scratch_end;
+    /** 1, in a page that the kernel empties in a child: what a function forked must not go on as a worker. */
+    volatile unsigned char *mine;
 };
 
 /** Once, in a worker. */

@@ -13,7 +13,7 @@ struct fixture {
     struct executor executor;
     struct peer peer;
     uint32_t echo, empty, crash, exit_now, hang, too_large, fail, fork_bomb, eat_memory, plain_sum;
-    uint32_t overflow_stack, overrun, leave_thread, join_thread;
+    uint32_t overflow_stack, overrun, leave_thread, join_thread, fork_return;
 };
 
 static inline void fixture_functions(int fd, struct fixture *fixture)
@@ -35,6 +35,7 @@ static inline void fixture_functions(int fd, struct fixture *fixture)
     assert_int_equal(peer_resolve(fd, faults, "overrun", &fixture->overrun), SUBLET_OK);
     assert_int_equal(peer_resolve(fd, faults, "leave_thread", &fixture->leave_thread), SUBLET_OK);
     assert_int_equal(peer_resolve(fd, faults, "join_thread", &fixture->join_thread), SUBLET_OK);
+    assert_int_equal(peer_resolve(fd, faults, "fork_return", &fixture->fork_return), SUBLET_OK);
 }
 
 static inline int fixture_start(struct fixture **out, const char *cores, uint64_t address_bytes)

@@ -250,6 +250,19 @@ static void what_a_function_forked_ends_with_its_worker(void **state)
     assert_int_equal(children, 1);
 }
 
+static void a_forked_child_does_not_go_on_as_the_worker(void **state)
+{
+    struct fixture *f = *state;
+    struct ring *ring = &f->peer.rings[0];
+    uint32_t first = 0, pid = 0, size;
+    assert_int_equal(peer_call(ring, f->fork_return, NULL, 0, &first, sizeof(first), &size), SUBLET_OK);
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(peer_call(ring, f->fork_return, NULL, 0, &pid, sizeof(pid), &size), SUBLET_OK);
+        assert_int_equal(pid, first);
+        assert_ring_echoes(ring, f->echo);
+    }
+}
+
 static void out_of_memory_harms_only_the_call(void **state)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -293,6 +306,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(cancel_never_spoils_an_answer, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(a_late_cancel_leaves_the_next_call_alone, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(what_a_function_forked_ends_with_its_worker, one_worker, fixture_stop),
+        cmocka_unit_test_setup_teardown(a_forked_child_does_not_go_on_as_the_worker, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(out_of_memory_harms_only_the_call, little_memory, fixture_stop),
         cmocka_unit_test_setup_teardown(bad_libraries_and_names_are_refused, one_worker, fixture_stop),
     };
