@@ -42,7 +42,11 @@ function showState(metrics: AgentMetrics, state: AgentState): void {
     const offered = state.spare.find((spare) => spare.class === name);
     metrics.spareCores.set({ class: name }, offered?.cores.length ?? 0);
     metrics.spareMemoryBytes.set({ class: name }, offered?.memoryBytes ?? 0);
+    const lent = guests.filter((guest) => guest.lease.class === name);
+    metrics.leasedCores.set({ class: name }, sum(lent.map((guest) => guest.lease.cores.length)));
+    metrics.leasedMemoryBytes.set({ class: name }, sum(lent.map((guest) => guest.lease.memoryBytes)));
   }
+  metrics.guestMemoryBytes.set(sum(guests.map((guest) => guest.touchedBytes)));
   for (const kind of ["function", "region"] as const)
     metrics.leases.set(
       { kind },

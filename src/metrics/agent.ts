@@ -23,6 +23,17 @@ export function agentMetrics(registry: Registry) {
       help: "Memory that may be lent now, by class.",
       labels: ["class"],
     }),
+    leasedCores: gauge(registry, "leased_cores", {
+      help: "Cores lent now, by the class they were spare in.",
+      labels: ["class"],
+    }),
+    leasedMemoryBytes: gauge(registry, "leased_memory_bytes", {
+      help: "Memory lent now, by the class it was spare in.",
+      labels: ["class"],
+    }),
+    guestMemoryBytes: gauge(registry, "guest_memory_bytes", {
+      help: "Memory that guests use of what is lent to them, when last looked at.",
+    }),
     leases: gauge(registry, "leases", { help: "Live leases by kind.", labels: ["kind"] }),
     leasesEnded: counter(registry, "leases_ended_total", {
       help: "Leases that ended, by outcome (released, expired, revoked) and reason.",

@@ -26,6 +26,9 @@ async function page(): Promise<string> {
   }
   agent.spareCores.set({ class: "unallocated" }, 3);
   agent.spareMemoryBytes.set({ class: "unallocated" }, 2 ** 31);
+  agent.leasedCores.set({ class: "idle" }, 1);
+  agent.leasedMemoryBytes.set({ class: "idle" }, 2 ** 30);
+  agent.guestMemoryBytes.set(2 ** 20);
   agent.leases.set({ kind: "function" }, 1);
   agent.leases.set({ kind: "region" }, 0);
   agent.leasesEnded.inc({ outcome: "revoked", reason: "batch_job" });
