@@ -61,6 +61,10 @@ const epilogTimeoutMs = 600_000;
 /** The one slow tick: rescan of jobs, memory, keepalive of reports. */
 const tickMs = 5_000;
 const drainTimeoutMs = 5_000;
+/** Uids kept for prepared executors: they are a lease's from its start to its end. */
+const poolUidsMax = 256;
+/** Demand for leases is forgotten after this. */
+const poolIdleMs = 60_000;
 
 function writeRoots(runDir: string, dirs: readonly string[], log: ShellLog): void {
   const path = join(runDir, "cgroups");
@@ -113,7 +117,10 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     memoryBytes: config.memoryBytes,
     fabricAddress,
   });
-  const tree: GuestTree = { layout, root: config.cgroupName };
+  const tree: GuestTree = { layout, root: config.cgroupName, names: new Map() };
+  // The last of the uids are those of executors that were prepared before their lease.
+  const poolUids = config.poolMax === 0 ? 0 : Math.min(poolUidsMax, Math.floor(config.guestUidCount / 4));
+  const guestUidCount = config.guestUidCount - poolUids;
   mkdirSync(join(config.runDir, "x"), { recursive: true, mode: 0o755 });
   const alarms = prepareRoot(tree, inventory.cores, inventory.mems);
   for (const alarm of alarms) log.error({ alarm }, "limit of the guest root did not take");
@@ -129,7 +136,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
       reserveCores: config.reserveCores,
       reserveMemoryBytes: config.reserveMemoryBytes,
       guestUidFirst: config.guestUidFirst,
-      guestUidCount: config.guestUidCount,
+      guestUidCount,
       leaseTermMs: config.leaseTermMs,
       leaseTermMaxMs: config.leaseTermMaxMs,
       announceTimeoutMs: config.announceTimeoutMs,
@@ -147,6 +154,12 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     }),
     startTimeoutMs,
     stats,
+    pool: {
+      max: Math.min(config.poolMax, poolUids),
+      idleMs: poolIdleMs,
+      uidFirst: config.guestUidFirst + guestUidCount,
+      uidCount: poolUids,
+    },
   });
 
   const connect = (onLost: () => void): Promise<Starter> =>
@@ -154,7 +167,10 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
       socketPath: join(config.runDir, "starter.sock"),
       spawn: { program: join(config.nativeDir, "bin", "sublet-starter"), args: ["--run-dir", config.runDir] },
       timeoutMs: starterTimeoutMs,
-      onExited: (leaseId) => shell.dispatch({ type: "executor_exited", leaseId }),
+      onExited: (leaseId) => {
+        shell.pool.exited(leaseId);
+        shell.dispatch({ type: "executor_exited", leaseId });
+      },
       onLost,
     });
   let keeper: ReturnType<typeof keepStarter> | undefined;
@@ -170,6 +186,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
       performance.now() - Math.max(0, Date.now() - grantedUnixMs),
     );
   const adopted = await findGuests({ tree, starter: first, timeoutMs: starterTimeoutMs, log, onAdopt });
+  for (const { uid, name } of adopted) if (name !== undefined) shell.pool.adopt(uid, name);
   shell.dispatch({ type: "adopt", guests: adopted });
   if (adopted.length > 0) log.info({ leases: adopted.map((guest) => guest.lease.id) }, "adopted guests");
   keeper = keepStarter(

@@ -80,6 +80,8 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
   let metrics: AgentMetrics | undefined;
   /** Up to when core-seconds and byte-seconds of live leases are counted. */
   let countedToMs = shell.nowMs();
+  /** What pool_takes_total has counted, by outcome. */
+  const poolCounted = new Map<string, number>();
 
   function lent(guest: Guest, fromMs: number, toMs: number): void {
     const seconds = Math.max(0, toMs - Math.max(fromMs, guest.startedAtMs)) / 1000;
@@ -96,8 +98,17 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
       for (const guest of shell.state.guests.values())
         if (guest.phase !== "ending") lent(guest, countedToMs, nowMs);
       countedToMs = nowMs;
-      if (metrics !== undefined) showState(metrics, shell.state);
-      if (metrics !== undefined && gauges.counts !== undefined) showCounts(metrics, gauges.counts());
+      if (metrics === undefined) return;
+      showState(metrics, shell.state);
+      metrics.poolExecutors.set(shell.pool.size);
+      for (const [outcome, count] of [
+        ["hit", shell.pool.hits],
+        ["miss", shell.pool.misses],
+      ] as const) {
+        metrics.poolTakes.inc({ outcome }, count - (poolCounted.get(outcome) ?? 0));
+        poolCounted.set(outcome, count);
+      }
+      if (gauges.counts !== undefined) showCounts(metrics, gauges.counts());
     },
   });
   const all = agentMetrics(registry);

@@ -3,9 +3,10 @@
  * in which they come, also those that an effect causes; effects that take time report back with an event of their own.
  */
 import { SubletError, toSubletError } from "../src/common/errors.ts";
-import { createGuest, type GuestTree, guestMemoryBytes, limitGuest } from "./cgroup/guests.ts";
+import { createGuest, type GuestTree, guestDirs, guestMemoryBytes, limitGuest } from "./cgroup/guests.ts";
 import type { GuestLimits } from "./cgroup/limits.ts";
 import { guestMeta } from "./executor/meta.ts";
+import { Pool, type PoolOptions, type Prepared } from "./executor/pool.ts";
 import type { Starter, StartOrder } from "./executor/starter.ts";
 import type { LeaseStats } from "./executor/stats.ts";
 import { coresWithoutJobs } from "./reactor/draft.ts";
@@ -34,9 +35,13 @@ export interface ShellOptions {
   readonly log: ShellLog;
   readonly availableBytes: () => number;
   /** What the starter must know beyond the guest itself. */
-  readonly order: (guest: Guest) => Pick<StartOrder, "unixPath" | "tcpAddress" | "spinUs" | "executor">;
+  readonly order: (guest: {
+    lease: { id: string };
+  }) => Pick<StartOrder, "unixPath" | "tcpAddress" | "spinUs" | "executor">;
   readonly startTimeoutMs: number;
   readonly stats?: LeaseStats;
+  /** Executors prepared ahead of leases, under uids that the reactor does not give out. */
+  readonly pool?: Pick<PoolOptions, "max" | "idleMs" | "uidFirst" | "uidCount">;
   readonly nowMs?: () => number;
 }
 
@@ -47,10 +52,13 @@ export type Ask = CallEvent extends infer E ? (E extends CallEvent ? Omit<E, "ca
 /** Memory is looked at again before a grant when the last look is older. */
 const memoryFreshMs = 100;
 const stopTimeoutMs = 5_000;
+/** With less than this beyond the reserve, nothing is prepared ahead. */
+const poolMemoryBytes = 256 * 1024 * 1024;
 /** Memory that outlives its guest by more than this is worth a word. */
 const heldWorthBytes = 16 * 1024 * 1024;
 
 export class Shell {
+  readonly pool: Pool;
   readonly #options: ShellOptions;
   readonly #listeners: ShellListener[] = [];
   readonly #calls = new Map<
@@ -70,6 +78,17 @@ export class Shell {
   constructor(options: ShellOptions) {
     this.#options = options;
     this.#state = initialState(options.setup);
+    this.pool = new Pool({
+      ...(options.pool ?? { max: 0, idleMs: 0, uidFirst: 0, uidCount: 0 }),
+      tree: options.tree,
+      mems: options.setup.mems,
+      memoryBytes: options.setup.memoryBytes,
+      nowMs: () => this.nowMs(),
+      prepare: (prepared, cgroups) => this.#prepare(prepared, cgroups),
+      stop: async (name) => this.#starter?.stop(name, stopTimeoutMs),
+      cores: () => this.#poolCores(),
+      onProblem: (message) => options.log.warn({}, message),
+    });
   }
 
   get state(): AgentState {
@@ -103,6 +122,7 @@ export class Shell {
     } finally {
       this.#running = false;
       this.#arm();
+      this.pool.check();
     }
   }
 
@@ -130,6 +150,7 @@ export class Shell {
   /** Stops timers and waits. Guests stay. */
   close(): void {
     this.#abort.abort();
+    this.pool.close();
     clearTimeout(this.#timer);
     for (const { reject } of this.#calls.values())
       reject(new SubletError("UNAVAILABLE", "the agent is ending"));
@@ -202,21 +223,9 @@ export class Shell {
     try {
       if (this.#starter === undefined)
         throw new SubletError("UNAVAILABLE", "sublet-starter is not connected");
-      const cgroups = createGuest(this.#options.tree, lease.id, limits);
-      const order: StartOrder = {
-        ...this.#options.order(guest),
-        leaseId: lease.id,
-        uid: guest.uid,
-        gid: guest.uid,
-        cgroups,
-        kind: lease.kind,
-        cores: lease.cores,
-        ownerUid: lease.owner.uid,
-        memoryBytes: lease.memoryBytes,
-        pidsMax: limits.pidsMax,
-        token: guest.token,
-        meta: guestMeta(guest),
-      };
+      const prepared = lease.kind === "function" ? this.pool.take(lease.id) : undefined;
+      if (prepared !== undefined && (await this.#handOut(guest, limits, prepared))) return;
+      const order = this.#orderOf(guest, limits, createGuest(this.#options.tree, lease.id, limits));
       const { port, stats } = await this.#starter.start(order, this.#options.startTimeoutMs);
       this.#options.stats?.open(lease.id, stats, lease.cores.length, guest.startedAtMs);
       this.dispatch({ type: "started", leaseId: lease.id, port });
@@ -227,6 +236,80 @@ export class Shell {
         this.#options.log.error({ lease: lease.id, message }, "executor did not start");
       this.dispatch({ type: "start_failed", leaseId: lease.id, message });
     }
+  }
+
+  #orderOf(guest: Guest, limits: GuestLimits, cgroups: readonly string[], name?: string): StartOrder {
+    const { lease } = guest;
+    return {
+      ...this.#options.order(guest),
+      leaseId: lease.id,
+      uid: guest.uid,
+      gid: guest.uid,
+      cgroups,
+      kind: lease.kind,
+      cores: lease.cores,
+      ownerUid: lease.owner.uid,
+      memoryBytes: lease.memoryBytes,
+      pidsMax: limits.pidsMax,
+      token: guest.token,
+      meta: guestMeta(guest, name),
+      ...(name === undefined ? {} : { pool: name }),
+    };
+  }
+
+  /** Binds a prepared executor to a lease that starts. False: start one as if there were none. @throws when it is over. */
+  async #handOut(guest: Guest, limits: GuestLimits, prepared: Prepared): Promise<boolean> {
+    const { tree, log, startTimeoutMs } = this.#options;
+    const { id } = guest.lease;
+    try {
+      const alarms = limitGuest(tree, id, limits);
+      if (alarms.length > 0) throw new SubletError("INTERNAL", alarms.join("; "));
+      const order = this.#orderOf(
+        { ...guest, uid: prepared.uid },
+        limits,
+        guestDirs(tree, id),
+        prepared.name,
+      );
+      const begun = await this.#starter?.start(order, startTimeoutMs);
+      if (begun === undefined) throw new SubletError("UNAVAILABLE", "sublet-starter is not connected");
+      this.#options.stats?.open(id, begun.stats, guest.lease.cores.length, guest.startedAtMs);
+      this.dispatch({ type: "started", leaseId: id, port: begun.port, uid: prepared.uid });
+      return true;
+    } catch (thrown) {
+      if (this.#state.guests.get(id)?.phase !== "starting") throw thrown; // its end sees to the executor
+      log.warn({ lease: id, message: toSubletError(thrown).message }, "prepared executor is of no use");
+      this.pool.discard(id, prepared);
+      return false;
+    }
+  }
+
+  async #prepare(prepared: Prepared, cgroups: readonly string[]): Promise<void> {
+    if (this.#starter === undefined) throw new SubletError("UNAVAILABLE", "sublet-starter is not connected");
+    const { name, uid } = prepared;
+    const order: StartOrder = {
+      ...this.#options.order({ lease: { id: name } }),
+      leaseId: name,
+      uid,
+      gid: uid,
+      cgroups,
+      kind: "function",
+      cores: prepared.cores,
+      ownerUid: 0,
+      memoryBytes: this.#options.setup.memoryBytes,
+      pidsMax: 1,
+      token: "0".repeat(64),
+      meta: "",
+    };
+    await this.#starter.prepare(order, this.#options.startTimeoutMs);
+  }
+
+  /** Where prepared executors may sleep: nowhere while a job comes, or memory is short, or nothing is lent at all. */
+  #poolCores(): readonly number[] {
+    const { adopted, starterUp, draining, announced, waits, memoryAvailableBytes, setup } = this.#state;
+    const short = memoryAvailableBytes < setup.reserveMemoryBytes + poolMemoryBytes;
+    const hooked = [...waits.values()].some((wait) => wait.kind === "hook");
+    if (!adopted || !starterUp || draining || announced.size > 0 || hooked || short) return [];
+    return coresWithoutJobs(this.#state);
   }
 
   async #end(leaseId: string): Promise<void> {
@@ -252,5 +335,6 @@ export class Shell {
     }
     this.#options.stats?.close(leaseId);
     this.dispatch({ type: "guest_gone", leaseId });
+    this.pool.gone(leaseId);
   }
 }

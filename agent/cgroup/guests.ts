@@ -18,6 +18,8 @@ export interface GuestTree {
   readonly layout: CgroupLayout;
   /** Name of the root, as configured ("sublet_n1"). */
   readonly root: string;
+  /** By lease: names of cgroups that were made before their lease (executor/pool.ts). All others have the lease's. */
+  readonly names?: Map<string, string>;
 }
 
 function errno(thrown: unknown): string {
@@ -34,9 +36,13 @@ function unlessGone<T>(otherwise: T, access: () => T): T {
   }
 }
 
+function nameOf(tree: GuestTree, leaseId: string): string {
+  return prefix + (tree.names?.get(leaseId) ?? leaseId);
+}
+
 /** Directories of one guest. */
 export function guestDirs(tree: GuestTree, leaseId: string): string[] {
-  return cgroupDirs(tree.layout, tree.root, prefix + leaseId);
+  return cgroupDirs(tree.layout, tree.root, nameOf(tree, leaseId));
 }
 
 /** Directories of the root, one per hierarchy: what must be emptied to have no guest on this node. */
@@ -90,10 +96,10 @@ export function createGuest(tree: GuestTree, leaseId: string, limits: GuestLimit
 /** Writes limits that differ from those in force. Returns alarms. */
 export function limitGuest(tree: GuestTree, leaseId: string, limits: GuestLimits): string[] {
   const settings = guestSettings(tree.layout.version, limits);
-  return applySettings(tree.layout, [tree.root, prefix + leaseId], settings);
+  return applySettings(tree.layout, [tree.root, nameOf(tree, leaseId)], settings);
 }
 
-/** Lease ids of all guest cgroups that exist in any hierarchy. */
+/** Lease ids (or names, see GuestTree) of all guest cgroups that exist in any hierarchy. */
 export function listGuests(tree: GuestTree): string[] {
   const ids = new Set<string>();
   for (const dir of rootDirs(tree))
@@ -148,7 +154,7 @@ export function sealGuest(tree: GuestTree, leaseId: string, cores: readonly numb
     if (mount === undefined) continue;
     // r+ makes no file: a kernel that has none says ENOENT.
     unlessGone(undefined, () =>
-      writeFileSync(join(mount, tree.root, prefix + leaseId, file), value, { flag: "r+" }),
+      writeFileSync(join(mount, tree.root, nameOf(tree, leaseId), file), value, { flag: "r+" }),
     );
   }
 }
@@ -184,7 +190,7 @@ export function removeGuest(tree: GuestTree, leaseId: string): boolean {
 /** Memory charged to a guest, with page cache; undefined when there is no such guest. */
 export function guestMemoryBytes(tree: GuestTree, leaseId: string): number | undefined {
   const file = tree.layout.version === 1 ? "memory.usage_in_bytes" : "memory.current";
-  const path = join(tree.layout.mounts.get("memory") ?? "", tree.root, prefix + leaseId, file);
+  const path = join(tree.layout.mounts.get("memory") ?? "", tree.root, nameOf(tree, leaseId), file);
   const text = unlessGone("", () => readFileSync(path, "utf8")).trim();
   return text === "" ? undefined : Number(text);
 }

@@ -12,7 +12,7 @@ import { type GuestTree, guestPids, listGuests } from "../cgroup/guests.ts";
 import type { AdoptedGuest } from "../reactor/events.ts";
 import { clearGuest } from "../reclaim/clear.ts";
 import type { ShellLog } from "../shell.ts";
-import { parseMeta } from "./meta.ts";
+import { type FoundGuest, parseMeta } from "./meta.ts";
 import type { ListedExecutor, Starter } from "./starter.ts";
 
 export interface AdoptOptions {
@@ -38,11 +38,12 @@ async function clear(tree: GuestTree, leaseId: string, options: AdoptOptions): P
 }
 
 /** Returns the guests to adopt; everything else is gone when it returns. */
-export async function findGuests(options: AdoptOptions): Promise<AdoptedGuest[]> {
+export async function findGuests(options: AdoptOptions): Promise<FoundGuest[]> {
   const { tree, starter, log } = options;
-  const adopted: AdoptedGuest[] = [];
+  const adopted: FoundGuest[] = [];
   for (const executor of (await starter?.list(options.timeoutMs)) ?? []) {
     const guest = parseMeta(executor.meta, executor.leaseId, executor.port);
+    if (guest?.name !== undefined) tree.names?.set(executor.leaseId, guest.name);
     if (guest !== undefined && guestPids(tree, executor.leaseId).includes(executor.pid)) {
       adopted.push(guest);
       options.onAdopt?.(guest, executor);
@@ -59,7 +60,7 @@ export async function findGuests(options: AdoptOptions): Promise<AdoptedGuest[]>
       );
     });
   }
-  const kept = new Set(adopted.map((guest) => guest.lease.id));
+  const kept = new Set(adopted.map((guest) => guest.name ?? guest.lease.id));
   const leftovers = listGuests(tree).filter((id) => !kept.has(id));
   for (const id of leftovers) log.warn({ lease: id }, "cgroup without executor: emptied and removed");
   await Promise.all(leftovers.map((id) => clear(tree, id, options)));

@@ -13,7 +13,7 @@ const version = 1;
 const id32 = z.int().min(0).max(0xffff_ffff);
 const amount = z.int().min(0);
 
-const schema = z.tuple([
+const shape = [
   z.literal(version),
   z.enum(["function", "region"]),
   z.enum(["idle", "unallocated", "shared"]),
@@ -27,9 +27,12 @@ const schema = z.tuple([
   z.string().max(64),
   amount, // granted, unix ms
   z.string().regex(/^[A-Za-z0-9_-]{43}$/), // token, base64url
-]);
+] as const;
+const name = z.string().regex(/^[A-Za-z0-9_-]{1,63}$/);
+/** One that came from the pool has a name of its own for its cgroup. */
+const schema = z.union([z.tuple(shape), z.tuple([...shape, name])]);
 
-export function guestMeta({ lease, uid, grantedUnixMs, token }: Guest): string {
+export function guestMeta({ lease, uid, grantedUnixMs, token }: Guest, name?: string): string {
   const { owner } = lease;
   const whole = Math.round(grantedUnixMs);
   const term = Math.max(1, Math.round(lease.termMs));
@@ -47,11 +50,15 @@ export function guestMeta({ lease, uid, grantedUnixMs, token }: Guest): string {
     owner.node,
     whole,
     Buffer.from(token, "hex").toString("base64url"),
+    ...(name === undefined ? [] : [name]),
   ]);
 }
 
+/** A guest of an earlier life, and the name of its cgroup where that is not the lease's. */
+export type FoundGuest = AdoptedGuest & { readonly name?: string };
+
 /** The guest that the line describes; undefined when it is not ours. */
-export function parseMeta(line: string, leaseId: string, port: number): AdoptedGuest | undefined {
+export function parseMeta(line: string, leaseId: string, port: number): FoundGuest | undefined {
   let json: unknown;
   try {
     json = JSON.parse(line);
@@ -62,6 +69,7 @@ export function parseMeta(line: string, leaseId: string, port: number): AdoptedG
   if (!parsed.success) return undefined;
   const [, kind, capacityClass, cpus, memoryBytes, termMs, uid, ownerUid, gid, jobId, node, granted, token] =
     parsed.data;
+  const own = parsed.data[13];
   let cores: number[];
   try {
     cores = parseCpuList(cpus);
@@ -86,5 +94,6 @@ export function parseMeta(line: string, leaseId: string, port: number): AdoptedG
     token: Buffer.from(token, "base64url").toString("hex"),
     port,
     cores,
+    ...(own === undefined ? {} : { name: own }),
   };
 }

@@ -29,6 +29,8 @@ export interface StartOrder {
   readonly spinUs: number;
   readonly meta: string;
   readonly executor: string;
+  /** Hand out the executor that was prepared under this name, with this order's uid and cgroups. */
+  readonly pool?: string;
 }
 
 export interface ListedExecutor {
@@ -45,6 +47,11 @@ export interface Starter {
     order: StartOrder,
     timeoutMs: number,
   ): Promise<{ pid: number; port: number; stats?: string | undefined }>;
+  /**
+   * Starts an executor that waits for its order; it goes when this connection does. leaseId is its name; what binds it to a
+   * lease is filled with anything valid.
+   */
+  prepare(order: StartOrder, timeoutMs: number): Promise<void>;
   /** SIGKILL, reap, unlink the socket. A lease that it does not know is no error. */
   stop(leaseId: string, timeoutMs: number): Promise<void>;
   list(timeoutMs: number): Promise<ListedExecutor[]>;
@@ -113,6 +120,27 @@ async function openOrSpawn(options: StarterOptions): Promise<Socket> {
     }
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
+}
+
+function startFields(order: StartOrder): Field[] {
+  return [
+    ["lease", order.leaseId],
+    ["uid", `${order.uid}`],
+    ["gid", `${order.gid}`],
+    ...order.cgroups.map((dir) => ["cgroup", dir] as const),
+    ["unix", order.unixPath],
+    ["tcp", `${order.tcpAddress}:0`],
+    ["kind", order.kind],
+    ["cores", order.cores.join(",")],
+    ["owner", `${order.ownerUid}`],
+    ["memory", `${order.memoryBytes}`],
+    ["pids", `${order.pidsMax}`],
+    ["token", order.token],
+    ["spin_us", `${order.spinUs}`],
+    ["meta", order.meta],
+    ["executor", order.executor],
+    ...(order.pool === undefined ? [] : [["pool", order.pool] as const]),
+  ];
 }
 
 /** LIST's answer, one frame or several: pairs of executor= and meta= lines. */
@@ -198,32 +226,15 @@ export async function connectStarter(options: StarterOptions): Promise<Starter> 
 
   return {
     async start(order, timeoutMs) {
-      const answer = await call(
-        "START",
-        [
-          ["lease", order.leaseId],
-          ["uid", `${order.uid}`],
-          ["gid", `${order.gid}`],
-          ...order.cgroups.map((dir) => ["cgroup", dir] as const),
-          ["unix", order.unixPath],
-          ["tcp", `${order.tcpAddress}:0`],
-          ["kind", order.kind],
-          ["cores", order.cores.join(",")],
-          ["owner", `${order.ownerUid}`],
-          ["memory", `${order.memoryBytes}`],
-          ["pids", `${order.pidsMax}`],
-          ["token", order.token],
-          ["spin_us", `${order.spinUs}`],
-          ["meta", order.meta],
-          ["executor", order.executor],
-        ],
-        timeoutMs,
-      );
+      const answer = await call("START", startFields(order), timeoutMs);
       return {
         pid: numberOf(answer, "pid", 2 ** 31),
         port: numberOf(answer, "port", 65535),
         stats: fieldOf(answer, "stats"),
       };
+    },
+    async prepare(order, timeoutMs) {
+      await call("PREPARE", startFields(order), timeoutMs);
     },
     async stop(leaseId, timeoutMs) {
       await call("STOP", [["lease", leaseId]], timeoutMs);

@@ -26,7 +26,8 @@ export type AgentEvent =
       holder: number | undefined;
       token: string;
     }
-  | { type: "started"; leaseId: string; port: number }
+  /** uid: of an executor that was prepared before. */
+  | { type: "started"; leaseId: string; port: number; uid?: number }
   | { type: "start_failed"; leaseId: string; message: string }
   | { type: "guest_gone"; leaseId: string }
   | { type: "executor_exited"; leaseId: string }

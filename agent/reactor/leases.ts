@@ -96,7 +96,14 @@ export function onStarted(draft: Draft, event: Event<"started">): void {
   if (guest?.phase !== "starting") return;
   draft.book = activateLease(draft.book, event.leaseId);
   const lease = findLease(draft.book, event.leaseId);
-  const running: Guest = { ...guest, lease, phase: "running", port: event.port, callers: [] };
+  const running: Guest = {
+    ...guest,
+    lease,
+    phase: "running",
+    port: event.port,
+    callers: [],
+    uid: event.uid ?? guest.uid,
+  };
   draft.guests.set(event.leaseId, running);
   for (const call of guest.callers)
     draft.out.push({ type: "answer", call, answer: { kind: "leased", guest: running } });

@@ -6,6 +6,9 @@
  *   6  pipe on which it writes one byte, R, once clients may connect
  *   7  memfd of the lease's statistics (wire/stats_layout.h; may be missing: then nobody reads them)
  *
+ * With SUBLET_PREPARED in its environment it writes W there first and waits for its configuration for as long as it
+ * takes.
+ *
  * Takes no arguments, writes nothing to disk, says what goes wrong on stderr.
  */
 #include <errno.h>
@@ -13,6 +16,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -21,8 +25,9 @@
 #include "base/fds.h"
 #include "executor/supervisor.h"
 
-#define LISTEN_QUEUE 4096
-#define CONFIG_NS    UINT64_C(10000000000)
+#define LISTEN_QUEUE   4096
+#define CONFIG_NS      UINT64_C(10000000000)
+#define FILE_BYTES_MIN (UINT64_C(64) << 20)
 
 static int fail(const char *what, const char *why)
 {
@@ -42,10 +47,34 @@ static bool listening(int fd)
            listen(fd, LISTEN_QUEUE) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
 }
 
+/** Started before there is a lease: says so, and sleeps until the order comes or whoever gives orders is gone. */
+static bool wait_for_order(void)
+{
+    struct pollfd entry = {.fd = OPTIONS_CONFIG_FD, .events = POLLIN};
+    unsetenv(OPTIONS_PREPARED);
+    if (write(OPTIONS_READY_FD, "W", 1) != 1)
+        return false;
+    while (poll(&entry, 1, -1) < 0)
+        if (errno != EINTR)
+            return false;
+    return true;
+}
+
+/** What the starter sets for an executor whose memory it knows: no file, memfds included, beyond it. */
+static void limit_files(uint64_t memory_bytes)
+{
+    rlim_t most = memory_bytes > FILE_BYTES_MIN ? memory_bytes : FILE_BYTES_MIN;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && most < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max = most;
+        setrlimit(RLIMIT_FSIZE, &limit);
+    }
+}
+
 static sublet_status read_config(char *text, size_t capacity, size_t *size_out)
 {
-    uint64_t end_ns = now_ns() + CONFIG_NS;
     size_t size = 0;
+    uint64_t end_ns = now_ns() + CONFIG_NS;
     for (;;) {
         struct pollfd entry = {.fd = OPTIONS_CONFIG_FD, .events = POLLIN};
         int ready = poll(&entry, 1, left_ms(end_ns));
@@ -76,6 +105,9 @@ int main(void)
     stats_clock_begin(&clock);
     size_t size = 0;
     const char *why = "";
+    bool prepared = getenv(OPTIONS_PREPARED) != NULL;
+    if (prepared && !wait_for_order())
+        return fail("descriptor 5 or 6", "cannot wait for an order");
     sublet_status status = read_config(text, sizeof(text), &size);
     if (status != SUBLET_OK)
         return fail("cannot read the configuration on descriptor 5 (is it started by sublet-starter?)",
@@ -91,6 +123,8 @@ int main(void)
     options.clock = clock;
     options.tcp_fd = listening(OPTIONS_TCP_FD) ? OPTIONS_TCP_FD : -1;
     signal(SIGXFSZ, SIG_IGN); /* a ring above RLIMIT_FSIZE is refused, and harms nobody */
+    if (prepared)
+        limit_files(options.memory_bytes);
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;

@@ -17,6 +17,7 @@
 #define OPTIONS_READY_FD   6
 #define OPTIONS_STATS_FD   7
 #define OPTIONS_CONFIG_MAX 65536u
+#define OPTIONS_PREPARED   "SUBLET_PREPARED"
 
 struct executor_options {
     int unix_fd;  /* listening */

@@ -29,7 +29,6 @@ static bool watch(int epoll_fd, int operation, int fd, enum source source, uint3
 
 sublet_status supervisor_start(struct supervisor *supervisor, const struct executor_options *options)
 {
-    memset(supervisor, 0, sizeof(*supervisor));
     supervisor->options = options;
     sigset_t child;
     sigemptyset(&child);

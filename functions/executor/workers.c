@@ -141,7 +141,6 @@ static sublet_status fork_worker(struct workers *workers, uint32_t number)
 
 sublet_status workers_start(struct workers *workers, const struct executor_options *options)
 {
-    memset(workers, 0, sizeof(*workers));
     workers->options = options;
     for (uint32_t i = 0; i < LIBRARIES_MAX; i++)
         workers->library_fds[i] = -1;

@@ -196,7 +196,8 @@ _Noreturn static void run(const struct child_plan *plan, const char *born_into)
     if (filter_apply(plan->filter) != 0)
         fail(ready_fd, "seccomp");
     char *arguments[] = {(char *)"sublet-executor", NULL};
-    char *environment[] = {(char *)"PATH=/usr/bin:/bin", (char *)"HOME=/tmp", (char *)"LANG=C.UTF-8", NULL};
+    char *environment[] = {(char *)"PATH=/usr/bin:/bin", (char *)"HOME=/tmp", (char *)"LANG=C.UTF-8",
+                           plan->prepared ? (char *)"SUBLET_PREPARED=1" : NULL, NULL};
     execve(request->executor, arguments, environment);
     fail(ready_fd, request->executor);
 }

@@ -2,6 +2,7 @@
 #ifndef SUBLET_LAUNCH_CHILD_H
 #define SUBLET_LAUNCH_CHILD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -19,11 +20,14 @@ struct child_plan {
     const char *const *read_only;
     size_t read_only_count;
     int unix_fd, tcp_fd, config_fd, ready_fd, stats_fd;
+    /** It gets its configuration later, and says when it waits for it. */
+    bool prepared;
 };
 
 /**
  * Starts the child. It reports on ready_fd: 'E' and a text when it failed, 'R' (written by the executor) when it is
- * ready; the end of the pipe without either means that the executor ended. -1 with `why` when there is no child.
+ * ready ('W' before, when it waits for its configuration); the end of the pipe without either means that the executor
+ * ended. -1 with `why` when there is no child.
  */
 pid_t child_start(const struct child_plan *plan, char why[ERROR_BYTES]);
 

@@ -56,7 +56,7 @@ static bool read_start_ticks(pid_t pid, uint64_t *ticks_out)
     return true;
 }
 
-void guests_start(struct starter *starter, const struct start_request *request, struct waiter asker)
+void guests_start(struct starter *starter, const struct start_request *request, bool prepare, struct waiter asker)
 {
     char why[ERROR_BYTES] = "";
     struct guest *guest = find_free(starter);
@@ -72,9 +72,9 @@ void guests_start(struct starter *starter, const struct start_request *request, 
     }
     memset(guest, 0, sizeof(*guest));
     guest->serial = ++starter->next_serial;
-    guest->ready_fd = guest->stats_fd = -1;
+    guest->ready_fd = guest->config_fd = guest->stats_fd = -1;
     guest->meta = strdup(request->meta);
-    if (guest->meta == NULL || !launch_guest(starter, request, guest, why)) {
+    if (guest->meta == NULL || !launch_guest(starter, request, guest, prepare, why)) {
         free(guest->meta);
         memset(guest, 0, sizeof(*guest));
         server_answer_error(starter, asker, why[0] != '\0' ? why : "out of memory");
@@ -83,7 +83,9 @@ void guests_start(struct starter *starter, const struct start_request *request, 
     memcpy(guest->lease, request->lease, sizeof(guest->lease));
     memcpy(guest->unix_path, request->unix_path, sizeof(guest->unix_path));
     guest->asker = asker;
-    guest->state = GUEST_STARTING;
+    guest->uid = request->uid;
+    guest->keeper = prepare ? asker.client : 0;
+    guest->state = prepare ? GUEST_PREPARING : GUEST_STARTING;
     guest->end_ns = monotonic_ns() + starter->ready_timeout_ns;
     if (!read_start_ticks(guest->pid, &guest->start_ticks))
         log_event(LOG_LEVEL_WARN, "lease %s: no start time of process %d", guest->lease, (int)guest->pid);
@@ -107,13 +109,43 @@ static void end_guest(struct starter *starter, struct guest *guest, const char *
         snprintf(guest->error, sizeof(guest->error), "%s", error);
     guest->state = GUEST_ENDING;
     guest->end_ns = monotonic_ns() + starter->stop_timeout_ns;
-    kill(guest->pid, SIGKILL);
+    if (!guest->reaped) /* else its number may be another's by now */
+        kill(guest->pid, SIGKILL);
 }
 
-static void answer_started(struct starter *starter, struct guest *guest)
+void guests_hand_out(struct starter *starter, const struct start_request *request, struct waiter asker)
 {
-    guest->state = GUEST_READY;
-    guest->was_ready = true;
+    char why[ERROR_BYTES] = "";
+    struct guest *guest = find_lease(starter, request->pool);
+    char *meta = strdup(request->meta);
+    if (guest == NULL || guest->state != GUEST_PREPARED || guest->uid != request->uid)
+        snprintf(why, sizeof(why), "no guest %s is prepared for uid %u", request->pool, (unsigned)request->uid);
+    else if (find_lease(starter, request->lease) != NULL)
+        snprintf(why, sizeof(why), "lease %s is live", request->lease);
+    else if (starter->ending || meta == NULL)
+        snprintf(why, sizeof(why), starter->ending ? "the starter is ending" : "out of memory");
+    else if (!launch_bind(request, guest, why))
+        end_guest(starter, guest, why);
+    if (why[0] != '\0') {
+        free(meta);
+        server_answer_error(starter, asker, why);
+        return;
+    }
+    free(guest->meta);
+    guest->meta = meta;
+    memcpy(guest->lease, request->lease, sizeof(guest->lease));
+    guest->keeper = 0;
+    guest->tell_end = false;
+    guest->asker = asker;
+    guest->state = GUEST_STARTING;
+    guest->end_ns = monotonic_ns() + starter->ready_timeout_ns;
+}
+
+static void answer_started(struct starter *starter, struct guest *guest, enum guest_state state)
+{
+    guest->state = state;
+    guest->was_ready = state == GUEST_READY;
+    guest->tell_end = true;
     guest->end_ns = 0;
     text_begin(&starter->text);
     text_add(&starter->text, "id=%llu\nok=1\npid=%d\nport=%u\nstart=%llu\nstats=/proc/%d/fd/%d\n",
@@ -129,11 +161,15 @@ static void take_ready(struct starter *starter, struct guest *guest)
     ssize_t size = read(guest->ready_fd, text, sizeof(text) - 1);
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    close_ready(starter, guest);
-    if (guest->state != GUEST_STARTING)
+    if (size == 1 && text[0] == 'W' && guest->state == GUEST_PREPARING) {
+        answer_started(starter, guest, GUEST_PREPARED);
         return;
-    if (size > 0 && text[0] == 'R') {
-        answer_started(starter, guest);
+    }
+    close_ready(starter, guest);
+    if (guest->state == GUEST_READY || guest->state == GUEST_ENDING)
+        return;
+    if (size == 1 && text[0] == 'R' && guest->state == GUEST_STARTING) {
+        answer_started(starter, guest, GUEST_READY);
         return;
     }
     text[size > 0 ? size : 0] = '\0';
@@ -182,12 +218,15 @@ static void answer_not_started(struct starter *starter, struct guest *guest)
 
 static void on_exit_of(struct starter *starter, struct guest *guest, int status)
 {
-    if (guest->state == GUEST_STARTING && guest->ready_fd >= 0)
+    guest->reaped = true;
+    if (guest->state != GUEST_ENDING && guest->ready_fd >= 0)
         take_ready(starter, guest);
-    if (guest->state == GUEST_STARTING)
+    if (guest->state != GUEST_READY)
         end_guest(starter, guest, "executor ended before it was ready");
     close_ready(starter, guest);
     close(guest->stats_fd); /* an agent that has it open reads the end of the story */
+    if (guest->config_fd >= 0)
+        close(guest->config_fd);
     launch_remove_socket(guest->unix_path);
     log_event(LOG_LEVEL_INFO, "lease %s: executor %d ended, wait status %d%s%s", guest->lease, (int)guest->pid, status,
               guest->error[0] != '\0' ? ": " : "", guest->error);
@@ -195,7 +234,7 @@ static void on_exit_of(struct starter *starter, struct guest *guest, int status)
     memset(guest, 0, sizeof(*guest)); /* first, so that who is told can start the lease again */
     answer_not_started(starter, &ended);
     answer_waiters(starter, &ended, NULL);
-    if (ended.was_ready) {
+    if (ended.tell_end) {
         text_begin(&starter->text);
         text_add(&starter->text, "verb=EXITED\nlease=%s\nstatus=%d\n", ended.lease, status);
         server_send_all(starter);
@@ -226,7 +265,7 @@ void guests_stop(struct starter *starter, const char *lease, struct waiter waite
         if (guest->waiters[i].client != 0)
             continue;
         guest->waiters[i] = waiter;
-        end_guest(starter, guest, guest->state == GUEST_STARTING ? "stopped" : NULL);
+        end_guest(starter, guest, guest->was_ready ? NULL : "stopped");
         if (guest->end_ns == 0)
             guest->end_ns = monotonic_ns() + starter->stop_timeout_ns;
         return;
@@ -266,6 +305,8 @@ void guests_on_client_gone(struct starter *starter, uint64_t client)
         for (size_t w = 0; w < WAITERS_MAX; w++)
             if (guest->waiters[w].client == client)
                 guest->waiters[w].client = 0;
+        if (guest->keeper == client)
+            end_guest(starter, guest, "who had it prepared is gone");
         if (guest->asker.client == client) {
             guest->asker.client = 0;
             end_guest(starter, guest, "who asked for it is gone");
@@ -279,12 +320,12 @@ void guests_on_time(struct starter *starter, uint64_t now)
         struct guest *guest = &starter->guests[i];
         if (guest->state == GUEST_FREE || guest->end_ns == 0 || guest->end_ns > now)
             continue;
-        if (guest->state == GUEST_STARTING) {
+        if (guest->state != GUEST_ENDING) {
             end_guest(starter, guest, "executor was not ready in time");
             continue;
         }
         guest->end_ns = 0;
-        guest->was_ready = true; /* so that its end is told to all */
+        guest->tell_end = true;
         log_event(LOG_LEVEL_WARN, "lease %s: process %d does not die", guest->lease, (int)guest->pid);
         answer_not_started(starter, guest);
         answer_waiters(starter, guest, "killed, but not gone yet (frozen, or busy in the kernel); EXITED follows");

@@ -10,12 +10,15 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "launch/log.h"
+#include "launch/root.h"
 #include "wire/stats_layout.h"
 
 enum { BACKLOG = 128 };
@@ -95,6 +98,38 @@ static int make_stats(void)
     return -1;
 }
 
+/** Sets the size of a prepared guest's /tmp, whose mount only the guest sees: by way of its root. */
+static bool resize_tmp(pid_t pid, uint64_t memory_bytes)
+{
+    char path[64], bytes[32];
+    snprintf(path, sizeof(path), "/proc/%d/root/tmp", (int)pid);
+    snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)root_tmp_bytes(memory_bytes));
+    int fd = (int)syscall(SYS_fspick, AT_FDCWD, path, FSPICK_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool ok = syscall(SYS_fsconfig, fd, FSCONFIG_SET_STRING, "size", bytes, 0) == 0 &&
+              syscall(SYS_fsconfig, fd, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0) == 0;
+    close(fd);
+    return ok;
+}
+
+bool launch_bind(const struct start_request *request, struct guest *guest, char why[ERROR_BYTES])
+{
+    const char *failed = NULL;
+    if (!resize_tmp(guest->pid, request->memory_bytes))
+        failed = "resize /tmp";
+    else if (rename(guest->unix_path, request->unix_path) != 0)
+        failed = request->unix_path;
+    else if (memcpy(guest->unix_path, request->unix_path, sizeof(guest->unix_path)),
+             !write_config(guest->config_fd, request))
+        failed = "pipe";
+    if (failed != NULL)
+        snprintf(why, ERROR_BYTES, "%.120s: %s", failed, strerror(errno));
+    close(guest->config_fd);
+    guest->config_fd = -1;
+    return failed == NULL;
+}
+
 /** Where the executor lies, without links, so that it can be shown at the same place to the guest. */
 static bool resolve_executor(const struct starter *starter, const char *executor, char path[PATH_MAX],
                              char folder[PATH_MAX], char why[ERROR_BYTES])
@@ -116,7 +151,7 @@ static bool resolve_executor(const struct starter *starter, const char *executor
     return true;
 }
 
-bool launch_guest(struct starter *starter, const struct start_request *asked, struct guest *guest,
+bool launch_guest(struct starter *starter, const struct start_request *asked, struct guest *guest, bool prepared,
                   char why[ERROR_BYTES])
 {
     struct start_request request = *asked;
@@ -136,7 +171,7 @@ bool launch_guest(struct starter *starter, const struct start_request *asked, st
     if ((tcp_fd = listen_tcp(&request.tcp, &guest->port, why)) < 0)
         goto done;
     if (pipe2(config, O_CLOEXEC) != 0 || pipe2(ready, O_CLOEXEC) != 0 || fcntl(ready[0], F_SETFL, O_NONBLOCK) != 0 ||
-        !write_config(config[1], &request)) {
+        (!prepared && !write_config(config[1], &request))) {
         snprintf(why, ERROR_BYTES, "pipe: %s", strerror(errno));
         goto done;
     }
@@ -153,7 +188,8 @@ bool launch_guest(struct starter *starter, const struct start_request *asked, st
                               .tcp_fd = tcp_fd,
                               .config_fd = config[0],
                               .ready_fd = ready[1],
-                              .stats_fd = guest->stats_fd};
+                              .stats_fd = guest->stats_fd,
+                              .prepared = prepared};
     if (!server_watch(starter, ready[0], EPOLLIN, WATCH_READY, guest->serial)) {
         snprintf(why, ERROR_BYTES, "epoll: %s", strerror(errno));
         goto done;
@@ -162,6 +198,10 @@ bool launch_guest(struct starter *starter, const struct start_request *asked, st
         goto done;
     guest->ready_fd = ready[0];
     ready[0] = -1;
+    if (prepared) {
+        guest->config_fd = config[1];
+        config[1] = -1;
+    }
     ok = true;
 done:
     if (!ok) {

@@ -44,9 +44,9 @@ static bool refuse(char why[ERROR_BYTES], const char *key, const char *rule)
 /** Every key is known, and only cgroup= may be repeated. */
 static bool keys_are_known(const struct message *message, char why[ERROR_BYTES])
 {
-    static const char *const known[] = {"verb",  "id",      "lease",     "uid",   "gid",      "unix",
-                                        "tcp",   "kind",    "cores",     "owner", "memory",   "pids",
-                                        "token", "spin_us", "slots_max", "meta",  "executor", "cgroup"};
+    static const char *const known[] = {"verb",      "id",    "lease",    "uid",    "gid",  "unix",  "tcp",
+                                        "kind",      "cores", "owner",    "memory", "pids", "token", "spin_us",
+                                        "slots_max", "meta",  "executor", "cgroup", "pool"};
     for (size_t i = 0; i < message->count; i++) {
         const char *key = message->lines[i].key;
         size_t k = 0;
@@ -131,6 +131,9 @@ bool request_start(const struct message *message, struct start_request *request,
     request->meta = message_get(message, "meta");
     if (request->meta == NULL || strlen(request->meta) > META_MAX)
         return refuse(why, "meta", "at most 4096 bytes");
+    request->pool = message_get(message, "pool");
+    if (request->pool != NULL && !lease_is_valid(request->pool))
+        return refuse(why, "pool", "the name of a prepared guest");
     request->executor = message_get(message, "executor");
     if (!path_is_valid(request->executor, PATH_BYTES))
         return refuse(why, "executor", "an absolute path");

@@ -28,6 +28,8 @@ struct start_request {
     bool is_region;
     const char *executor;
     const char *meta;
+    /** The prepared guest to hand out; NULL: start a new one. */
+    const char *pool;
     /** Passed on to the executor as they are; slots_max may be NULL. */
     const char *kind, *cores, *owner, *token, *spin_us, *slots_max;
 };

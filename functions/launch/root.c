@@ -83,14 +83,17 @@ static int make_devices(void)
     return 0;
 }
 
-/** What lies in /tmp is memory of the guest's: a quarter of it at most, so that a full /tmp is an error, not a death.
- */
+uint64_t root_tmp_bytes(uint64_t memory_bytes)
+{
+    uint64_t bytes = memory_bytes / 4 < TMP_BYTES_MAX ? memory_bytes / 4 : TMP_BYTES_MAX;
+    return bytes > 4096 ? bytes : 4096;
+}
+
 static int mount_tmp(uint64_t memory_bytes)
 {
     char options[64];
-    uint64_t bytes = memory_bytes / 4 < TMP_BYTES_MAX ? memory_bytes / 4 : TMP_BYTES_MAX;
     snprintf(options, sizeof(options), "mode=1777,size=%llu,nr_inodes=4096",
-             (unsigned long long)(bytes > 4096 ? bytes : 4096));
+             (unsigned long long)root_tmp_bytes(memory_bytes));
     return mkdir("tmp", 0755) == 0 ? mount("tmpfs", "tmp", "tmpfs", MS_NOSUID | MS_NODEV, options) : -1;
 }
 

@@ -4,6 +4,9 @@
 
 #include "launch/child.h"
 
+/** Size of a guest's /tmp, whose pages are memory of the guest's: a full /tmp is an error, not a death. */
+uint64_t root_tmp_bytes(uint64_t memory_bytes);
+
 /** In the child, in mount and pid namespaces of its own. Returns NULL, or what failed (see errno). */
 const char *root_enter(const struct child_plan *plan);
 

@@ -140,14 +140,18 @@ static void answer_list(struct starter *starter, struct waiter waiter)
         guests_list(starter, waiter);
 }
 
-static void answer_start(struct starter *starter, struct waiter waiter)
+static void answer_start(struct starter *starter, bool prepare, struct waiter waiter)
 {
     struct start_request request;
     char why[ERROR_BYTES];
     if (!request_start(&starter->message, &request, why))
         server_answer_error(starter, waiter, why);
+    else if (request.pool == NULL)
+        guests_start(starter, &request, prepare, waiter);
+    else if (prepare)
+        server_answer_error(starter, waiter, "PREPARE takes no pool=");
     else
-        guests_start(starter, &request, waiter);
+        guests_hand_out(starter, &request, waiter);
 }
 
 /** False when the frame is none, which ends the connection. */
@@ -159,14 +163,14 @@ static bool handle_frame(struct starter *starter, struct client *client, char *t
         !parse_number(message_get(message, "id"), UINT32_MAX, &waiter.id))
         return false;
     const char *verb = message->lines[0].value;
-    if (strcmp(verb, "START") == 0)
-        answer_start(starter, waiter);
+    if (strcmp(verb, "START") == 0 || strcmp(verb, "PREPARE") == 0)
+        answer_start(starter, verb[0] == 'P', waiter);
     else if (strcmp(verb, "STOP") == 0)
         answer_stop(starter, waiter);
     else if (strcmp(verb, "LIST") == 0)
         answer_list(starter, waiter);
     else
-        server_answer_error(starter, waiter, "unknown verb; there are START, STOP and LIST");
+        server_answer_error(starter, waiter, "unknown verb; there are START, PREPARE, STOP and LIST");
     return true;
 }
 

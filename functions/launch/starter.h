@@ -32,12 +32,30 @@ struct waiter {
 /**
  * FREE -> STARTING -> READY -> ENDING -> FREE, or STARTING -> ENDING when it did not come up. A guest leaves ENDING
  * only when it is reaped, and with it all processes of its pid namespace.
+ *
+ * PREPARE starts a guest before there is a lease: FREE -> PREPARING -> PREPARED, with a name in place of the lease.
+ * START with pool=NAME hands it out (-> STARTING). Until then it belongs to the connection that asked for it, and ends
+ * with it.
  */
-enum guest_state { GUEST_FREE = 0, GUEST_STARTING, GUEST_READY, GUEST_ENDING };
+enum guest_state {
+    GUEST_FREE = 0,
+    GUEST_PREPARING,
+    GUEST_PREPARED,
+    GUEST_STARTING,
+    GUEST_READY,
+    GUEST_ENDING,
+};
 
 struct guest {
     enum guest_state state;
+    /** All are told of its end. */
+    bool tell_end;
     bool was_ready;
+    bool reaped;
+    uid_t uid;
+    /** PREPARING and PREPARED: whose it is, and where its configuration goes; else 0 and -1. */
+    uint64_t keeper;
+    int config_fd;
     char lease[LEASE_MAX + 1];
     char unix_path[SOCKET_PATH_BYTES];
     char *meta;
@@ -83,11 +101,16 @@ void server_answer_error(struct starter *starter, struct waiter waiter, const ch
 
 /** Starts the process of a guest and fills in its pid, port and ready_fd. On false, `why` says why and nothing is left.
  */
-bool launch_guest(struct starter *starter, const struct start_request *asked, struct guest *guest,
+bool launch_guest(struct starter *starter, const struct start_request *asked, struct guest *guest, bool prepared,
                   char why[ERROR_BYTES]);
+/** Binds a prepared guest to a lease: its limits, the name of its socket, its configuration. On false it is to be
+ * ended. */
+bool launch_bind(const struct start_request *request, struct guest *guest, char why[ERROR_BYTES]);
 void launch_remove_socket(const char *path);
 
-void guests_start(struct starter *starter, const struct start_request *request, struct waiter asker);
+void guests_start(struct starter *starter, const struct start_request *request, bool prepare, struct waiter asker);
+/** START with pool=. */
+void guests_hand_out(struct starter *starter, const struct start_request *request, struct waiter asker);
 void guests_stop(struct starter *starter, const char *lease, struct waiter waiter);
 void guests_list(struct starter *starter, struct waiter waiter);
 /** READY, an error, or the end of a guest that is coming up. */

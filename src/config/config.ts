@@ -35,6 +35,8 @@ export interface AgentConfig {
   readonly adminGid: number | undefined;
   readonly guestUidFirst: number;
   readonly guestUidCount: number;
+  /** Executors kept ready for leases to come; 0: none. */
+  readonly poolMax: number;
   readonly leaseTermMs: number;
   readonly leaseTermMaxMs: number;
   readonly announceTimeoutMs: number;
@@ -138,6 +140,7 @@ export function loadAgentConfig(path: string, environment: Environment = process
     adminGid: raw.admin_gid,
     guestUidFirst: raw.guest_uid_first,
     guestUidCount: raw.guest_uid_count,
+    poolMax: raw.pool_max,
     leaseTermMs: raw.lease_term_ms,
     leaseTermMaxMs: raw.lease_term_max_ms,
     announceTimeoutMs: raw.announce_timeout_ms,

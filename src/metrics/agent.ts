@@ -86,6 +86,11 @@ export function agentMetrics(registry: Registry) {
     leaseByteSeconds: counter(registry, "lease_byte_seconds_total", {
       help: "Byte-seconds of memory lent.",
     }),
+    poolExecutors: gauge(registry, "pool_executors", { help: "Executors kept ready for leases to come." }),
+    poolTakes: counter(registry, "pool_takes_total", {
+      help: "Leases for functions that found a prepared executor (hit) or did not (miss).",
+      labels: ["outcome"],
+    }),
     hookCalls: counter(registry, "hook_calls_total", {
       help: "Notices from Slurm's hooks, by event.",
       labels: ["event"],

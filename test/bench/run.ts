@@ -20,6 +20,8 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   },
   map: { about: "regions as pointers against swap on a disk", load: () => import("./map.ts") },
   reclaim: { about: "reclaim against the floor of kill and rmdir", load: () => import("./reclaim.ts") },
+  cold: { about: "lease to first answer, cold and from the pool", load: () => import("./cold.ts") },
+  idle: { about: "what an agent costs its node when nothing happens", load: () => import("./idle.ts") },
   jobstart: { about: "added start time of a job", load: () => import("./jobstart.ts") },
 };
 

@@ -195,6 +195,8 @@ static void obey(char *line)
 int main(void)
 {
     signal(SIGXFSZ, SIG_IGN);
+    if (getenv("SUBLET_PREPARED") != NULL && write(6, "W", 1) != 1)
+        return 1;
     read_all(5, config);
     close(5);
     if (strstr(config, "\nlease=quit") != NULL)

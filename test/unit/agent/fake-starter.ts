@@ -16,6 +16,8 @@ export interface FakeStarter {
   readonly live: Map<string, { fields: Field[]; child: ChildProcess | undefined }>;
   /** Set to hold back answers to START, or to fail them. */
   mode: "answer" | "silent" | "fail";
+  /** What was prepared is known no more. */
+  forget(): void;
   /** An executor ends by itself. */
   exit(lease: string): void;
   /** Sends raw bytes to all peers. */
@@ -41,6 +43,7 @@ function runSleep(dirs: readonly string[]): Promise<ChildProcess> {
 
 export async function fakeStarter(path: string, options: { processes?: boolean } = {}): Promise<FakeStarter> {
   const sockets = new Set<Socket>();
+  const prepared = new Set<string>();
   let nextPort = 40_000;
 
   function tell(fields: readonly Field[]): void {
@@ -52,6 +55,8 @@ export async function fakeStarter(path: string, options: { processes?: boolean }
     if (fake.mode === "fail") throw new Error("told to fail");
     if (fake.live.has(lease)) throw new Error("lease is live");
     const dirs = fields.filter(([key]) => key === "cgroup").map(([, value]) => value);
+    const pool = fieldOf(fields, "pool");
+    if (pool !== undefined && !prepared.delete(pool)) throw new Error(`no guest ${pool} is prepared`);
     const child = options.processes === true ? await runSleep(dirs) : undefined;
     fake.live.set(lease, { fields, child });
     child?.once("exit", () => fake.exit(lease));
@@ -67,12 +72,18 @@ export async function fakeStarter(path: string, options: { processes?: boolean }
     const verb = fieldOf(fields, "verb") ?? "";
     const lease = fieldOf(fields, "lease") ?? "";
     if (verb === "START") return start(fields);
+    if (verb === "PREPARE") {
+      if (options.processes === true) throw new Error("prepares nothing");
+      prepared.add(lease);
+      return [];
+    }
     if (verb === "LIST")
       return [...fake.live].flatMap(([id, guest]): Field[] => [
         ["executor", `${id} ${guest.child?.pid ?? 1} 1 4242`],
         ["meta", fieldOf(guest.fields, "meta") ?? ""],
       ]);
     if (verb === "STOP") {
+      if (prepared.delete(lease)) return [];
       const guest = fake.live.get(lease);
       if (guest === undefined) throw new Error("no such lease");
       fake.live.delete(lease);
@@ -118,6 +129,7 @@ export async function fakeStarter(path: string, options: { processes?: boolean }
     seen: [],
     live: new Map(),
     mode: "answer",
+    forget: () => prepared.clear(),
     exit(lease) {
       if (!fake.live.delete(lease)) return;
       tell([

@@ -54,6 +54,7 @@ describe("agent.toml", () => {
       adminGid: undefined,
       guestUidFirst: 200_000,
       guestUidCount: 1000,
+      poolMax: 4,
       leaseTermMs: 60_000,
       leaseTermMaxMs: 3_600_000,
       announceTimeoutMs: 10_000,

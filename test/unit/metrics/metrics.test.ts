@@ -33,6 +33,8 @@ async function page(): Promise<string> {
   agent.leases.set({ kind: "region" }, 0);
   agent.leasesEnded.inc({ outcome: "revoked", reason: "batch_job" });
   agent.leaseGrants.inc(2);
+  agent.poolExecutors.set(2);
+  agent.poolTakes.inc({ outcome: "hit" }, 3);
   agent.leaseRefusals.inc({ reason: "no_cores" });
   agent.leaseStartSeconds.observe(0.012);
   agent.reclaims.inc({ messenger: "prolog" });

@@ -1,0 +1,190 @@
+/**
+ * Executors that were started before anybody asked: forked, in a cgroup and a sandbox of their own under a uid of their own,
+ * waiting for their order. A lease that gets one waits for neither fork, mounts nor exec. What is not known beforehand
+ * (cores, limits, owner, token, the name of its socket) is bound when it is handed out, before any user code is there.
+ *
+ * As many are kept as leases for functions were started within `idleMs`, at most `max`; none when nobody leases. They
+ * weigh nothing against a job: a prolog, a job on their cores, short memory or a lost starter ends them all at once, and
+ * no hook waits for them (they sleep, and hold some MiB). The starter ends them with our connection: nothing survives a
+ * restart, and the cgroups that an earlier life left are found without an executor and removed (adopt.ts).
+ *
+ * The cgroup of one that was handed out keeps the name it was made with: tree.names tells it by the lease.
+ */
+import { randomBytes } from "node:crypto";
+import { toSubletError } from "../../src/common/errors.ts";
+import { createGuest, type GuestTree } from "../cgroup/guests.ts";
+import type { GuestLimits } from "../cgroup/limits.ts";
+import { clearGuest } from "../reclaim/clear.ts";
+
+/** An executor without a lease. */
+export interface Prepared {
+  readonly name: string;
+  readonly uid: number;
+  readonly cores: readonly number[];
+}
+
+export interface PoolOptions {
+  readonly tree: GuestTree;
+  /** 0: no pool. */
+  readonly max: number;
+  readonly idleMs: number;
+  /** Uids that nobody else gives out. */
+  readonly uidFirst: number;
+  readonly uidCount: number;
+  readonly mems: string;
+  /** Of the node: v1 lets a limit be lowered in the order in which it was set, but not raised, and no user code is there. */
+  readonly memoryBytes: number;
+  readonly nowMs: () => number;
+  /** Has the starter prepare one; rejects when there is no starter. */
+  readonly prepare: (prepared: Prepared, cgroups: readonly string[]) => Promise<void>;
+  readonly stop: (name: string) => Promise<void>;
+  /** Cores that a prepared executor may sleep on; none: there shall be no pool now. */
+  readonly cores: () => readonly number[];
+  readonly onProblem: (message: string) => void;
+}
+
+const fillDelayMs = 20;
+const stuckMs = 5_000;
+
+export class Pool {
+  readonly #options: PoolOptions;
+  readonly #names: Map<string, string>;
+  readonly #ready: Prepared[] = [];
+  /** By uid: from its choice until its cgroup is gone. */
+  readonly #taken = new Map<number, string>();
+  #starts: number[] = [];
+  #filling: Prepared | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+  hits = 0;
+  misses = 0;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+    this.#names = options.tree.names ?? new Map();
+  }
+
+  get size(): number {
+    return this.#ready.length;
+  }
+
+  /** For a lease that starts now: one that is ready, or undefined. */
+  take(leaseId: string): Prepared | undefined {
+    if (this.#options.max === 0) return undefined;
+    this.#starts.push(this.#options.nowMs());
+    this.#later(fillDelayMs);
+    const prepared = this.#ready.shift();
+    if (prepared === undefined) this.misses += 1;
+    else {
+      this.hits += 1;
+      this.#names.set(leaseId, prepared.name);
+    }
+    return prepared;
+  }
+
+  /** It could not be handed out: it ends, and the lease has no cgroup of this name any more. */
+  discard(leaseId: string, prepared: Prepared): void {
+    this.#names.delete(leaseId);
+    void this.#end(prepared);
+  }
+
+  /** The guest of a lease is gone, wherever it came from. */
+  gone(leaseId: string): void {
+    const name = this.#names.get(leaseId);
+    if (name === undefined) return;
+    this.#names.delete(leaseId);
+    for (const [uid, holder] of this.#taken) if (holder === name) this.#taken.delete(uid);
+  }
+
+  /** A guest of an earlier life holds this uid. */
+  adopt(uid: number, name: string): void {
+    this.#taken.set(uid, name);
+  }
+
+  /** The starter says that one has ended. */
+  exited(name: string): void {
+    const index = this.#ready.findIndex((prepared) => prepared.name === name);
+    for (const prepared of index < 0 ? [] : this.#ready.splice(index, 1)) void this.#end(prepared);
+  }
+
+  /** The node's state has changed: ends all when they are in the way. */
+  check(): void {
+    if (this.#ready.length === 0) return;
+    const cores = new Set(this.#options.cores());
+    if (this.#ready.some((prepared) => !prepared.cores.every((core) => cores.has(core)))) this.drain();
+  }
+
+  drain(): void {
+    for (const prepared of this.#ready.splice(0)) void this.#end(prepared);
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.drain();
+  }
+
+  async #end({ name, uid }: Prepared): Promise<void> {
+    try {
+      const stop = (): Promise<void> => this.#options.stop(name);
+      await clearGuest(this.#options.tree, name, { stop, stuckAfterMs: stuckMs });
+      this.#taken.delete(uid);
+    } catch (thrown) {
+      this.#options.onProblem(`prepared executor ${name} does not end: ${toSubletError(thrown).message}`);
+    }
+  }
+
+  /** How many are wanted: demand of the last `idleMs`. */
+  #target(): number {
+    const since = this.#options.nowMs() - this.#options.idleMs;
+    this.#starts = this.#starts.filter((at) => at > since).slice(-this.#options.max);
+    return this.#starts.length;
+  }
+
+  #later(delayMs: number): void {
+    if (this.#closed) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#fit(), delayMs);
+  }
+
+  /** Makes the pool fit the demand, one executor at a time; looks again when the oldest demand is too old. */
+  async #fit(): Promise<void> {
+    if (this.#filling !== undefined) return this.#later(fillDelayMs);
+    const cores = this.#options.cores();
+    const target = this.#target();
+    for (const prepared of this.#ready.splice(target)) void this.#end(prepared);
+    const uid = cores.length > 0 && this.#ready.length < target ? this.#freeUid() : undefined;
+    const [oldest] = this.#starts;
+    if (oldest !== undefined)
+      this.#later(Math.max(fillDelayMs, oldest + this.#options.idleMs - this.#options.nowMs()) + 1);
+    if (uid === undefined) return;
+    const prepared = { name: `pool-${randomBytes(9).toString("base64url")}`, uid, cores };
+    this.#filling = prepared;
+    this.#taken.set(uid, prepared.name);
+    try {
+      const limits: GuestLimits = {
+        cores,
+        mems: this.#options.mems,
+        cpuQuotaCores: 1,
+        memoryBytes: this.#options.memoryBytes,
+        pidsMax: 80,
+      };
+      await this.#options.prepare(prepared, createGuest(this.#options.tree, prepared.name, limits));
+      if (this.#closed) return void (await this.#end(prepared));
+      this.#ready.push(prepared);
+      this.check(); // what came meanwhile
+      this.#later(1);
+    } catch (thrown) {
+      this.#options.onProblem(`no executor could be prepared: ${toSubletError(thrown).message}`);
+      await this.#end(prepared);
+    } finally {
+      this.#filling = undefined;
+    }
+  }
+
+  #freeUid(): number | undefined {
+    const { uidFirst, uidCount } = this.#options;
+    for (let uid = uidFirst; uid < uidFirst + uidCount; uid++) if (!this.#taken.has(uid)) return uid;
+    return undefined;
+  }
+}
