@@ -32,18 +32,40 @@ typedef struct sublet_context {
 typedef int (*sublet_function)(sublet_context *context, const void *in, void *out);
 typedef uint32_t (*sublet_plain_function)(void *in, uint32_t size, void *out);
 
+#if defined(__cplusplus) && defined(__cpp_exceptions)
+/* What the body throws is an error of the function, also where it runs in the caller's own process. */
+#define SUBLET_FUNCTION(name)                                                                                          \
+    extern "C" __attribute__((visibility("default"))) const int sublet_form_##name;                                    \
+    const int sublet_form_##name = 1;                                                                                  \
+    static int sublet_body_##name(sublet_context *context, const void *in, void *out);                                 \
+    extern "C" __attribute__((visibility("default"))) int name(sublet_context *context, const void *in, void *out)     \
+    {                                                                                                                  \
+        try {                                                                                                          \
+            return sublet_body_##name(context, in, out);                                                               \
+        } catch (...) {                                                                                                \
+            return -1;                                                                                                 \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static int sublet_body_##name(sublet_context *context, const void *in, void *out)
+#else
 #define SUBLET_FUNCTION(name)                                                                                          \
     __attribute__((visibility("default"))) extern const int sublet_form_##name;                                        \
     const int sublet_form_##name = 1;                                                                                  \
     __attribute__((visibility("default"))) int name(sublet_context *context, const void *in, void *out)
+#endif
 
 /**
  * Stands once in a library that keeps threads of its own between calls (a pool). Without it, a function that returns
  * while a thread that it has started still runs is answered with SUBLET_ERR_LEFT_THREADS. Pools of OpenMP, TBB and BLAS
  * libraries are known.
  */
+#ifdef __cplusplus
+#define SUBLET_C extern "C"
+#else
+#define SUBLET_C extern
+#endif
 #define SUBLET_KEEPS_THREADS                                                                                           \
-    __attribute__((visibility("default"))) extern const int sublet_keeps_threads;                                      \
+    __attribute__((visibility("default"))) SUBLET_C const int sublet_keeps_threads;                                    \
     const int sublet_keeps_threads = 1;
 
 #ifdef __cplusplus
