@@ -14,8 +14,15 @@ const command = new Command("npm start --")
   .option("--json", "print the report as JSON")
   .option("--rounds <n>", "rounds of job B, 2 million options each", "40")
   .option("--steps <n>", "time steps of job A", "1500")
+  .option("--cycles <n>", "how often company comes to A and goes again", "3")
   .parse();
-const flags = command.opts<{ once?: boolean; json?: boolean; rounds: string; steps: string }>();
+const flags = command.opts<{
+  once?: boolean;
+  json?: boolean;
+  rounds: string;
+  steps: string;
+  cycles: string;
+}>();
 
 function count(text: string, name: string): number {
   const value = Number(text);
@@ -25,6 +32,7 @@ function count(text: string, name: string): number {
 }
 const rounds = count(flags.rounds, "rounds");
 const steps = count(flags.steps, "steps");
+const noiseCycles = count(flags.cycles, "cycles");
 
 const startedMs = performance.now();
 const progress = (message: string) =>
@@ -34,7 +42,7 @@ const cluster = await startCluster({ progress });
 let failed = true;
 try {
   const base = await stage(join(cluster.stateDir, "opt"));
-  const report = await runMainJob(cluster, base, { rounds, steps, progress });
+  const report = await runMainJob(cluster, base, { rounds, steps, noiseCycles, progress });
   const folder = fileURLToPath(new URL("../../build", import.meta.url));
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, "main-job.json"), `${JSON.stringify(report, undefined, 2)}\n`);

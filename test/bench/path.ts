@@ -11,13 +11,13 @@ import { Command } from "commander";
 import { attempt } from "../../deploy/testbed/shell.ts";
 import type { Times } from "./path/measurer.ts";
 import { plotSvg } from "./path/plot.ts";
-import { countingRow, pathRows, type Sleep } from "./path/rows.ts";
+import { countingRow, crowdRow, pathRows, type Sleep, withTailMarks } from "./path/rows.ts";
 import { openSeries } from "./path/series.ts";
 import { cpuSeconds, native, openStage, root } from "./path/stage.ts";
-import { jsonRows, summaryText, tableText, verdictOf } from "./table.ts";
+import { jsonRows, type Row, summaryText, tableText, verdictOf } from "./table.ts";
 
 const command = new Command("npm run bench:path --")
-  .description("Measures the data path against its baselines. Needs root, two cores and about four minutes.")
+  .description("Measures the data path against its baselines. Needs root, two cores and about ten minutes.")
   .option("--rounds <n>", "rounds; each measures everything once", "7")
   .option("--quick", "two short rounds, about a minute: shows that all works, not how fast it is")
   .option("--out <folder>", "where path.json and path.svg go", join(root, "build/bench"))
@@ -76,18 +76,52 @@ async function measureAll(): Promise<{ rounds: Map<string, (Times | undefined)[]
   return { rounds, sleep };
 }
 
-/** The test that counts what hot calls do beyond their work, as a figure. */
-async function countHotCalls(): Promise<string | undefined> {
-  progress("counting system calls, locks and allocations of hot calls");
-  const program = [join(native, "bin/client_count_test"), join(native, "test/native/client/counting.so")];
-  return await attempt(program, { timeoutMs: 60_000 }).then(
+/** Runs a native test that prints a figure; what it said, if it held. */
+async function saidBy(test: string, ...words: readonly string[]): Promise<string | undefined> {
+  progress(`the figure of ${test}`);
+  return await attempt([join(native, "bin", test), ...words], { timeoutMs: 90_000 }).then(
     ({ stdout, stderr, exitCode }) => (exitCode === 0 ? `${stdout}${stderr}` : undefined),
     () => undefined,
   );
 }
 
+/** Marks that a benchmark of its own measures: those of `npm run bench` with this name, in the long form only. */
+const elsewhere = [
+  { name: "cold", issue: "3.6", what: "lease to first answer, cold and from the warm pool" },
+  { name: "map", issue: "3.7", what: "sublet_map against local swap" },
+] as const;
+
+async function othersRows(): Promise<Row[]> {
+  const found: Row[] = [];
+  for (const { name, issue, what } of elsewhere) {
+    const absent = { what, value: Number.NaN, unit: "", issue };
+    if (flags.quick) {
+      const notShown = `not in the quick form; npm run bench -- ${name} measures it`;
+      found.push({ ...absent, notShown });
+      continue;
+    }
+    progress(`${name}: ${what}`);
+    try {
+      const module = (await import(new URL(`./${name}.ts`, import.meta.url).href)) as {
+        run: (progress: (message: string) => void) => Promise<Row[]>;
+      };
+      const rows = await module.run((message) => progress(`${name}: ${message}`));
+      found.push(...withTailMarks(rows.map((row) => ({ issue, ...row }))));
+    } catch (error) {
+      const notShown = `npm run bench -- ${name}: ${error instanceof Error ? error.message : String(error)}`;
+      found.push({ ...absent, broken: true, notShown: notShown.split("\n")[0] ?? notShown });
+    }
+  }
+  return found;
+}
+
 const { rounds, sleep } = await measureAll();
-const rows = [countingRow(await countHotCalls()), ...pathRows(rounds, sleep, availableParallelism())];
+const rows = [
+  countingRow(await saidBy("client_count_test", join(native, "test/native/client/counting.so"))),
+  crowdRow(await saidBy("crowd_test")),
+  ...pathRows(rounds, sleep, availableParallelism()),
+  ...(await othersRows()),
+];
 const machine = {
   cores: availableParallelism(),
   processor: cpus()[0]?.model ?? "unknown",

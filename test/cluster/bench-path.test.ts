@@ -24,7 +24,7 @@ interface JsonRow {
 }
 
 /** What issue 3 asks for, and how many figures at least. */
-const marks: Readonly<Record<string, number>> = { "3.1": 9, "3.2": 5, "3.4": 5, "3.5": 2, "3.7": 10 };
+const marks: Readonly<Record<string, number>> = { "3.1": 9, "3.2": 6, "3.4": 5, "3.5": 2, "3.7": 10 };
 
 const stages = () => readdirSync(tmpdir()).filter((name) => /^sublet-(bench|peer)-/.test(name)).length;
 

@@ -1,9 +1,10 @@
 /** The report of the main job as text: every figure was measured in this run. */
 import type { Check, Latency, OptionsRun, Utilisation } from "./figures.ts";
+import { type Company, type Noise, slowdown } from "./noise.ts";
 
 export interface Report {
   readonly machine: { readonly cores: number; readonly layout: string; readonly limits: readonly string[] };
-  readonly alone: { readonly loopS: number | undefined };
+  readonly noise: Noise;
   readonly together: { readonly loopS: number | undefined };
   readonly localOnly: OptionsRun;
   /** Job B on one core with one function core beside it, nothing else running. */
@@ -35,6 +36,31 @@ function rows(entries: readonly (readonly [string, string])[]): string[] {
   return entries.map(([label, value]) => `  ${label.padEnd(width)}  ${value}`);
 }
 
+function noiseRows(noise: Noise, loopS: number | undefined): string[] {
+  const signed = (share: number) => `${share >= 0 ? "+" : ""}${percent(share)}`;
+  const against = (company: Company, other: Company) => {
+    const { median, least, most, cycles } = slowdown(noise, company, other);
+    return cycles === 0
+      ? "unknown"
+      : `${signed(median)} (${signed(least)} to ${signed(most)} in ${cycles} cycles); CPU time of a step ${signed(slowdown(noise, company, other, "cpuMs").median)}`;
+  };
+  const shown = (company: Company) =>
+    noise[company]
+      .map((step) =>
+        step === undefined
+          ? "?"
+          : `${step.wallMs.toFixed(2)} ms (${((step.waitedMs / step.wallMs) * 100).toFixed(0)} % of it waiting for its core)`,
+      )
+      .join(", ");
+  return rows([
+    ["alone", shown("alone")],
+    ["beside an ordinary job", against("job", "alone")],
+    ["beside that job and its functions", against("functions", "alone")],
+    ["what functions add to the ordinary job", against("functions", "job")],
+    ["whole run while B and C ran", loopS === undefined ? "unknown" : `${loopS.toFixed(2)} s`],
+  ]);
+}
+
 export function reportText(report: Report): string {
   const { localOnly, withFunctions, main } = report;
   const lines: string[] = ["", "Job B: 2 million options a round, and a table in lent memory"];
@@ -63,20 +89,8 @@ export function reportText(report: Report): string {
       ],
     ]),
   );
-  lines.push("", "Job A: LAMMPS, its own loop time");
-  const { loopS: alone } = report.alone;
-  const { loopS: together } = report.together;
-  lines.push(
-    ...rows([
-      ["alone", alone === undefined ? "unknown" : `${alone.toFixed(2)} s`],
-      [
-        "beside functions",
-        together === undefined || alone === undefined
-          ? "unknown"
-          : `${together.toFixed(2)} s (${together >= alone ? "+" : ""}${percent(together / alone - 1)}, one run each)`,
-      ],
-    ]),
-  );
+  lines.push("", "Job A: LAMMPS, time of a step while company on another core came and went");
+  lines.push(...noiseRows(report.noise, report.together.loopS));
   lines.push("", "Utilisation while A and B ran");
   lines.push(
     ...rows([

@@ -1,7 +1,8 @@
 /**
  * The main job: three batch jobs on a real Slurm cluster, in two acts.
  *
- * Alone: A's loop time; B without functions; B with one function core and nothing else running; round trips.
+ * First: A with company that comes and goes (noise.ts); B without functions; B with one function core and nothing else
+ * running; round trips.
  * Together: A on a part of n1, B on n3 with functions beside A and on the idle n2 and a table in lent memory; then C
  * arrives and needs n2 and the lent cores.
  */
@@ -18,6 +19,7 @@ import {
   utilisationOf,
 } from "./figures.ts";
 import { meltScript, type OptionsJob, optionsScript, regionMib, visitorScript } from "./jobs.ts";
+import { keepOffTheJob, measureNoise, slowdown } from "./noise.ts";
 import type { Report } from "./report.ts";
 import { page, startSampler } from "./sampler.ts";
 
@@ -26,6 +28,8 @@ export interface MainJobOptions {
   readonly rounds: number;
   /** Steps of job A. */
   readonly steps: number;
+  /** How often company comes to A and goes again. */
+  readonly noiseCycles: number;
   readonly progress: (message: string) => void;
 }
 
@@ -86,10 +90,9 @@ function agentsBetween(before: readonly string[], after: readonly string[], seco
 
 /** First act: each thing by itself. */
 async function alone(cluster: Cluster, base: string, settings: MainJobOptions) {
-  const { progress, rounds, steps } = settings;
-  progress("A alone: LAMMPS on one core of n1, nothing else running");
-  const loopS = loopTimeOf(await outputOf(cluster, await melt(cluster, base, steps), 300_000));
-  progress(`A alone took ${loopS?.toFixed(2)} s; B without functions`);
+  const { progress, rounds } = settings;
+  const noise = await measureNoise(cluster, base, { cycles: settings.noiseCycles, progress });
+  progress("B without functions");
   const localOnly = optionsRunOf(
     parseEvents(await outputOf(cluster, await options(cluster, base, "n1", { rounds, leases: 0 }), 300_000)),
   );
@@ -112,7 +115,7 @@ async function alone(cluster: Cluster, base: string, settings: MainJobOptions) {
     const id = await options(cluster, base, node, { rounds: 0, leases: 0, probe });
     latencies.push(...latenciesOf(parseEvents(await outputOf(cluster, id, 120_000))));
   }
-  return { loopS, localOnly, withFunctions, latencies };
+  return { noise, localOnly, withFunctions, latencies };
 }
 
 /** Second act: all three jobs. */
@@ -174,6 +177,7 @@ export async function runMainJob(cluster: Cluster, base: string, settings: MainJ
   const controllerUrl = `${cluster.metricsUrl("controller")}/metrics`;
   const startedMs = performance.now();
   const callsBefore = total(await page(controllerUrl), "sublet_slurm_rpcs_total");
+  await keepOffTheJob(cluster);
   const first = await alone(cluster, base, settings);
   const second = await together(cluster, base, settings);
   await until("every lease has ended", 20_000, async () =>
@@ -216,7 +220,12 @@ export async function runMainJob(cluster: Cluster, base: string, settings: MainJ
     {
       name: "A ended as it should",
       held: second.loopS !== undefined,
-      detail: `loop time ${second.loopS?.toFixed(2)} s, alone ${first.loopS?.toFixed(2)} s`,
+      detail: `loop time ${second.loopS?.toFixed(2)} s`,
+    },
+    {
+      name: "A was measured with and without functions beside it",
+      held: slowdown(first.noise, "functions", "alone").cycles > 0,
+      detail: `${slowdown(first.noise, "functions", "alone").cycles} of ${settings.noiseCycles} times`,
     },
     {
       name: "no prolog was missed",
@@ -231,7 +240,7 @@ export async function runMainJob(cluster: Cluster, base: string, settings: MainJ
       layout: cluster.layout.nodes.map((node) => `${node.name} has ${node.cpus.join(",")}`).join("; "),
       limits: cluster.layout.caveats,
     },
-    alone: { loopS: first.loopS },
+    noise: first.noise,
     together: { loopS: second.loopS },
     localOnly: first.localOnly,
     withFunctions: first.withFunctions,
