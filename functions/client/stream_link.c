@@ -69,6 +69,10 @@ static bool stream_ready(struct link *link, const struct sublet_call *call)
 {
     char byte;
     const struct stream_worker *worker = &link->streams[call->on_worker];
+    if ((worker->watch_events & POLLOUT) != 0) { /* the rest of the arguments: whoever waits sends them */
+        struct pollfd entry = {.fd = worker->watch_fd, .events = worker->watch_events};
+        return poll(&entry, 1, 0) != 0;
+    }
     return recv(worker->watch_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
