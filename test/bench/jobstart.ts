@@ -54,7 +54,7 @@ function placeHooks(bed: Bed): void {
 }
 
 export async function run(progress: (message: string) => void): Promise<Row[]> {
-  const [idle, guests] = await withBed({ hook }, async (bed) => {
+  const [idle, guests, reclaimMs] = await withBed({ hook }, async (bed) => {
     placeHooks(bed);
     progress("with agents, nothing lent");
     const alone = await inTurns(bed);
@@ -72,8 +72,12 @@ export async function run(progress: (message: string) => void): Promise<Row[]> {
           : undefined,
       ).then(() => {}),
     );
+    const sumOf = async (name: string): Promise<number> =>
+      [...metricValues(await page(url), name).values()].reduce((sum, value) => sum + value, 0);
+    const meanMs =
+      ((await sumOf("sublet_reclaim_seconds_sum")) / (await sumOf("sublet_reclaim_seconds_count"))) * 1000;
     await bed.cluster.cancelAll();
-    return [alone, lent];
+    return [alone, lent, meanMs] as const;
   });
   const bare = [...idle.bare, ...guests.bare];
   const row = (what: string, times: Times, mark?: number): Row => ({
@@ -92,5 +96,6 @@ export async function run(progress: (message: string) => void): Promise<Row[]> {
     },
     row("added by an idle agent's hook", idle),
     row("added with a guest in the way", guests, 20),
+    { what: "  of it, until the guest was gone (mean, by the agent)", value: reclaimMs, unit: "ms" },
   ];
 }
