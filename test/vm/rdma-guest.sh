@@ -44,17 +44,17 @@ SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/client_fabric_test
 # pingpong KIND BYTES: the mean of one way, doubled.
 pingpong() {
   local server
-  taskset -c 1 timeout 60 fi_pingpong -p verbs -e "$1" -I 1000 -S "$2" > /dev/null 2>&1 &
+  taskset -c 1 timeout 60 fi_pingpong -p verbs -e "$1" -I 500 -S "$2" > /dev/null 2>&1 &
   server=$!
   sleep 0.5
-  taskset -c 0 timeout 60 fi_pingpong -p verbs -e "$1" -I 1000 -S "$2" 10.9.0.1 2> /dev/null |
+  taskset -c 0 timeout 60 fi_pingpong -p verbs -e "$1" -I 500 -S "$2" 10.9.0.1 2> /dev/null |
     awk -v what="fi_pingpong-$1" -v bytes="$2" 'NR == 2 {printf "figure %s %d %.2f\n", what, bytes, 2 * $7}'
   wait $server
 }
 for ((round = 0; round < rounds; round++)); do
   for bytes in 64 4096; do pingpong msg $bytes; done
   for bytes in 64 4096; do pingpong rdm $bytes; done
-  SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' timeout 120 bin/client_fabric_path 1000 > /tmp/output 2>&1 || failed=1
+  SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' timeout 120 bin/client_fabric_path 500 > /tmp/output 2>&1 || failed=1
   if grep -q '"path": "verbs;ofi_rxm"' /tmp/output; then
     sed -n 's/.*"64": {"p50": \([0-9.]*\), "p99": [0-9.]*, "mean": \([0-9.]*\)}, "4096": {"p50": \([0-9.]*\), "p99": [0-9.]*, "mean": \([0-9.]*\)}.*/figure call-p50 64 \1\nfigure call 64 \2\nfigure call-p50 4096 \3\nfigure call 4096 \4/p' /tmp/output
   else
