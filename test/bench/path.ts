@@ -17,7 +17,7 @@ import { cpuSeconds, native, openStage, root } from "./path/stage.ts";
 import { jsonRows, type Row, summaryText, tableText, verdictOf } from "./table.ts";
 
 const command = new Command("npm run bench:path --")
-  .description("Measures the data path against its baselines. Needs root, two cores and about ten minutes.")
+  .description("Measures the data path against its baselines. Needs root, two cores and about five minutes.")
   .option("--rounds <n>", "rounds; each measures everything once", "7")
   .option("--quick", "two short rounds, about a minute: shows that all works, not how fast it is")
   .option("--out <folder>", "where path.json and path.svg go", join(root, "build/bench"))
