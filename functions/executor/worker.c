@@ -211,7 +211,7 @@ static bool look_at_ring(struct worker *worker, uint32_t client)
     struct ring *ring = &worker->start->rings[client];
     uint64_t pending = ring_pending(ring);
     if (pending != 0)
-        stats_turn(&worker->functions.sampler, RING_TURN);
+        stats_turn(&worker->functions.sampler, (pending & (pending - 1)) == 0 ? 1 : RING_TURN);
     for (uint32_t served = 0; pending != 0; served++) {
         if (served == RING_TURN)
             return true;

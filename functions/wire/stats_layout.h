@@ -36,7 +36,7 @@
 #define STATS_TOTAL_BYTES  (STATS_HEADER_BYTES + STATS_WORKERS_MAX * STATS_WORKER_BYTES)
 #define STATS_OUTCOMES     32u
 #define STATS_BUCKETS      44u
-#define STATS_SAMPLE       16u
+#define STATS_SAMPLE       128u
 #define STATS_LONG_NS      2000u
 
 struct stats_header {

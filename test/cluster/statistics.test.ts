@@ -23,6 +23,6 @@ test("the agents have counted every call of a job, by outcome, and the time it t
   const busy = await sum("sublet_worker_busy_seconds_total");
   assert.ok(busy > 0, "functions took time");
   const timed = await sum("sublet_invocation_seconds_count");
-  assert.ok(Math.abs(timed - remote) <= 16 * 4 * nodes.length, `${timed} of ${remote} calls have a time`);
+  assert.ok(Math.abs(timed - remote) <= 128 * 4 * nodes.length, `${timed} of ${remote} calls have a time`);
   assert.equal(await metric("agent-n3", "sublet_invocations_total"), 0, "n3 lent nothing");
 });
