@@ -93,6 +93,8 @@ static void a_long_call_is_seen(void **state)
     uint64_t before = atomic_load(&worker(0)->run_ns);
     assert_int_equal(peer_call(&f->peer.rings[0], f->fork_bomb, &forks, 4, &made, 4, &size), SUBLET_OK);
     assert_true(atomic_load(&worker(0)->run_ns) - before > 10000); /* a fork takes longer */
+    /* What was forked ends with its worker, and must not outlive the test. */
+    assert_int_equal(peer_call(&f->peer.rings[0], f->crash, NULL, 0, NULL, 0, &size), SUBLET_ERR_CRASHED);
 }
 
 static void every_fault_is_counted_under_its_number(void **state)

@@ -246,7 +246,7 @@ static void an_answer_is_all_it_takes(void **state)
     static const struct reply reply = REPLY(NOTICE OTHER DONE);
     start_fake_agent(scene, &reply);
     int64_t took_us = run_hook(scene, "prolog", "");
-    assert_in_range(took_us, 0, 150000);
+    assert_in_range(took_us, 0, 1000000); /* half of what it would wait */
     assert_int_equal(guests_alive(scene), GUESTS);
     assert_string_equal(scene->errors, "");
     /* {id: 1, hook: {event: PROLOG, job_id: 4711, uid: 20001}} as protoc writes it. */
@@ -365,7 +365,7 @@ static void guests_that_fork_without_end_die_too(void **state)
 static void after_a_job_nothing_is_in_the_way(void **state)
 {
     struct scene *scene = *state;
-    assert_in_range(run_hook(scene, "epilog", ""), 0, 150000);
+    assert_in_range(run_hook(scene, "epilog", ""), 0, 1000000); /* half of what it would wait */
     assert_int_equal(guests_alive(scene), GUESTS);
 }
 
@@ -373,7 +373,7 @@ static void without_agent_and_roots_there_is_nothing_to_do(void **state)
 {
     struct scene *scene = *state;
     unlink(scene->roots);
-    assert_in_range(run_hook(scene, "prolog", ""), 0, 150000);
+    assert_in_range(run_hook(scene, "prolog", ""), 0, 1000000); /* half of what it would wait */
     assert_int_equal(guests_alive(scene), GUESTS);
     assert_string_equal(scene->errors, "");
 }
