@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/fds.h"
+#include "base/probes.h"
 #include "client/calls.h"
 #include "client/error.h"
 #include "client/link.h"
@@ -91,11 +92,13 @@ sublet_status sublet_invoke(sublet_session *session, sublet_function_ref *functi
     sublet_status status = prepare(&call, session, function, in, in_bytes, out, out_capacity, options);
     if (status != SUBLET_OK)
         return status;
+    PROBE2(client_start, function->name, in_bytes);
     pthread_mutex_lock(&session->lock);
     calls_place(&call);
     if (call.state != CALL_DONE)
         (void)calls_wait(&call, 0); /* without an end of its own it returns when the call is done */
     pthread_mutex_unlock(&session->lock);
+    PROBE2(client_end, function->name, call.status);
     if (out_bytes_out != NULL && (call.status == SUBLET_OK || call.status == SUBLET_ERR_TOO_LARGE))
         *out_bytes_out = call.result_bytes;
     return calls_explain(&call);

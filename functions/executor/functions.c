@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/probes.h"
 #include "executor/guard.h"
 #include "executor/library.h"
 #include "executor/threads.h"
@@ -104,7 +105,9 @@ sublet_status functions_run(struct functions *functions, const struct ring_call 
     uint64_t before = guard_lay(out + call->out_capacity);
     bool due = stats_due(&functions->sampler, call->function);
     uint64_t start = due ? cycles() : 0;
+    PROBE2(call_start, call->function, call->size);
     sublet_status status = enter(functions, call, out, &size);
+    PROBE3(call_end, call->function, status, size);
     if (*functions->mine == 0)
         _exit(0); /* a child that the function forked came back, too: the call is its parent's */
     if (due)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/fds.h"
+#include "base/probes.h"
 #include "executor/functions.h"
 #include "executor/guard.h"
 #include "executor/idle.h"
@@ -252,9 +253,11 @@ static void sleep_until_woken(struct worker *worker)
     streams_before_nap(&worker->streams, &worker->nap);
     for (uint32_t i = 0; i < fabric_count; i++)
         nap_add_stream(&worker->nap, fabric_fds[i]);
+    PROBE1(worker_sleep, start->number);
     if (nap_take(&worker->nap, worker->messages_seen))
         woken_ns = nap_end(&worker->nap, worker->idle.since_ns);
     streams_after_nap(&worker->streams, &worker->nap);
+    PROBE1(worker_wake, start->number);
     idle_end_asleep(&worker->idle, woken_ns);
     while (take_message(worker)) {
     }

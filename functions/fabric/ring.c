@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/probes.h"
+
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
 static _Atomic uint64_t *pending_of(const struct ring *ring)
@@ -230,7 +232,9 @@ void ring_sleep(struct ring *ring, uint32_t slot, uint64_t timeout_ns)
     if (atomic_load(atomic_word(&response->sequence)) == seen) {
         struct timespec limit = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
                                  .tv_nsec = (long)(timeout_ns % 1000000000u)};
+        PROBE1(client_sleep, slot);
         syscall(SYS_futex, &response->sequence, FUTEX_WAIT, seen, &limit, NULL, 0);
+        PROBE1(client_wake, slot);
     }
     atomic_store(atomic_word(&response->client_sleeping), 0);
 }
