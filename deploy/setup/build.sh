@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the native code (functions/, scheduler-plugin/) when sources changed.
-# Usage: build.sh [FOLDER [CMAKE OPTION...]]; the folder is build/native if not named.
+# Usage: build.sh [FOLDER [CMAKE OPTION...]]; the folder is build/native if not named. NINJA_TARGETS: only these.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=${1:-build/native}
@@ -12,4 +12,5 @@ if [ ! -f "$folder/build.ninja" ]; then
   echo "setup: configuring the native build" >&2
   run cmake -S . -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo "$@"
 fi
-run ninja -C "$folder" -j 2
+read -ra targets <<< "${NINJA_TARGETS:-all}"
+run ninja -C "$folder" -j 2 "${targets[@]}"

@@ -38,7 +38,7 @@ static inline void *vandal_run(void *ignored)
     struct vandal_ring rings[VANDAL_RINGS_MAX];
     size_t count = vandal_find(rings);
     uint64_t x = 88172645463325252u;
-    for (; count > 0;) {
+    while (count > 0) {
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;

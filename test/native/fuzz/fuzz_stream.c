@@ -72,6 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct worker_page page;
     static struct functions functions;
     static struct stream_server server;
+    static struct stats_worker stats;
     struct worker_page *pages[1] = {&page};
     struct memory memory = {.page = &page, .pages = pages, .workers = 1, .limit = LIMIT_BYTES};
     struct stream stream;
@@ -85,6 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     close(buffer_fd);
     server.page = &page;
     server.functions = &functions;
+    functions.sampler.stats = &stats;
     server.memory = &memory;
     memset(server.fast, data[0] & 1, sizeof(server.fast)); /* known to be short: answers are gathered */
     bool dead = false;

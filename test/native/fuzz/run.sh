@@ -42,10 +42,10 @@ case $runs in
     ;;
 esac
 cd "$(dirname "$0")/../../.." || exit 1
-CC=clang bash deploy/setup/build.sh build/fuzz -DSUBLET_FUZZ=ON || exit 1
-if [ ${#targets[@]} = 0 ]; then
-  for source in test/native/fuzz/fuzz_*.c; do targets+=("$(basename "$source" .c)"); done
-fi
+all=()
+for source in test/native/fuzz/fuzz_*.c; do all+=("$(basename "$source" .c)"); done
+NINJA_TARGETS="${all[*]}" CC=clang bash deploy/setup/build.sh build/fuzz -DSUBLET_FUZZ=ON || exit 1
+[ ${#targets[@]} -gt 0 ] || targets=("${all[@]}")
 each=$(((runs + ${#targets[@]} - 1) / ${#targets[@]}))
 passed=0
 failed=0
