@@ -58,6 +58,8 @@ const ofAgent: Golden = {
   sublet_lease_refusals_total: ["counter", { reason: refusals }],
   sublet_lease_start_seconds: ["histogram"],
   sublet_reclaims_total: ["counter", { messenger: ["prolog", "cgroup", "expire"] }],
+  sublet_pool_executors: ["gauge"],
+  sublet_pool_takes_total: ["counter", "outcome"],
   sublet_reclaim_seconds: ["histogram"],
   sublet_invocations_total: ["counter", { outcome: outcomes }],
   sublet_invocation_bytes_total: ["counter", { direction: ["in", "out"] }],
