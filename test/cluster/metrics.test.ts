@@ -59,7 +59,7 @@ const ofAgent: Golden = {
   sublet_lease_start_seconds: ["histogram"],
   sublet_reclaims_total: ["counter", { messenger: ["prolog", "cgroup", "expire"] }],
   sublet_pool_executors: ["gauge"],
-  sublet_pool_takes_total: ["counter", "outcome"],
+  sublet_pool_takes_total: ["counter", { outcome: ["hit", "miss"] }],
   sublet_reclaim_seconds: ["histogram"],
   sublet_invocations_total: ["counter", { outcome: outcomes }],
   sublet_invocation_bytes_total: ["counter", { direction: ["in", "out"] }],
