@@ -46,7 +46,9 @@ function checkLent(): void {
         const own = parseCpuList(readFileSync(`${cpuset}/cpuset.cpus`, "utf8"));
         if (functions.has(lease.slice("lease_".length))) cores.push(...own);
         const most = Number(readFileSync(limit, "utf8"));
-        if (most < 1e15) bytes += most;
+        // A prepared executor has the node's own limit until it is handed out: then it gets its lease's.
+        const waits = lease.startsWith("lease_pool-") && most >= memoryMib * mib;
+        if (most < 1e15 && !waits) bytes += most;
       } catch (thrown) {
         if (existsSync(`/sys/fs/cgroup/memory/sublet_${name}/${lease}`)) throw thrown; // else it just ended
       }
