@@ -12,7 +12,7 @@ const command = new Command("npm start --")
   .description("Brings up a Slurm cluster on this machine and runs the main job on it.")
   .option("--once", "end after the report; exit status 0 only if every check held")
   .option("--json", "print the report as JSON")
-  .option("--rounds <n>", "rounds of job B, 2 million options each", "40")
+  .option("--rounds <n>", "rounds of job B, 2 million options each", "30")
   .option("--steps <n>", "time steps of job A", "1500")
   .option("--cycles <n>", "how often company comes to A and goes again", "3")
   .parse();
