@@ -271,6 +271,7 @@ sublet_status lease_describe(const struct sublet_lease *lease, sublet_lease_info
     snprintf(all.id, sizeof(all.id), "%s", lease->id);
     snprintf(all.node, sizeof(all.node), "%s", lease->node);
     snprintf(all.reason, sizeof(all.reason), "%s", lease->reason);
+    all.reason_known = lease->noticed || lease->state != SUBLET_LEASE_REVOKED;
     if (lease->link != NULL) {
         all.workers = lease->link->workers;
         all.same_node = lease->link->same_node;

@@ -15,7 +15,8 @@
 #include "examples/blackscholes.h"
 #include "examples/jobs/job.h"
 
-#define LEASES_MAX 16
+#define LEASES_MAX      16
+#define REASON_PATIENCE 2.0 /* seconds: the end of an executor is seen at once, the agent says why a moment later */
 
 struct settings {
     uint64_t options, batch, rounds, leases, region_mib;
@@ -92,7 +93,7 @@ static void make_options(struct bs_option *options, uint64_t count, uint64_t fir
 }
 
 /** Takes what leases it can get, up to the wanted number, each on another node than the others. */
-static void top_up(sublet_session *session, const struct settings *settings, sublet_lease **leases)
+static void top_up(sublet_session *session, const struct settings *settings, sublet_lease **leases, double *ended)
 {
     for (uint64_t i = 0; i < settings->leases; i++) {
         sublet_lease_info info = {.struct_bytes = sizeof(info)};
@@ -100,6 +101,10 @@ static void top_up(sublet_session *session, const struct settings *settings, sub
             sublet_lease_info_get(leases[i], &info);
             if (info.state == SUBLET_LEASE_ACTIVE)
                 continue;
+            ended[i] = ended[i] == 0 ? seconds() : ended[i];
+            if (!info.reason_known && seconds() - ended[i] < REASON_PATIENCE)
+                continue;
+            ended[i] = 0;
             event("lease_ended", ",\"id\":\"%s\",\"node\":\"%s\",\"state\":%d,\"reason\":\"%s\",\"calls\":%llu",
                   info.id, info.node, (int)info.state, info.reason, (unsigned long long)info.calls);
             sublet_lease_release(leases[i]);
@@ -136,6 +141,7 @@ static sublet_status price(sublet_session *session, const struct settings *setti
                            int rank, int ranks, struct result *result)
 {
     sublet_lease *leases[LEASES_MAX] = {NULL};
+    double ended[LEASES_MAX] = {0}; /* when the end of one was seen; 0 = not */
     uint64_t share = settings->options / (uint64_t)ranks / settings->batch * settings->batch;
     uint64_t count = share / settings->batch;
     struct bs_option *in = malloc(share * sizeof(*in));
@@ -147,7 +153,7 @@ static sublet_status price(sublet_session *session, const struct settings *setti
     for (uint64_t round = 0; round < settings->rounds && status == SUBLET_OK; round++) {
         sublet_for_each_report report = {0, 0, 0};
         if (settings->leases > 0)
-            top_up(session, settings, leases);
+            top_up(session, settings, leases, ended);
         make_options(in, share, (uint64_t)rank * share, round);
         double start = seconds();
         status = sublet_for_each(session, function, in, settings->batch * sizeof(*in), out,

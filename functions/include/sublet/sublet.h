@@ -98,6 +98,9 @@ typedef struct sublet_lease_info {
     uint64_t calls;      /**< answered by it, to this process */
     char path[32];       /**< how it is reached: memory, tcp, or the provider of a fabric */
     uint64_t huge_bytes; /**< regions of this node: how much of it is in huge pages now; 0 also when not known */
+    uint32_t
+        reason_known; /**< 0: REVOKED, but only its executor's end was seen; `reason` may become exact in a moment */
+    uint32_t reserved;
 } sublet_lease_info;
 
 /** Asks for a lease and connects to its executor. BUSY when nobody lends that much now. options may be NULL. */

@@ -111,6 +111,23 @@ static void revoked_in_the_middle(void **state)
     assert_string_equal(info.reason, "a batch job needs the capacity");
 }
 
+/** The connection tells of the end before the agent tells why. */
+static void the_reason_comes_after_the_end(void **state)
+{
+    struct fixture *fixture = *state;
+    prepare(fixture);
+    fixture_function(fixture, "1", false);
+    sublet_lease *lease = lease_of(fixture, 1, 1);
+    kill_first(fixture);
+    sublet_lease_info info = wait_state(lease, SUBLET_LEASE_REVOKED);
+    assert_int_equal(info.reason_known, 0);
+    revoke_first(fixture);
+    for (uint64_t end_ns = time_ns() + 5000000000u; !info.reason_known && time_ns() < end_ns; poll(NULL, 0, 1))
+        assert_int_equal(sublet_lease_info_get(lease, &info), SUBLET_OK);
+    assert_int_equal(info.reason_known, 1);
+    assert_string_equal(info.reason, "a batch job needs the capacity");
+}
+
 static void killed_in_the_middle(void **state)
 {
     struct fixture *fixture = *state;
@@ -186,6 +203,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(shares_the_work, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(revoked_in_the_middle, fixture_start, fixture_stop),
+        cmocka_unit_test_setup_teardown(the_reason_comes_after_the_end, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(killed_in_the_middle, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(killed_in_the_middle_over_tcp, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(items_run_again, fixture_start, fixture_stop),
