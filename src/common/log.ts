@@ -2,8 +2,12 @@
  * Where the daemons' log lines go: a descriptor that may be full, slow or without a reader. Such a log must neither block nor
  * end a daemon, nor keep it from ending: lines that cannot be written are dropped, and later ones are tried again.
  * One write is under way at a time, on the thread pool; flushSync tries once and returns.
+ *
+ * A pipe whose reader has stopped would hold a write, and with it the end of the process, for ever. So what can be opened
+ * anew (pipes, terminals, files) is, without blocking: O_NONBLOCK belongs to the open file, and ours may be shared with
+ * others. A socket cannot; journald's takes what it is given or drops it.
  */
-import { write, writeSync } from "node:fs";
+import { constants, openSync, write, writeSync } from "node:fs";
 
 export interface LogSink {
   write(line: string): void;
@@ -14,7 +18,19 @@ export interface LogSink {
 const maxWaitingBytes = 1 << 20;
 const busyPauseMs = 100;
 
-export function logSink(fd: number): LogSink {
+function withoutBlocking(fd: number): number {
+  try {
+    return openSync(
+      `/proc/self/fd/${fd}`,
+      constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK | constants.O_NOCTTY,
+    );
+  } catch {
+    return fd; // A socket, or a file that only who started us may open.
+  }
+}
+
+export function logSink(sharedFd: number): LogSink {
+  const fd = withoutBlocking(sharedFd);
   let waiting = Buffer.alloc(0);
   let writing = false;
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -38,4 +39,31 @@ test("a full disk neither blocks nor breaks: lines are dropped", async () => {
   }
   await turn();
   closeSync(fd);
+});
+
+test("a pipe whose reader has stopped does not keep a process from ending", async (t) => {
+  const module = new URL("../../../src/common/log.ts", import.meta.url).href;
+  const program = `
+    const { logSink } = await import(${JSON.stringify(module)});
+    const sink = logSink(2);
+    for (let i = 0; i < 100; i++) sink.write("x".repeat(5000));
+    setTimeout(() => { sink.flushSync(); process.exit(7); }, 200);
+  `;
+  // Nobody reads its standard error: the pipe is full after 64 KiB. (Node's own "pipe" is a pair of sockets.)
+  const folder = mkdtempSync(join(tmpdir(), "sublet-log-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, "pipe");
+  execFileSync("mkfifo", [path]);
+  const pipe = openSync(path, "r+");
+  const child = spawn(process.execPath, ["--input-type=module", "--eval", program], {
+    stdio: ["ignore", "ignore", pipe],
+  });
+  t.after(() => {
+    child.kill("SIGKILL");
+    closeSync(pipe);
+  });
+  const patience = setTimeout(() => child.kill("SIGKILL"), 20_000);
+  const status = await new Promise((resolve) => child.on("exit", resolve));
+  clearTimeout(patience);
+  assert.equal(status, 7);
 });
