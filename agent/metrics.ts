@@ -121,7 +121,7 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
         if (effect.answer.kind === "hook") {
           all.hookCalls.inc({ event: effect.answer.event });
           if (effect.answer.leasesEnded > 0) {
-            all.reclaims.inc({ messenger: "prolog" }, effect.answer.leasesEnded);
+            all.reclaims.inc({ messenger: effect.answer.event }, effect.answer.leasesEnded);
             all.reclaimSeconds.observe(effect.answer.tookUs / 1e6);
           }
         }

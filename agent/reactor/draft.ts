@@ -2,7 +2,7 @@
 
 import { spareCapacity } from "../../src/capacity/spare.ts";
 import { SubletError } from "../../src/common/errors.ts";
-import type { Lease, RefusalReason } from "../../src/common/nouns.ts";
+import type { JobFacts, Lease, RefusalReason } from "../../src/common/nouns.ts";
 import type { EndDecision } from "../../src/lease/book.ts";
 import type { GuestLimits } from "../cgroup/limits.ts";
 import type { Effect } from "./events.ts";
@@ -10,10 +10,11 @@ import type { AgentState, Guest, KnownJob, Wait } from "./state.ts";
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-export interface Draft extends Omit<Mutable<AgentState>, "guests" | "jobs" | "announced" | "waits"> {
+export interface Draft extends Omit<Mutable<AgentState>, "guests" | "jobs" | "announced" | "said" | "waits"> {
   guests: Map<string, Guest>;
   jobs: Map<number, KnownJob>;
   announced: Map<number, number>;
+  said: Map<number, JobFacts>;
   waits: Map<number, Wait>;
   readonly nowMs: number;
   readonly unixMs: number;
@@ -29,6 +30,7 @@ export function draftOf(state: AgentState, nowMs: number, unixMs: number): Draft
     guests: new Map(state.guests),
     jobs: new Map(state.jobs),
     announced: new Map(state.announced),
+    said: new Map(state.said),
     waits: new Map(state.waits),
     nowMs,
     unixMs,

@@ -1,6 +1,6 @@
 /** What can happen to an agent, and what it may do about it: the whole interface between reactor and shell. */
 import type { SubletError } from "../../src/common/errors.ts";
-import type { LeaseRequest, Principal } from "../../src/common/nouns.ts";
+import type { JobFacts, LeaseRequest, Principal } from "../../src/common/nouns.ts";
 import type { GuestLimits } from "../cgroup/limits.ts";
 import type { SeenJob } from "../jobs/scan.ts";
 import type { Guest } from "./state.ts";
@@ -35,7 +35,16 @@ export type AgentEvent =
   | { type: "release"; call: number; leaseId: string; asker: Asker }
   | { type: "hold"; leaseId: string; holder: number }
   | { type: "holder_gone"; holder: number }
-  | { type: "prolog"; call: number; jobId: number }
+  | ({ type: "prolog"; call: number; jobId: number } & Partial<JobFacts>)
+  /** The job's cores (Linux numbers) and memory on this node, before its tasks start. No cores: not known. */
+  | ({
+      type: "step";
+      call: number;
+      jobId: number;
+      stepId: number;
+      cores: readonly number[];
+      memoryBytes: number;
+    } & JobFacts)
   | { type: "epilog"; call: number; jobId: number }
   | { type: "jobs"; jobs: readonly SeenJob[] }
   | { type: "memory"; availableBytes: number; touchedBytes: ReadonlyMap<string, number> }
@@ -43,10 +52,13 @@ export type AgentEvent =
   | { type: "timer" }
   | { type: "drain" };
 
+/** Which of Slurm's messengers spoke. */
+export type HookKind = "prolog" | "epilog" | "step";
+
 export type Answer =
   | { kind: "leased"; guest: Guest }
   | { kind: "lease"; guest: Guest }
-  | { kind: "hook"; event: "prolog" | "epilog"; leasesEnded: number; tookUs: number };
+  | { kind: "hook"; event: HookKind; leasesEnded: number; tookUs: number };
 
 export type Effect =
   /** Make the cgroup, start the executor; then `started` or `start_failed`. */

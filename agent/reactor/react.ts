@@ -7,7 +7,7 @@
  */
 import { toSubletError } from "../../src/common/errors.ts";
 import type { Spare } from "../../src/common/nouns.ts";
-import { onDeadlines, onEpilog, onGuestGone, onJobs, onProlog } from "../reclaim/jobs.ts";
+import { onDeadlines, onEpilog, onGuestGone, onJobs, onProlog, onStep } from "../reclaim/jobs.ts";
 import { coresFor, type Draft, draftOf, limitsFor, spareOf } from "./draft.ts";
 import type { AgentEvent, Effect } from "./events.ts";
 import {
@@ -62,6 +62,9 @@ function handle(draft: Draft, event: AgentEvent): void {
       break;
     case "prolog":
       onProlog(draft, event);
+      break;
+    case "step":
+      onStep(draft, event);
       break;
     case "epilog":
       onEpilog(draft, event);

@@ -5,7 +5,7 @@
  * A guest outlives its lease: it holds cores and memory until its cgroup is verified gone, and only then may they be
  * lent again.
  */
-import type { Lease, Spare } from "../../src/common/nouns.ts";
+import type { JobFacts, Lease, Spare } from "../../src/common/nouns.ts";
 import type { LeaseBook } from "../../src/lease/book.ts";
 import { emptyBook } from "../../src/lease/book.ts";
 
@@ -68,6 +68,8 @@ export interface KnownJob {
 /** A call that is answered when these guests are gone, or with an error at the deadline. */
 export interface Wait {
   readonly kind: "hook" | "release";
+  /** Which hook waits. */
+  readonly event?: "prolog" | "step";
   readonly guests: ReadonlySet<string>;
   readonly arrivedAtMs: number;
   readonly deadlineMs: number;
@@ -83,6 +85,8 @@ export interface AgentState {
   readonly jobs: ReadonlyMap<number, KnownJob>;
   /** Jobs that a prolog announced and whose cgroup was not seen yet, with the end of patience. */
   readonly announced: ReadonlyMap<number, number>;
+  /** What hooks said of the jobs that are announced or known. */
+  readonly said: ReadonlyMap<number, JobFacts>;
   readonly waits: ReadonlyMap<number, Wait>;
   readonly memoryAvailableBytes: number;
   /** The guests of an earlier life were looked at: only then is it known what is spare. */
@@ -104,6 +108,7 @@ export function initialState(setup: NodeSetup): AgentState {
     guests: new Map(),
     jobs: new Map(),
     announced: new Map(),
+    said: new Map(),
     waits: new Map(),
     memoryAvailableBytes: 0,
     adopted: false,

@@ -1,10 +1,12 @@
 /**
- * Taking capacity back for batch jobs. Three messengers, one set of handlers:
+ * Taking capacity back for batch jobs. Four messengers, one set of handlers:
  *
  * - The prolog comes first and names a job, not its cores. It takes back ALL leases of the node: which of them are in
  *   the way is not known yet, the job's memory is not either, and a lease that stays costs the job its promise while
  *   one that goes costs a client a call made again. (Once the job's cgroup is there, as at a second prolog, only
  *   what overlaps goes.) Until the cgroup appears, or announceTimeoutMs, the node lends nothing.
+ * - A step (SPANK in slurmstepd) names the job's cores and memory, before its cgroup does: what overlaps goes, and the
+ *   rest of the node is lent again.
  * - The cgroup tree is the witness: cores that are lent when a job's cpuset shows them go at once, and count as missed.
  *   So does memory, when the limits of the jobs and what is lent exceed the node.
  * - The epilog ends a job. One that a prolog announced keeps its cores until then, though its cgroup may come and go
@@ -13,7 +15,7 @@
  * A hook is answered when every guest in its way, and every one that was ending already, is gone.
  */
 import { SubletError } from "../../src/common/errors.ts";
-import type { EndReason, Lease } from "../../src/common/nouns.ts";
+import type { EndReason, JobFacts, Lease } from "../../src/common/nouns.ts";
 import { revokeLeases } from "../../src/lease/book.ts";
 import type { SeenJob } from "../jobs/scan.ts";
 import { type Draft, endGuests, executorOverheadBytes } from "../reactor/draft.ts";
@@ -54,11 +56,45 @@ function answerHook(draft: Draft, call: number, wait: Wait): void {
   draft.out.push({
     type: "answer",
     call,
-    answer: { kind: "hook", event: "prolog", leasesEnded: wait.ended, tookUs },
+    answer: { kind: "hook", event: wait.event ?? "prolog", leasesEnded: wait.ended, tookUs },
   });
 }
 
+/** The hook waits for all that is ending, also for what ended before. */
+function waitForEnding(draft: Draft, call: number, event: "prolog" | "step", ended: number): void {
+  const going = [...draft.guests.values()].filter((guest) => guest.phase === "ending");
+  const wait: Wait = {
+    kind: "hook",
+    event,
+    guests: new Set(going.map((guest) => guest.lease.id)),
+    arrivedAtMs: draft.nowMs,
+    deadlineMs: draft.nowMs + draft.setup.hookTimeoutMs,
+    ended,
+    released: undefined,
+  };
+  if (going.length === 0) answerHook(draft, call, wait);
+  else draft.waits.set(call, wait);
+}
+
+/** Later words add to earlier ones; only what was said counts. */
+function hear(draft: Draft, jobId: number, facts: Partial<JobFacts>): void {
+  const before = draft.said.get(jobId);
+  draft.said.set(jobId, {
+    uid: facts.uid ?? before?.uid ?? 0,
+    consent: facts.consent ?? before?.consent,
+    partition: facts.partition || before?.partition || "",
+    account: facts.account || before?.account || "",
+    qos: facts.qos || before?.qos || "",
+  });
+}
+
+function forgetWords(draft: Draft): void {
+  for (const jobId of draft.said.keys())
+    if (!draft.announced.has(jobId) && !draft.jobs.has(jobId)) draft.said.delete(jobId);
+}
+
 export function onProlog(draft: Draft, event: Event<"prolog">): void {
+  hear(draft, event.jobId, event);
   const job = draft.jobs.get(event.jobId);
   let ended: number;
   if (job?.present === true && job.cores !== undefined) {
@@ -72,17 +108,34 @@ export function onProlog(draft: Draft, event: Event<"prolog">): void {
     draft.announced.set(event.jobId, draft.nowMs + draft.setup.announceTimeoutMs);
     ended = revoke(draft, () => true);
   }
-  const going = [...draft.guests.values()].filter((guest) => guest.phase === "ending");
-  const wait: Wait = {
-    kind: "hook",
-    guests: new Set(going.map((guest) => guest.lease.id)),
-    arrivedAtMs: draft.nowMs,
-    deadlineMs: draft.nowMs + draft.setup.hookTimeoutMs,
-    ended,
-    released: undefined,
-  };
-  if (going.length === 0) answerHook(draft, event.call, wait);
-  else draft.waits.set(event.call, wait);
+  waitForEnding(draft, event.call, "prolog", ended);
+}
+
+/** Without cores a step is as good as a prolog. */
+export function onStep(draft: Draft, event: Event<"step">): void {
+  if (event.cores.length === 0) {
+    onProlog(draft, { ...event, type: "prolog" });
+    return;
+  }
+  const before = draft.jobs.get(event.jobId);
+  const hooked = before?.hooked === true || draft.announced.has(event.jobId);
+  hear(draft, event.jobId, event);
+  draft.announced.delete(event.jobId);
+  const cores =
+    before?.present === true ? [...new Set([...event.cores, ...(before.cores ?? [])])] : event.cores;
+  // A cgroup that is there speaks for itself: without a cpuset the job may run beyond its cores.
+  if (before?.present !== true)
+    draft.jobs.set(event.jobId, {
+      jobId: event.jobId,
+      cores,
+      memoryLimitBytes: event.memoryBytes > 0 ? event.memoryBytes : undefined,
+      memoryUsedBytes: 0,
+      present: false,
+      hooked,
+      untilMs: Math.max(draft.nowMs + draft.setup.announceTimeoutMs, before?.untilMs ?? 0),
+    });
+  const ended = revoke(draft, (lease) => overlaps(lease, cores)) + revokeForMemory(draft);
+  waitForEnding(draft, event.call, "step", ended);
 }
 
 export function onEpilog(draft: Draft, event: Event<"epilog">): void {
@@ -90,6 +143,7 @@ export function onEpilog(draft: Draft, event: Event<"epilog">): void {
   const job = draft.jobs.get(event.jobId);
   if (job !== undefined && !job.present) draft.jobs.delete(event.jobId);
   else if (job !== undefined) draft.jobs.set(event.jobId, { ...job, hooked: false });
+  forgetWords(draft);
   draft.out.push({
     type: "answer",
     call: event.call,
@@ -126,6 +180,7 @@ export function onJobs(draft: Draft, event: Event<"jobs">): void {
     const missed = revoke(draft, (lease) => overlaps(lease, cores)) + revokeForMemory(draft);
     if (missed > 0) draft.out.push({ type: "missed", jobId: job.jobId, leases: missed });
   }
+  forgetWords(draft);
 }
 
 export function onGuestGone(draft: Draft, event: Event<"guest_gone">): void {
@@ -157,6 +212,7 @@ export function onDeadlines(draft: Draft): void {
       if (missed > 0) draft.out.push({ type: "missed", jobId: job.jobId, leases: missed });
     }
   }
+  forgetWords(draft);
   for (const [call, wait] of [...draft.waits]) {
     if (wait.deadlineMs > draft.nowMs) continue;
     draft.waits.delete(call);

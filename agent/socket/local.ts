@@ -7,7 +7,7 @@
 import { randomBytes } from "node:crypto";
 import { SubletError, toSubletError } from "../../src/common/errors.ts";
 import type { Principal } from "../../src/common/nouns.ts";
-import { leaseRequestFromWire, reasonToWire, stateToWire } from "../../src/rpc/convert.ts";
+import { jobFactsFromWire, leaseRequestFromWire, reasonToWire, stateToWire } from "../../src/rpc/convert.ts";
 import type {
   Init,
   LeaseMessage,
@@ -22,7 +22,7 @@ import type { JobWatcher } from "../jobs/watch.ts";
 import { endpointMessage, type Identification, leaseMessage, offerMessage } from "../offer/messages.ts";
 import type { Asker } from "../reactor/events.ts";
 import type { Guest } from "../reactor/state.ts";
-import type { Shell, ShellLog } from "../shell.ts";
+import type { Ask, Shell, ShellLog } from "../shell.ts";
 import {
   type Controllers,
   listRemote,
@@ -59,6 +59,14 @@ export function newToken(): string {
 
 export function newLeaseId(node: string): string {
   return `${node.replace(/[^A-Za-z0-9_-]/g, "-").slice(0, 32)}-${randomBytes(9).toString("base64url")}`;
+}
+
+function hookEvent(said: LocalHook): Ask {
+  const { event, jobId, stepId, cores, memoryBytes } = said;
+  if (event === "HOOK_EVENT_EPILOG") return { type: "epilog", jobId };
+  const facts = jobFactsFromWire(said);
+  if (event === "HOOK_EVENT_PROLOG") return { type: "prolog", jobId, ...facts };
+  return { type: "step", jobId, stepId, cores, memoryBytes, ...facts };
 }
 
 /** Handlers of the local socket, and what the shell must tell them. */
@@ -213,13 +221,14 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     return { body: "leases", leases: { leases: [...own.map(message), ...remote].slice(0, maxListed) } };
   }
 
-  async function hook(connection: Connection, { event, jobId }: LocalHook): Promise<Init<LocalResponse>> {
+  async function hook(connection: Connection, said: LocalHook): Promise<Init<LocalResponse>> {
+    const { event, jobId } = said;
     if (connection.peer.uid !== 0) throw new SubletError("PERMISSION_DENIED", "hooks are Slurm's: root only");
     if (jobId === 0) throw new SubletError("INVALID_ARGUMENT", "hook without a job id");
     if (event === "HOOK_EVENT_UNSPECIFIED")
       throw new SubletError("INVALID_ARGUMENT", "hook without an event");
-    if (event === "HOOK_EVENT_PROLOG") options.jobs.begun(jobId);
-    const asked = shell.ask({ type: event === "HOOK_EVENT_PROLOG" ? "prolog" : "epilog", jobId });
+    if (event !== "HOOK_EVENT_EPILOG") options.jobs.begun(jobId);
+    const asked = shell.ask(hookEvent(said));
     if (event === "HOOK_EVENT_EPILOG") options.jobs.ended(jobId);
     const answer = await asked;
     if (answer.kind !== "hook") throw new SubletError("INTERNAL", "hook was answered with something else");

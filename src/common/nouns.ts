@@ -19,6 +19,19 @@ export type EndReason =
 /** Why a request was refused. */
 export type RefusalReason = "no_cores" | "no_memory" | "closed";
 
+/** What a job's owner said about sharing what the job holds and does not use. */
+export type Consent = "share" | "no";
+
+/** What Slurm's hooks say of a job besides its resources. An empty name was not said. */
+export interface JobFacts {
+  readonly uid: number;
+  /** The job's own word; undefined: none, the site's default counts. */
+  readonly consent: Consent | undefined;
+  readonly partition: string;
+  readonly account: string;
+  readonly qos: string;
+}
+
 /** Spare capacity of one node: what may be lent now, beyond what is lent already. */
 export interface Spare {
   readonly class: CapacityClass;

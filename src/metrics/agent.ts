@@ -49,7 +49,7 @@ export function agentMetrics(registry: Registry) {
       buckets: millisecondsToSeconds,
     }),
     reclaims: counter(registry, "reclaims_total", {
-      help: "Leases taken back, by who said so: prolog, cgroup, expire.",
+      help: "Leases taken back, by who said so: prolog, step, cgroup, expire.",
       labels: ["messenger"],
     }),
     reclaimSeconds: histogram(registry, "reclaim_seconds", {

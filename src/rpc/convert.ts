@@ -2,7 +2,9 @@
 import { SubletError } from "../common/errors.ts";
 import type {
   CapacityClass,
+  Consent,
   EndReason,
+  JobFacts,
   Lease,
   LeaseKind,
   LeaseRequest,
@@ -13,10 +15,12 @@ import type {
 } from "../common/nouns.ts";
 import type {
   CapacityClassName,
+  ConsentName,
   LeaseKindName,
   LeaseMessage,
   LeaseRequestMessage,
   LeaseStateName,
+  LocalHook,
   PrincipalMessage,
   ReasonName,
   SpareMessage,
@@ -89,6 +93,16 @@ export function kindToWire(kind: LeaseKind): LeaseKindName {
 
 export function kindFromWire(kind: LeaseKindName): LeaseKind {
   return needNoun(kinds, kind, "lease kind");
+}
+
+/** What is said and not understood counts as a no. */
+export function consentFromWire(consent: ConsentName): Consent | undefined {
+  if (consent === "CONSENT_UNSPECIFIED") return undefined;
+  return consent === "CONSENT_SHARE" ? "share" : "no";
+}
+
+export function jobFactsFromWire({ uid, consent, partition, account, qos }: LocalHook): JobFacts {
+  return { uid, consent: consentFromWire(consent), partition, account, qos };
 }
 
 export function stateToWire(state: LeaseState): LeaseStateName {

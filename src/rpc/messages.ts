@@ -35,7 +35,13 @@ export type ReasonName =
   | "REASON_CLOSED"
   | "REASON_START_FAILED";
 
-export type HookEventName = "HOOK_EVENT_UNSPECIFIED" | "HOOK_EVENT_PROLOG" | "HOOK_EVENT_EPILOG";
+export type HookEventName =
+  | "HOOK_EVENT_UNSPECIFIED"
+  | "HOOK_EVENT_PROLOG"
+  | "HOOK_EVENT_EPILOG"
+  | "HOOK_EVENT_STEP";
+
+export type ConsentName = "CONSENT_UNSPECIFIED" | "CONSENT_SHARE" | "CONSENT_NO";
 
 // types.proto
 
@@ -251,6 +257,13 @@ export interface LocalHook {
   event: HookEventName;
   jobId: number;
   uid: number;
+  consent: ConsentName;
+  cores: number[];
+  memoryBytes: number;
+  partition: string;
+  account: string;
+  qos: string;
+  stepId: number;
 }
 
 /** One of these; `body` says which. Without `body` the sender knows a request that we do not. */

@@ -57,7 +57,7 @@ const ofAgent: Golden = {
   sublet_lease_grants_total: ["counter"],
   sublet_lease_refusals_total: ["counter", { reason: refusals }],
   sublet_lease_start_seconds: ["histogram"],
-  sublet_reclaims_total: ["counter", { messenger: ["prolog", "cgroup", "expire"] }],
+  sublet_reclaims_total: ["counter", { messenger: ["prolog", "step", "cgroup", "expire"] }],
   sublet_pool_executors: ["gauge"],
   sublet_pool_takes_total: ["counter", { outcome: ["hit", "miss"] }],
   sublet_reclaim_seconds: ["histogram"],
@@ -71,7 +71,7 @@ const ofAgent: Golden = {
   sublet_worker_restarts_total: ["counter"],
   sublet_lease_core_seconds_total: ["counter"],
   sublet_lease_byte_seconds_total: ["counter"],
-  sublet_hook_calls_total: ["counter", { event: ["prolog", "epilog"] }],
+  sublet_hook_calls_total: ["counter", { event: ["prolog", "epilog", "step"] }],
 };
 
 const ofController: Golden = {

@@ -157,6 +157,52 @@ test("prolog takes everything back, is answered when all are gone, and closes th
   assert.deepEqual(driver.state.spare, [{ class: "unallocated", cores: [2, 3], memoryBytes: 2560 * mib }]);
 });
 
+const step = {
+  type: "step",
+  jobId: 42,
+  stepId: 0,
+  cores: [0, 1],
+  memoryBytes: 1024 * mib,
+  uid: 1000,
+  consent: "share",
+  partition: "main",
+  account: "physics",
+  qos: "normal",
+} as const;
+
+test("a step takes back exactly its job's cores, is answered when they are free, and opens the rest of the node", () => {
+  const driver = Driver.ready();
+  driver.feed({ type: "prolog", call: 70, jobId: 42, consent: undefined, qos: "", account: "physics" });
+  driver.feed({ ...step, call: 71 });
+  assert.deepEqual(driver.state.spare[0]?.cores, [2, 3]);
+  assert.deepEqual(driver.state.said.get(42)?.consent, "share");
+  driver.run("a", { cores: 1, minCores: 1 });
+  driver.run("b", { cores: 1, minCores: 1 });
+  const cores = driver.state.guests.get("b")?.lease.cores ?? [];
+  const effects = driver.feed({ ...step, call: 72, jobId: 43, cores, memoryBytes: 0 });
+  assert.deepEqual(ends(effects), ["b"]);
+  assert.equal(answered(effects, 72), undefined);
+  const done = answered(driver.feed({ type: "guest_gone", leaseId: "b" }), 72);
+  assert.ok(done?.type === "answer" && done.answer.kind === "hook");
+  assert.equal(done.answer.event, "step");
+  assert.equal(done.answer.leasesEnded, 1);
+  assert.equal(driver.state.guests.get("a")?.phase, "running");
+});
+
+test("what was said of a job is forgotten with it; without cores a step takes all back", () => {
+  const driver = Driver.ready();
+  driver.run("a");
+  const effects = driver.feed({ ...step, call: 71, cores: [] });
+  assert.deepEqual(ends(effects), ["a"]);
+  driver.feed({ type: "epilog", call: 72, jobId: 42 });
+  assert.equal(driver.state.said.size, 0);
+  driver.feed({ ...step, call: 73 });
+  assert.equal(driver.state.said.size, 1);
+  driver.nowMs += setup.announceTimeoutMs;
+  driver.feed({ type: "timer" }); // its cgroup never came
+  assert.equal(driver.state.said.size, 0);
+});
+
 test("prolog while a lease starts: its caller is refused, the hook waits for what was started", () => {
   const driver = Driver.ready();
   const { call } = driver.grant("a");
@@ -432,6 +478,12 @@ const anyEvent: fc.Arbitrary<(call: number) => AgentEvent> = fc.oneof(
   fc.constantFrom(5, 6).map((holder) => () => ({ type: "holder_gone" as const, holder })),
   fc.constantFrom(1, 2).map((jobId) => (call: number) => ({ type: "prolog" as const, call, jobId })),
   fc.constantFrom(1, 2).map((jobId) => (call: number) => ({ type: "epilog" as const, call, jobId })),
+  fc.tuple(fc.constantFrom(1, 2), fc.subarray([0, 1, 2, 3])).map(([jobId, cores]) => (call: number) => ({
+    ...step,
+    call,
+    jobId,
+    cores,
+  })),
   fc.uniqueArray(fc.constantFrom(0, 1, 2, 3)).map((cores) => () => ({
     type: "jobs" as const,
     jobs: cores.length === 0 ? [] : [{ jobId: 1, cores, memoryLimitBytes: 100 * mib, memoryUsedBytes: 0 }],

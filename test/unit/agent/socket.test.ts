@@ -208,6 +208,30 @@ test("hooks are root's; the holder hears of a lease that a prolog took", async (
   assert.equal(refused.code, errorCodes.RESOURCE_EXHAUSTED);
 });
 
+test("a step's cores and words reach the reactor", async (t) => {
+  const here = await world(t);
+  const client = await here.client();
+  here.peer = { uid: 0, gid: 0 };
+  const hook = {
+    event: "HOOK_EVENT_STEP",
+    jobId: 9,
+    uid: 1,
+    consent: "CONSENT_SHARE",
+    cores: [1],
+    memoryBytes: 1024,
+    partition: "main",
+    account: "physics",
+    qos: "long",
+    stepId: 3,
+  } as const;
+  const done = await client.call({ body: "hook", hook });
+  assert.equal(done.body, "hookDone", done.message);
+  assert.deepEqual(here.shell.state.jobs.get(9)?.cores, [1]);
+  assert.equal(here.shell.state.jobs.get(9)?.memoryLimitBytes, 1024);
+  const said = { uid: 1, consent: "share", partition: "main", account: "physics", qos: "long" };
+  assert.deepEqual(here.shell.state.said.get(9), said);
+});
+
 test("leases of another uid: neither seen, nor renewed, nor released", async (t) => {
   const here = await world(t);
   const client = await here.client();

@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { loadSync } from "@grpc/proto-loader";
 import type {
   CapacityClassName,
+  ConsentName,
   HookEventName,
   LeaseKindName,
   LeaseStateName,
@@ -116,7 +117,18 @@ const samples: {
   LocalRelease: leaseOnNode,
   LocalList: {},
   LocalStatus: {},
-  LocalHook: { event: "HOOK_EVENT_EPILOG", jobId: 4, uid: 5 },
+  LocalHook: {
+    event: "HOOK_EVENT_STEP",
+    jobId: 4,
+    uid: 5,
+    consent: "CONSENT_NO",
+    cores: [3, 8191],
+    memoryBytes: 2 ** 40,
+    partition: "main",
+    account: "physics",
+    qos: "long",
+    stepId: 6,
+  },
   LocalLeased: { lease, endpoint },
   LocalLeases: { leases: [lease] },
   LocalHookDone: { leasesEnded: 1, tookUs: 2 },
@@ -177,10 +189,16 @@ const enums = {
     REASON_CLOSED: 9,
     REASON_START_FAILED: 10,
   } satisfies Record<ReasonName, number>,
+  Consent: {
+    CONSENT_UNSPECIFIED: 0,
+    CONSENT_SHARE: 1,
+    CONSENT_NO: 2,
+  } satisfies Record<ConsentName, number>,
   HookEvent: {
     HOOK_EVENT_UNSPECIFIED: 0,
     HOOK_EVENT_PROLOG: 1,
     HOOK_EVENT_EPILOG: 2,
+    HOOK_EVENT_STEP: 3,
   } satisfies Record<HookEventName, number>,
 };
 
