@@ -29,13 +29,18 @@ const shape = [
   z.string().regex(/^[A-Za-z0-9_-]{43}$/), // token, base64url
 ] as const;
 const name = z.string().regex(/^[A-Za-z0-9_-]{1,63}$/);
-/** One that came from the pool has a name of its own for its cgroup. */
-const schema = z.union([z.tuple(shape), z.tuple([...shape, name])]);
+/** One that came from the pool has a name of its own for its cgroup; a region may have a durability. */
+const schema = z.union([
+  z.tuple(shape),
+  z.tuple([...shape, name]),
+  z.tuple([...shape, z.union([name, z.literal("")]), z.enum(["evacuated", "mirrored"])]),
+]);
 
 export function guestMeta({ lease, uid, grantedUnixMs, token }: Guest, name?: string): string {
   const { owner } = lease;
   const whole = Math.round(grantedUnixMs);
   const term = Math.max(1, Math.round(lease.termMs));
+  const durable = lease.durability !== undefined && lease.durability !== "ephemeral";
   return JSON.stringify([
     version,
     lease.kind,
@@ -50,7 +55,7 @@ export function guestMeta({ lease, uid, grantedUnixMs, token }: Guest, name?: st
     owner.node,
     whole,
     Buffer.from(token, "hex").toString("base64url"),
-    ...(name === undefined ? [] : [name]),
+    ...(durable ? [name ?? "", lease.durability] : name === undefined ? [] : [name]),
   ]);
 }
 
@@ -69,7 +74,7 @@ export function parseMeta(line: string, leaseId: string, port: number): FoundGue
   if (!parsed.success) return undefined;
   const [, kind, capacityClass, cpus, memoryBytes, termMs, uid, ownerUid, gid, jobId, node, granted, token] =
     parsed.data;
-  const own = parsed.data[13];
+  const [own, durability] = parsed.data.slice(13) as [string?, ("evacuated" | "mirrored")?];
   let cores: number[];
   try {
     cores = parseCpuList(cpus);
@@ -88,12 +93,13 @@ export function parseMeta(line: string, leaseId: string, port: number): FoundGue
       owner: { uid: ownerUid, gid, jobId, node },
       termMs,
       expiresAtMs: 0,
+      ...(durability === undefined ? {} : { durability }),
     },
     uid,
     grantedUnixMs: granted,
     token: Buffer.from(token, "base64url").toString("hex"),
     port,
     cores,
-    ...(own === undefined ? {} : { name: own }),
+    ...(own === undefined || own === "" ? {} : { name: own }),
   };
 }

@@ -212,6 +212,8 @@ static void take_answer(struct sublet_session *session, Sublet__V1__LocalRespons
     if (answer->id == 0) {
         if (answer->body_case == SUBLET__V1__LOCAL_RESPONSE__BODY_REVOKED)
             lease_revoked(session, answer->revoked);
+        else if (answer->body_case == SUBLET__V1__LOCAL_RESPONSE__BODY_DRAINING)
+            lease_draining(session, answer->draining);
         agent_answer_free(answer);
         return;
     }

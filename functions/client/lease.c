@@ -11,9 +11,11 @@
 #include "client/link.h"
 #include "client/session.h"
 
-#define RETRY_NS   UINT64_C(200000000)  /* a renewal that failed is tried again after this */
-#define RELEASE_NS UINT64_C(2000000000) /* how long a release waits for the agent */
-#define NAMES_MAX  64u
+#define RETRY_NS     UINT64_C(200000000)  /* a renewal that failed is tried again after this */
+#define RELEASE_NS   UINT64_C(2000000000) /* how long a release waits for the agent */
+#define NAMES_MAX    64u
+
+#define DRAIN_MS_MAX UINT64_C(86400000) /* no budget is longer than a day */
 
 static const char *reason_text(Sublet__V1__Reason reason)
 {
@@ -42,12 +44,21 @@ static void set_term(struct sublet_lease *lease, uint64_t remaining_ms, uint64_t
     lease->renew_ns = now + left_ns / 3;
 }
 
+static void drain(struct sublet_lease *lease, uint64_t remaining_ms, Sublet__V1__Reason reason)
+{
+    lease->state = SUBLET_LEASE_DRAINING;
+    lease->ends_ns = now_ns() + (remaining_ms < DRAIN_MS_MAX ? remaining_ms : DRAIN_MS_MAX) * 1000000;
+    lease->renew_ns = UINT64_MAX;
+    snprintf(lease->reason, sizeof(lease->reason), "%s", reason_text(reason));
+    lease->noticed = true;
+}
+
 void lease_end(struct sublet_lease *lease, sublet_lease_state state, const char *reason, sublet_status status)
 {
-    if (lease->state == SUBLET_LEASE_ACTIVE) {
-        lease->state = state;
+    if (lease->state == SUBLET_LEASE_ACTIVE)
         snprintf(lease->reason, sizeof(lease->reason), "%s", reason);
-    }
+    if (lease_lives(lease))
+        lease->state = state; /* one that drained has its reason */
     if (lease->link != NULL && atomic_load(&lease->link->lost) == 0)
         link_lost(lease->link, status);
 }
@@ -66,10 +77,20 @@ void lease_revoked(struct sublet_session *session, const Sublet__V1__LocalRevoke
     if (lease == NULL)
         return;
     bool expired = notice->state == SUBLET__V1__LEASE_STATE__LEASE_STATE_EXPIRED;
+    bool known = lease->noticed && !lease_lives(lease);
     lease_end(lease, expired ? SUBLET_LEASE_EXPIRED : SUBLET_LEASE_REVOKED, "", SUBLET_ERR_REVOKED);
-    if (!lease->noticed) /* the executor's end may have been seen first: the agent knows why */
+    if (!known) /* the executor's end may have been seen first: the agent knows why */
         snprintf(lease->reason, sizeof(lease->reason), "%s", reason_text(notice->reason));
     lease->noticed = true;
+}
+
+void lease_draining(struct sublet_session *session, const Sublet__V1__LocalDraining *notice)
+{
+    struct sublet_lease *lease = find(session, notice->lease_id);
+    if (lease == NULL || !lease_lives(lease))
+        return;
+    lease->overtaken = lease->renewing;
+    drain(lease, notice->remaining_ms, notice->reason);
 }
 
 void lease_renewed(struct sublet_session *session, const char *id, sublet_status status,
@@ -78,15 +99,24 @@ void lease_renewed(struct sublet_session *session, const char *id, sublet_status
     struct sublet_lease *lease = find(session, id);
     if (lease == NULL)
         return;
+    bool overtaken = lease->overtaken;
     lease->renewing = false;
-    if (lease->state != SUBLET_LEASE_ACTIVE)
+    lease->overtaken = false;
+    if (!lease_lives(lease))
         return;
-    if (status == SUBLET_OK && answer->code == 0 && answer->body_case == SUBLET__V1__LOCAL_RESPONSE__BODY_LEASE)
-        set_term(lease, answer->lease->remaining_ms, answer->lease->term_ms);
-    else if (answer != NULL && agent_status_of(answer->code) == SUBLET_ERR_NOT_FOUND)
+    if (status == SUBLET_OK && answer->code == 0 && answer->body_case == SUBLET__V1__LOCAL_RESPONSE__BODY_LEASE) {
+        if (answer->lease->state == SUBLET__V1__LEASE_STATE__LEASE_STATE_DRAINING)
+            drain(lease, answer->lease->remaining_ms, answer->lease->reason);
+        else if (!overtaken) { /* also one that drained when its agent began anew */
+            lease->state = SUBLET_LEASE_ACTIVE;
+            lease->reason[0] = '\0';
+            lease->noticed = false;
+            set_term(lease, answer->lease->remaining_ms, answer->lease->term_ms);
+        }
+    } else if (answer != NULL && agent_status_of(answer->code) == SUBLET_ERR_NOT_FOUND)
         lease_end(lease, SUBLET_LEASE_EXPIRED, "the agent does not know it any more", SUBLET_ERR_REVOKED);
     else
-        lease->renew_ns = now_ns() + RETRY_NS; /* usable until its term is over */
+        lease->renew_ns = now_ns() + RETRY_NS; /* usable until its term or its budget is over */
 }
 
 void leases_rebind(struct sublet_session *session)
@@ -101,10 +131,12 @@ uint64_t leases_tick(struct sublet_session *session, uint64_t now)
 {
     uint64_t next = UINT64_MAX;
     for (struct sublet_lease *lease = session->leases; lease != NULL; lease = lease->next) {
-        if (lease->state != SUBLET_LEASE_ACTIVE)
+        if (!lease_lives(lease))
             continue;
         if (now >= lease->ends_ns) {
-            lease_end(lease, SUBLET_LEASE_EXPIRED, "not renewed in time", SUBLET_ERR_REVOKED);
+            bool drained = lease->state == SUBLET_LEASE_DRAINING;
+            lease_end(lease, drained ? SUBLET_LEASE_REVOKED : SUBLET_LEASE_EXPIRED, "not renewed in time",
+                      SUBLET_ERR_REVOKED);
             continue;
         }
         if (!lease->renewing && now >= lease->renew_ns) {
@@ -218,7 +250,7 @@ sublet_status lease_take(struct sublet_session *session, const struct lease_wish
     }
     pthread_mutex_lock(&session->lock);
     lease->link = link;
-    if (lease->state != SUBLET_LEASE_ACTIVE) /* taken back meanwhile */
+    if (!lease_lives(lease)) /* taken back meanwhile */
         link_lost(link, SUBLET_ERR_REVOKED);
     lease->request_ns = now_ns() - begin_ns;
     background_wake(session); /* to watch the executor */
@@ -231,7 +263,7 @@ void lease_give_back(struct sublet_lease *lease)
 {
     struct sublet_session *session = lease->session;
     pthread_mutex_lock(&session->lock);
-    bool was_active = lease->state == SUBLET_LEASE_ACTIVE;
+    bool lived = lease_lives(lease);
     lease_end(lease, SUBLET_LEASE_RELEASED, "released", SUBLET_ERR_REVOKED);
     for (struct sublet_lease **at = &session->leases; *at != NULL; at = &(*at)->next)
         if (*at == lease) {
@@ -243,7 +275,7 @@ void lease_give_back(struct sublet_lease *lease)
         lease->link->lease = NULL;
         link_unref(lease->link);
     }
-    if (was_active && session->agent.fd >= 0) {
+    if (lived && session->agent.fd >= 0) {
         Sublet__V1__LocalRequest message = SUBLET__V1__LOCAL_REQUEST__INIT;
         Sublet__V1__LocalRelease release = SUBLET__V1__LOCAL_RELEASE__INIT;
         Sublet__V1__LocalResponse *answer = NULL;
@@ -272,6 +304,9 @@ sublet_status lease_describe(const struct sublet_lease *lease, sublet_lease_info
     snprintf(all.node, sizeof(all.node), "%s", lease->node);
     snprintf(all.reason, sizeof(all.reason), "%s", lease->reason);
     all.reason_known = lease->noticed || lease->state != SUBLET_LEASE_REVOKED;
+    uint64_t now = now_ns();
+    if (lease->state == SUBLET_LEASE_DRAINING && lease->ends_ns > now)
+        all.remaining_ms = (lease->ends_ns - now) / 1000000;
     if (lease->link != NULL) {
         all.workers = lease->link->workers;
         all.same_node = lease->link->same_node;

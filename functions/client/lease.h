@@ -3,6 +3,9 @@
  *
  * A lease is renewed whenever a third of the time it had left is over. It ends for us when the agent says so, when its
  * term is over without an answer, or when its executor is gone; whichever is seen first. What ran on it then moves.
+ *
+ * DRAINING: it is wanted back, works still, and cannot be renewed: ends_ns is the end of its budget. The agent says so
+ * with a notice, or (the notice may be lost on its way from another node) in its answer to a renewal.
  */
 #ifndef SUBLET_CLIENT_LEASE_H
 #define SUBLET_CLIENT_LEASE_H
@@ -29,8 +32,9 @@ struct sublet_lease {
     uint64_t out_bytes;
     uint64_t ends_ns;
     uint64_t renew_ns;
-    bool renewing; /* asked, not yet answered */
-    bool noticed;  /* the agent gave the reason itself */
+    bool renewing;  /* asked, not yet answered */
+    bool overtaken; /* asked before the notice that it drains: an answer that knows nothing of it is old */
+    bool noticed;   /* the agent gave the reason itself */
     uint64_t request_ns;
 };
 
@@ -55,6 +59,12 @@ sublet_status lease_describe(const struct sublet_lease *lease, sublet_lease_info
 /** Marks it as ended and moves what ran on it. Later reasons only correct the text. */
 void lease_end(struct sublet_lease *lease, sublet_lease_state state, const char *reason, sublet_status status);
 void lease_revoked(struct sublet_session *session, const Sublet__V1__LocalRevoked *notice);
+void lease_draining(struct sublet_session *session, const Sublet__V1__LocalDraining *notice);
+/** It has not ended. */
+static inline bool lease_lives(const struct sublet_lease *lease)
+{
+    return lease->state == SUBLET_LEASE_ACTIVE || lease->state == SUBLET_LEASE_DRAINING;
+}
 /** The agent's answer to a renewal; NULL when the connection broke. */
 void lease_renewed(struct sublet_session *session, const char *id, sublet_status status,
                    const Sublet__V1__LocalResponse *answer);

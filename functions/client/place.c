@@ -42,6 +42,8 @@ static enum pick pick(const struct sublet_call *call, uint32_t depth, struct lin
             *why_out = call->lease == NULL ? SUBLET_ERR_BUSY : (sublet_status)lost;
             continue;
         }
+        if (lease->state == SUBLET_LEASE_DRAINING && call->lease == NULL)
+            continue;
         if (!eligible(call, link, why_out))
             continue;
         enum link_resolution known = link->functions[call->function->number].state;

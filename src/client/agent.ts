@@ -12,6 +12,7 @@ import type {
   Init,
   LeaseMessage,
   LeaseRequestMessage,
+  LocalDraining,
   LocalLeased,
   LocalRequest,
   LocalResponse,
@@ -27,6 +28,8 @@ export interface AgentClientOptions {
   readonly timeoutMs?: number;
   /** A lease of this connection ended without us. */
   readonly onRevoked?: (notice: LocalRevoked) => void;
+  /** A lease of this connection is wanted back within the time that the notice names. */
+  readonly onDraining?: (notice: LocalDraining) => void;
 }
 
 export interface RequestOptions {
@@ -108,6 +111,7 @@ export async function connectAgent(options: AgentClientOptions): Promise<AgentCl
     const response = decodeLocalResponse(body);
     if (response.id === 0) {
       if (response.body === "revoked") options.onRevoked?.(response.revoked);
+      if (response.body === "draining") options.onDraining?.(response.draining);
       return;
     }
     // An id that nobody waits for: its request reached its deadline before.

@@ -2,6 +2,9 @@
 
 export type CapacityClass = "idle" | "unallocated" | "shared";
 
+/** What becomes of a region whose memory is wanted back: gone; moved by its client; held by another node, too. */
+export type Durability = "ephemeral" | "evacuated" | "mirrored";
+
 export type LeaseKind = "function" | "region";
 
 export type LeaseState = "REQUESTED" | "GRANTED" | "ACTIVE" | "DRAINING" | "RELEASED" | "EXPIRED" | "REVOKED";
@@ -54,18 +57,23 @@ export interface LeaseRequest {
   readonly minCores: number;
   readonly memoryBytes: number;
   readonly termMs: number;
+  /** Of a region; absent: ephemeral. */
+  readonly durability?: Durability;
 }
 
 export interface Lease {
   readonly id: string;
   readonly kind: LeaseKind;
   readonly state: LeaseState;
+  /** Why it ended, or why it is being taken back (DRAINING). */
   readonly reason: EndReason | undefined;
   readonly class: CapacityClass;
   readonly cores: readonly number[];
   readonly memoryBytes: number;
   readonly owner: Principal;
   readonly termMs: number;
-  /** On the monotonic clock of the agent that owns the lease. */
+  /** On the monotonic clock of the agent that owns the lease. Of a DRAINING one: the end of its budget. */
   readonly expiresAtMs: number;
+  /** Of a region; absent: ephemeral. */
+  readonly durability?: Durability;
 }

@@ -88,6 +88,9 @@ export function grantLease(
       owner,
       termMs: request.termMs,
       expiresAtMs: nowMs + request.termMs,
+      ...(request.durability === undefined || request.durability === "ephemeral"
+        ? {}
+        : { durability: request.durability }),
     };
     return { granted: true, book: replace(book, lease), lease };
   }

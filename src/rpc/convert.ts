@@ -3,6 +3,7 @@ import { SubletError } from "../common/errors.ts";
 import type {
   CapacityClass,
   Consent,
+  Durability,
   EndReason,
   JobFacts,
   Lease,
@@ -16,6 +17,7 @@ import type {
 import type {
   CapacityClassName,
   ConsentName,
+  DurabilityName,
   LeaseKindName,
   LeaseMessage,
   LeaseRequestMessage,
@@ -48,6 +50,12 @@ const classes: Readonly<Record<CapacityClass, CapacityClassName>> = {
 const kinds: Readonly<Record<LeaseKind, LeaseKindName>> = {
   function: "LEASE_KIND_FUNCTION",
   region: "LEASE_KIND_REGION",
+};
+
+const durabilities: Readonly<Record<Durability, DurabilityName>> = {
+  ephemeral: "DURABILITY_EPHEMERAL",
+  evacuated: "DURABILITY_EVACUATED",
+  mirrored: "DURABILITY_MIRRORED",
 };
 
 function nounOf<Noun extends string, Wire extends string>(
@@ -137,6 +145,15 @@ export function principalToWire(principal: Principal): PrincipalMessage {
   return { uid: principal.uid, gid: principal.gid, jobId: principal.jobId, node: principal.node };
 }
 
+export function durabilityToWire(durability: Durability): DurabilityName {
+  return durabilities[durability];
+}
+
+export function durabilityFromWire(durability: DurabilityName): Durability {
+  if (durability === "DURABILITY_UNSPECIFIED") return "ephemeral";
+  return needNoun(durabilities, durability, "durability");
+}
+
 /** The request as the lease book takes it; `min_cores` 0 means exactly `cores`, `term_ms` 0 the default given. */
 export function leaseRequestFromWire(request: LeaseRequestMessage, defaultTermMs: number): LeaseRequest {
   return {
@@ -145,6 +162,7 @@ export function leaseRequestFromWire(request: LeaseRequestMessage, defaultTermMs
     minCores: request.minCores === 0 ? request.cores : request.minCores,
     memoryBytes: request.memoryBytes,
     termMs: request.termMs === 0 ? defaultTermMs : request.termMs,
+    durability: durabilityFromWire(request.durability),
   };
 }
 
@@ -172,5 +190,6 @@ export function leaseToWire(lease: Lease, facts: LeaseFacts): LeaseMessage {
     termMs: lease.termMs,
     remainingMs: Math.max(0, Math.round(lease.expiresAtMs - facts.nowMs)),
     invocations: facts.invocations,
+    durability: durabilities[lease.durability ?? "ephemeral"],
   };
 }

@@ -43,6 +43,19 @@ export type HookEventName =
 
 export type ConsentName = "CONSENT_UNSPECIFIED" | "CONSENT_SHARE" | "CONSENT_NO";
 
+export type DurabilityName =
+  | "DURABILITY_UNSPECIFIED"
+  | "DURABILITY_EPHEMERAL"
+  | "DURABILITY_EVACUATED"
+  | "DURABILITY_MIRRORED";
+
+export type LendingName =
+  | "LENDING_UNSPECIFIED"
+  | "LENDING_ON"
+  | "LENDING_SHADOW"
+  | "LENDING_HOLD_OUT"
+  | "LENDING_DRAINED";
+
 // types.proto
 
 export interface SpareMessage {
@@ -62,6 +75,7 @@ export interface OfferMessage {
   memoryBytesTotal: number;
   coresUsedByJobs: number;
   memoryBytesUsedByJobs: number;
+  lending: LendingName;
 }
 
 export interface PrincipalMessage {
@@ -79,6 +93,7 @@ export interface LeaseRequestMessage {
   excludeNodes: string[];
   node: string;
   minCores: number;
+  durability: DurabilityName;
 }
 
 export interface EndpointMessage {
@@ -102,6 +117,7 @@ export interface LeaseMessage {
   termMs: number;
   remainingMs: number;
   invocations: number;
+  durability: DurabilityName;
 }
 
 export interface RefusalMessage {
@@ -123,6 +139,7 @@ export interface ReportResponse {
   ackedRevision: number;
   resendFull: boolean;
   endedLeases: LeaseMessage[];
+  drainingLeases: LeaseMessage[];
 }
 
 export interface RequestLeaseRequest {
@@ -304,6 +321,12 @@ export interface LocalRevoked {
   reason: ReasonName;
 }
 
+export interface LocalDraining {
+  leaseId: string;
+  remainingMs: number;
+  reason: ReasonName;
+}
+
 export type LocalResponseBody =
   | { body: "leased"; leased: LocalLeased }
   | { body: "lease"; lease: LeaseMessage }
@@ -311,6 +334,7 @@ export type LocalResponseBody =
   | { body: "hookDone"; hookDone: LocalHookDone }
   | { body: "status"; status: LocalStatusReport }
   | { body: "revoked"; revoked: LocalRevoked }
+  | { body: "draining"; draining: LocalDraining }
   | { body?: undefined };
 
 export type LocalResponse = { id: number; code: number; message: string } & LocalResponseBody;
@@ -369,6 +393,7 @@ export interface Messages {
   LocalHookDone: LocalHookDone;
   LocalStatusReport: LocalStatusReport;
   LocalRevoked: LocalRevoked;
+  LocalDraining: LocalDraining;
 }
 
 export type MessageName = keyof Messages;

@@ -84,6 +84,9 @@ typedef enum sublet_lease_state {
     SUBLET_LEASE_RELEASED = 1,
     SUBLET_LEASE_EXPIRED = 2,
     SUBLET_LEASE_REVOKED = 3, /**< a batch job needed it, or its executor or node is gone */
+    /** Works still, but is wanted back: finish or move what is there within remaining_ms and release it; then it is
+     *  REVOKED. Calls that name no lease do not start on it. */
+    SUBLET_LEASE_DRAINING = 4,
 } sublet_lease_state;
 
 typedef struct sublet_lease_info {
@@ -93,7 +96,7 @@ typedef struct sublet_lease_info {
     uint32_t same_node; /**< 1: reached by shared memory */
     char id[64];
     char node[64];
-    char reason[64];     /**< why it ended, as text; empty while it is active */
+    char reason[64];     /**< why it ended or is wanted back, as text; empty while it is active */
     uint64_t request_ns; /**< from the request to the executor's welcome */
     uint64_t calls;      /**< answered by it, to this process */
     char path[32];       /**< how it is reached: memory, tcp, or the provider of a fabric */
@@ -101,6 +104,7 @@ typedef struct sublet_lease_info {
     uint32_t
         reason_known; /**< 0: REVOKED, but only its executor's end was seen; `reason` may become exact in a moment */
     uint32_t reserved;
+    uint64_t remaining_ms; /**< DRAINING: what is left of its budget; else 0 */
 } sublet_lease_info;
 
 /** Asks for a lease and connects to its executor. BUSY when nobody lends that much now. options may be NULL. */

@@ -91,6 +91,54 @@ static void agent_restarts(void **state)
     wait_state(lease, SUBLET_LEASE_REVOKED);
 }
 
+static const char *const by_admin = "ended by an administrator or its owner";
+
+/** Wanted back: what names it works on, what does not goes elsewhere; with the budget it ends, and no renewal helps. */
+static void drains(void **state)
+{
+    struct fixture *fixture = *state;
+    char out[8] = "";
+    size_t bytes = 0;
+    const char *node = NULL;
+    sublet_call *call = NULL;
+    offer(fixture, 300);
+    sublet_lease *lease = lease_of(fixture, 1, 4);
+    works(fixture, lease);
+    uint64_t begin_ns = time_ns();
+    fake_agent_drain(fixture->agent, "short", 1000, false);
+    sublet_lease_info info = wait_state(lease, SUBLET_LEASE_DRAINING);
+    assert_in_range(info.remaining_ms, 1, 1000);
+    assert_string_equal(info.reason, by_admin);
+    uint32_t renewals = fake_agent_renewals(fixture->agent, "short");
+    works(fixture, lease);
+    assert_int_equal(sublet_submit(fixture->session, function_of(fixture, "echo"), "fine", 5, out, 8, NULL, &call),
+                     SUBLET_OK);
+    assert_int_equal(sublet_wait(call, 0), SUBLET_OK);
+    assert_int_equal(sublet_call_result(call, &bytes, &node), SUBLET_OK);
+    assert_string_equal(node, ""); /* here */
+    sublet_call_free(call);
+    info = wait_state(lease, SUBLET_LEASE_REVOKED); /* this agent says no more */
+    assert_in_range(time_ns() - begin_ns, 980000000u, 3000000000u);
+    assert_in_range(fake_agent_renewals(fixture->agent, "short"), renewals, renewals + 1);
+    assert_string_equal(info.reason, by_admin);
+    assert_int_equal(info.reason_known, 1);
+    assert_int_equal(info.remaining_ms, 0);
+}
+
+/** The notice was lost on its way: the answer to a renewal says the same. Released in time, it goes back. */
+static void drains_by_renewal(void **state)
+{
+    struct fixture *fixture = *state;
+    offer(fixture, 300);
+    sublet_lease *lease = lease_of(fixture, 1, 4);
+    fake_agent_drain(fixture->agent, "short", 60000, true);
+    sublet_lease_info info = wait_state(lease, SUBLET_LEASE_DRAINING);
+    assert_in_range(info.remaining_ms, 50000, 60000);
+    works(fixture, lease);
+    sublet_lease_release(lease);
+    assert_false(fake_agent_holds(fixture->agent, "short"));
+}
+
 static void agent_restarts_and_knows_nothing(void **state)
 {
     struct fixture *fixture = *state;
@@ -170,6 +218,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(renewed_by_itself, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(expires_without_an_agent, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(agent_restarts, fixture_start, fixture_stop),
+        cmocka_unit_test_setup_teardown(drains, fixture_start, fixture_stop),
+        cmocka_unit_test_setup_teardown(drains_by_renewal, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(agent_restarts_and_knows_nothing, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(agent_comes_late, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(silent_agent, fixture_start, fixture_stop),

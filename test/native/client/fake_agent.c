@@ -28,7 +28,8 @@ struct held {
     struct grant grant;
     bool granted;
     bool ended;
-    int holder; /* number of the peer; -1 = none */
+    uint64_t budget_ms; /* 0: it does not drain */
+    int holder;         /* number of the peer; -1 = none */
     uint32_t renewals;
 };
 
@@ -93,6 +94,11 @@ static void fill_lease(const struct held *held, Sublet__V1__Lease *lease)
     lease->node = (char *)(uintptr_t)held->grant.node;
     lease->state = SUBLET__V1__LEASE_STATE__LEASE_STATE_ACTIVE;
     lease->term_ms = lease->remaining_ms = held->grant.term_ms;
+    if (held->budget_ms == 0)
+        return;
+    lease->state = SUBLET__V1__LEASE_STATE__LEASE_STATE_DRAINING;
+    lease->reason = SUBLET__V1__REASON__REASON_ADMIN;
+    lease->remaining_ms = held->budget_ms;
 }
 
 static void serve_lease(struct fake_agent *agent, struct peer *peer, const Sublet__V1__LocalRequest *request)
@@ -307,6 +313,24 @@ void fake_agent_revoke(struct fake_agent *agent, const char *id)
     response.revoked = &revoked;
     response.body_case = SUBLET__V1__LOCAL_RESPONSE__BODY_REVOKED;
     answer(&agent->peers[held->holder], &response);
+    pthread_mutex_unlock(&agent->lock);
+}
+
+void fake_agent_drain(struct fake_agent *agent, const char *id, uint64_t budget_ms, bool quietly)
+{
+    Sublet__V1__LocalResponse response = SUBLET__V1__LOCAL_RESPONSE__INIT;
+    Sublet__V1__LocalDraining draining = SUBLET__V1__LOCAL_DRAINING__INIT;
+    pthread_mutex_lock(&agent->lock);
+    struct held *held = find(agent, id);
+    must(held != NULL && held->holder >= 0, "lease to drain");
+    held->budget_ms = budget_ms;
+    draining.lease_id = held->grant.id;
+    draining.remaining_ms = budget_ms;
+    draining.reason = SUBLET__V1__REASON__REASON_ADMIN;
+    response.draining = &draining;
+    response.body_case = SUBLET__V1__LOCAL_RESPONSE__BODY_DRAINING;
+    if (!quietly)
+        answer(&agent->peers[held->holder], &response);
     pthread_mutex_unlock(&agent->lock);
 }
 

@@ -27,6 +27,8 @@ void fake_agent_come_back(struct fake_agent *agent);
 void fake_agent_offer(struct fake_agent *agent, const struct grant *grant);
 /** Sends LocalRevoked (reason BATCH_JOB) to the lease's holder. */
 void fake_agent_revoke(struct fake_agent *agent, const char *id);
+/** The lease drains, with this budget: its holder is told, or (quietly) hears of it with its next renewal. */
+void fake_agent_drain(struct fake_agent *agent, const char *id, uint64_t budget_ms, bool quietly);
 /** Sends bytes that are no frame to every connection. */
 void fake_agent_send_garbage(struct fake_agent *agent);
 /** Takes requests but does not answer them. */

@@ -25,7 +25,9 @@ class FakeStream implements ReportStream {
   }
   answer(response: Partial<ReportResponse> | "end" = {}): void {
     this.#queue.push(
-      response === "end" ? "end" : { ackedRevision: 0, resendFull: false, endedLeases: [], ...response },
+      response === "end"
+        ? "end"
+        : { ackedRevision: 0, resendFull: false, endedLeases: [], drainingLeases: [], ...response },
     );
     this.#wake?.();
   }

@@ -320,6 +320,7 @@ function remoteLease(id: string): LeaseMessage {
     termMs: 1,
     remainingMs: 1,
     invocations: 0,
+    durability: "DURABILITY_EPHEMERAL",
   };
 }
 

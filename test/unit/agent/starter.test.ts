@@ -129,6 +129,9 @@ test("meta: what is written is read again, 256 of them fit into a frame, anythin
   const parsed = parseMeta(line, "a", 77);
   assert.deepEqual(parsed?.lease, { ...guest.lease, state: "ACTIVE", expiresAtMs: 0 });
   assert.deepEqual([parsed?.uid, parsed?.token, parsed?.port], [guest.uid, token, 77]);
+  const region = guestMeta({ ...guest, lease: { ...guest.lease, durability: "evacuated" } });
+  assert.equal(parseMeta(region, "a", 77)?.lease.durability, "evacuated");
+  assert.equal(parseMeta(region, "a", 77)?.name, undefined);
   const longName = guestMeta({ ...guest, lease: { ...guest.lease, id: "x".repeat(44) } });
   assert.ok((longName.length + 44 + 50) * 256 < 65_536, `${longName.length} bytes`);
   for (const bad of [

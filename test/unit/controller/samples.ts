@@ -15,6 +15,7 @@ export function offerMessage(node: string, changes: Partial<OfferMessage> = {}):
     memoryBytesTotal: 2048 * mib,
     coresUsedByJobs: 0,
     memoryBytesUsedByJobs: 0,
+    lending: "LENDING_ON",
     ...changes,
   };
 }
@@ -34,6 +35,7 @@ export function leaseMessage(id: string, node: string, changes: Partial<LeaseMes
     termMs: 60_000,
     remainingMs: 60_000,
     invocations: 0,
+    durability: "DURABILITY_EPHEMERAL",
     ...changes,
   };
 }

@@ -9,9 +9,11 @@ import { loadSync } from "@grpc/proto-loader";
 import type {
   CapacityClassName,
   ConsentName,
+  DurabilityName,
   HookEventName,
   LeaseKindName,
   LeaseStateName,
+  LendingName,
   MessageName,
   Messages,
   ReasonName,
@@ -30,6 +32,7 @@ const offer: Messages["Offer"] = {
   memoryBytesTotal: 5,
   coresUsedByJobs: 1,
   memoryBytesUsedByJobs: 6,
+  lending: "LENDING_DRAINED",
 };
 const owner: Messages["Principal"] = { uid: 20001, gid: 20002, jobId: 42, node: "n2" };
 const request: Messages["LeaseRequest"] = {
@@ -40,6 +43,7 @@ const request: Messages["LeaseRequest"] = {
   excludeNodes: ["n3"],
   node: "n1",
   minCores: 1,
+  durability: "DURABILITY_EVACUATED",
 };
 const endpoint: Messages["Endpoint"] = {
   node: "n1",
@@ -61,6 +65,7 @@ const lease: Messages["Lease"] = {
   termMs: 11,
   remainingMs: 12,
   invocations: 13,
+  durability: "DURABILITY_MIRRORED",
 };
 const findings = { cgroup: "v1", "kernel.osrelease": "6.1" };
 const byCaller = { caller: owner };
@@ -78,7 +83,7 @@ const samples: {
   Lease: lease,
   Refusal: { reason: "REASON_NO_CORES", node: "n1", message: "full", retryAfterMs: 5 },
   ReportRequest: { offer, leases: [lease], full: true },
-  ReportResponse: { ackedRevision: 1, resendFull: true, endedLeases: [lease] },
+  ReportResponse: { ackedRevision: 1, resendFull: true, endedLeases: [lease], drainingLeases: [lease] },
   RequestLeaseRequest: { request, owner },
   RequestLeaseResponse: { lease, endpoint, refusals: 2 },
   RenewLeaseRequest: { ...leaseOnNode, ...byCaller },
@@ -134,6 +139,7 @@ const samples: {
   LocalHookDone: { leasesEnded: 1, tookUs: 2 },
   LocalStatusReport: { offer, findings, controllerConnected: true },
   LocalRevoked: { leaseId: "l-1", state: "LEASE_STATE_REVOKED", reason: "REASON_BATCH_JOB" },
+  LocalDraining: { leaseId: "l-1", remainingMs: 1000, reason: "REASON_ADMIN" },
 };
 
 const requests: readonly Messages["LocalRequest"][] = [
@@ -152,6 +158,7 @@ const responses: readonly Messages["LocalResponse"][] = [
   { ...answered, body: "hookDone", hookDone: samples.LocalHookDone },
   { ...answered, body: "status", status: samples.LocalStatusReport },
   { ...answered, body: "revoked", revoked: samples.LocalRevoked },
+  { ...answered, body: "draining", draining: samples.LocalDraining },
 ];
 
 const enums = {
@@ -194,6 +201,19 @@ const enums = {
     CONSENT_SHARE: 1,
     CONSENT_NO: 2,
   } satisfies Record<ConsentName, number>,
+  Durability: {
+    DURABILITY_UNSPECIFIED: 0,
+    DURABILITY_EPHEMERAL: 1,
+    DURABILITY_EVACUATED: 2,
+    DURABILITY_MIRRORED: 3,
+  } satisfies Record<DurabilityName, number>,
+  Lending: {
+    LENDING_UNSPECIFIED: 0,
+    LENDING_ON: 1,
+    LENDING_SHADOW: 2,
+    LENDING_HOLD_OUT: 3,
+    LENDING_DRAINED: 4,
+  } satisfies Record<LendingName, number>,
   HookEvent: {
     HOOK_EVENT_UNSPECIFIED: 0,
     HOOK_EVENT_PROLOG: 1,
