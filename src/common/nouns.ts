@@ -42,6 +42,12 @@ export interface Spare {
   readonly memoryBytes: number;
 }
 
+/** Memory that a lease of this entry's class may take: one of class shared also what the other entries have. */
+export function spareBytesFor(spare: Spare, all: readonly Spare[]): number {
+  if (spare.class !== "shared") return spare.memoryBytes;
+  return all.reduce((sum, each) => sum + each.memoryBytes, 0);
+}
+
 /** Who holds a lease, as the kernel or a verified credential said. */
 export interface Principal {
   readonly uid: number;

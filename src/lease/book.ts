@@ -6,7 +6,15 @@
  * granted; every live lease ends at `expiresAtMs` unless it was renewed before.
  */
 import { SubletError } from "../common/errors.ts";
-import type { EndReason, Lease, LeaseRequest, Principal, RefusalReason, Spare } from "../common/nouns.ts";
+import {
+  type EndReason,
+  type Lease,
+  type LeaseRequest,
+  type Principal,
+  type RefusalReason,
+  type Spare,
+  spareBytesFor,
+} from "../common/nouns.ts";
 import { type LeaseEvent, leaseEnded, nextLeaseState } from "./lifecycle.ts";
 
 /** Live leases by id. Immutable: every function returns the next book. */
@@ -68,14 +76,14 @@ export function grantLease(
     );
   if (spare.length === 0) return { granted: false, reason: "closed", message: "the node lends nothing now" };
   const taken = new Set([...book.leases.values()].flatMap((lease) => lease.cores));
-  let reason: RefusalReason = "no_memory";
+  let reason: RefusalReason = "no_cores";
   for (const offer of spare) {
     const free = offer.cores.filter((core) => !taken.has(core));
-    if (free.length < Math.max(request.minCores, request.cores > 0 ? 1 : 0)) {
-      reason = "no_cores";
+    if (free.length < Math.max(request.minCores, request.cores > 0 ? 1 : 0)) continue;
+    if (spareBytesFor(offer, spare) < request.memoryBytes) {
+      reason = "no_memory";
       continue;
     }
-    if (offer.memoryBytes < request.memoryBytes) continue;
     const cores = free.slice(Math.max(0, free.length - request.cores));
     const lease: Lease = {
       id,

@@ -1,7 +1,8 @@
 /**
  * Where a lease request should be tried, best node first. Pure. It only proposes: the agent of a node decides.
  *
- * Out are nodes that Slurm says are draining, down, reserved, powering, held exclusively or about to start a planned job;
+ * Out are nodes that Slurm says are draining, down, reserved, powering, held exclusively (unless their agent offers what that
+ * job shares) or about to start a planned job;
  * nodes whose agent is silent; and nodes that cannot serve the request beside the leases that their offer does
  * not know of yet. Without any snapshot of Slurm the offers alone count: agents see the jobs on their nodes.
  *
@@ -16,7 +17,7 @@
  *    (pack: few nodes are touched);
  * 5. by a hash of seed and name, so that controllers with equal views do not all run to the same node.
  */
-import type { CapacityClass, LeaseRequest, Spare } from "../common/nouns.ts";
+import { type CapacityClass, type LeaseRequest, type Spare, spareBytesFor } from "../common/nouns.ts";
 
 export interface PlacementRequest extends LeaseRequest {
   readonly excludeNodes: ReadonlySet<string>;
@@ -124,7 +125,7 @@ export function place(
     const verdict =
       outByRequest(request, offer) ??
       outByContact(offer, nowMs, limits) ??
-      outBySlurm(request, offer.node, snapshot, nowMs, limits) ??
+      outBySlurm(request, offer, snapshot, nowMs, limits) ??
       fit(request, offer, taken.get(offer.node), snapshot, nowMs);
     if ("reason" in verdict) out.push({ node: offer.node, ...verdict });
     else scored.push(verdict);
@@ -156,16 +157,18 @@ function outByContact(offer: PlacementOffer, nowMs: number, limits: PlacementLim
 
 function outBySlurm(
   request: PlacementRequest,
-  name: string,
+  offer: PlacementOffer,
   snapshot: SlurmView | undefined,
   nowMs: number,
   limits: PlacementLimits,
 ): Verdict | undefined {
   if (snapshot === undefined) return undefined;
-  const node = snapshot.nodes.get(name);
+  const node = snapshot.nodes.get(offer.node);
   if (node === undefined) return { reason: "unknown_to_slurm", detail: "Slurm does not name this node" };
   if (!lendable.has(node.state)) return { reason: "slurm_state", detail: node.state };
-  if (node.exclusive) return { reason: "exclusive_job", detail: "a job holds it for itself" };
+  // Its agent knows what the snapshot does not: whether the job's owner allows it.
+  const shared = offer.spare.some((spare) => spare.class === "shared");
+  if (node.exclusive && !shared) return { reason: "exclusive_job", detail: "a job holds it for itself" };
   const marginMs = Math.max(limits.plannedMarginMs, request.termMs);
   const soon =
     node.plannedStartMs === undefined ? node.state === "planned" : node.plannedStartMs - nowMs < marginMs;
@@ -186,7 +189,7 @@ function fit(
   for (const spare of offer.spare) {
     const free = Math.max(0, spare.cores.length - (taken?.cores ?? 0));
     const cores = Math.min(request.cores, free);
-    const memoryBytes = spare.memoryBytes - (taken?.memoryBytes ?? 0);
+    const memoryBytes = spareBytesFor(spare, offer.spare) - (taken?.memoryBytes ?? 0);
     if (cores < Math.max(request.minCores, request.cores > 0 ? 1 : 0)) {
       if (short !== "no_memory") short = "no_cores";
       continue;
