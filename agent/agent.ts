@@ -142,6 +142,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
       announceTimeoutMs: config.announceTimeoutMs,
       hookTimeoutMs,
       epilogTimeoutMs,
+      consent: config.consent,
     },
     tree,
     log,

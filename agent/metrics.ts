@@ -139,6 +139,9 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
       case "missed":
         all.reclaims.inc({ messenger: "cgroup" }, effect.leases);
         break;
+      case "unshared":
+        all.reclaims.inc({ messenger: "use" }, effect.leases);
+        break;
       case "ended": {
         const { state, reason } = effect.guest.lease;
         all.leasesEnded.inc({

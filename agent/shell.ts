@@ -199,6 +199,9 @@ export class Shell {
           "a job appeared on lent capacity without a prolog: taken back now; is sublet-hook in slurm.conf?",
         );
         break;
+      case "unshared":
+        this.#options.log.info({ leases: effect.leases }, "a job uses what it shared, or does not consent");
+        break;
       case "ended": {
         const { id, state, reason } = effect.guest.lease;
         this.#options.log.info({ lease: id, state, reason }, "lease ended");

@@ -1,20 +1,24 @@
 /** The working copy of the state while one event is handled, and the questions that all handlers ask of it. */
 
+import type { JobUse } from "../../src/capacity/shared.ts";
 import { spareCapacity } from "../../src/capacity/spare.ts";
 import { SubletError } from "../../src/common/errors.ts";
 import type { JobFacts, Lease, RefusalReason } from "../../src/common/nouns.ts";
 import type { EndDecision } from "../../src/lease/book.ts";
 import type { GuestLimits } from "../cgroup/limits.ts";
+import { jobsOnNode } from "../consent/sharing.ts";
 import type { Effect } from "./events.ts";
 import type { AgentState, Guest, KnownJob, Wait } from "./state.ts";
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-export interface Draft extends Omit<Mutable<AgentState>, "guests" | "jobs" | "announced" | "said" | "waits"> {
+export interface Draft
+  extends Omit<Mutable<AgentState>, "guests" | "jobs" | "announced" | "said" | "uses" | "waits"> {
   guests: Map<string, Guest>;
   jobs: Map<number, KnownJob>;
   announced: Map<number, number>;
   said: Map<number, JobFacts>;
+  uses: Map<number, JobUse>;
   waits: Map<number, Wait>;
   readonly nowMs: number;
   readonly unixMs: number;
@@ -31,6 +35,7 @@ export function draftOf(state: AgentState, nowMs: number, unixMs: number): Draft
     jobs: new Map(state.jobs),
     announced: new Map(state.announced),
     said: new Map(state.said),
+    uses: new Map(state.uses),
     waits: new Map(state.waits),
     nowMs,
     unixMs,
@@ -49,19 +54,19 @@ export function spareOf(draft: Omit<AgentState, "spare">) {
   return spareCapacity({
     inventory: { cores: draft.setup.cores, memoryBytes: draft.setup.memoryBytes },
     reserve: { cores: draft.setup.reserveCores, memoryBytes: draft.setup.reserveMemoryBytes },
-    jobs: known.flatMap((job) =>
-      job.cores === undefined ? [] : [{ ...job, cores: job.cores, exclusive: false }],
-    ),
+    jobs: jobsOnNode(draft),
     announcedJobs: [
       ...draft.announced.keys(),
       ...known.filter((job) => job.cores === undefined).map((job) => job.jobId),
     ],
     leases: guests.map((guest) => ({
+      class: guest.lease.class,
       cores: guest.lease.cores,
       memoryBytes: guest.lease.memoryBytes + executorOverheadBytes,
     })),
     memoryAvailableBytes: draft.memoryAvailableBytes - untouched,
     closed: !draft.adopted || !draft.starterUp || draft.draining,
+    unallocated: draft.setup.consent.unallocated,
   });
 }
 

@@ -1,6 +1,8 @@
 /** What can happen to an agent, and what it may do about it: the whole interface between reactor and shell. */
+
+import type { UseSample } from "../../src/capacity/shared.ts";
 import type { SubletError } from "../../src/common/errors.ts";
-import type { JobFacts, LeaseRequest, Principal } from "../../src/common/nouns.ts";
+import type { JobFacts, LeaseRequest, Principal, SlurmJobFacts } from "../../src/common/nouns.ts";
 import type { GuestLimits } from "../cgroup/limits.ts";
 import type { SeenJob } from "../jobs/scan.ts";
 import type { Guest } from "./state.ts";
@@ -48,6 +50,10 @@ export type AgentEvent =
   | { type: "epilog"; call: number; jobId: number }
   | { type: "jobs"; jobs: readonly SeenJob[] }
   | { type: "memory"; availableBytes: number; touchedBytes: ReadonlyMap<string, number> }
+  /** How jobs that share use what they hold, by job. */
+  | { type: "use"; samples: ReadonlyMap<number, UseSample> }
+  /** All jobs of this node by a controller's view of Slurm. */
+  | { type: "facts"; jobs: readonly SlurmJobFacts[] }
   | { type: "starter"; up: boolean }
   | { type: "timer" }
   | { type: "drain" };
@@ -79,5 +85,7 @@ export type Effect =
   | { type: "offer" }
   /** A job's cores were lent when its cgroup appeared: no prolog had taken them back. */
   | { type: "missed"; jobId: number; leases: number }
+  /** Leases that may not be beside a job any more were ended: it uses what it shared, or does not consent. */
+  | { type: "unshared"; leases: number }
   /** The lease ended, for the metrics. */
   | { type: "ended"; guest: Guest };

@@ -7,7 +7,16 @@
  */
 import { toSubletError } from "../../src/common/errors.ts";
 import type { Spare } from "../../src/common/nouns.ts";
-import { onDeadlines, onEpilog, onGuestGone, onJobs, onProlog, onStep } from "../reclaim/jobs.ts";
+import { onFacts, onUse } from "../consent/sharing.ts";
+import {
+  endUnwanted,
+  onDeadlines,
+  onEpilog,
+  onGuestGone,
+  onJobs,
+  onProlog,
+  onStep,
+} from "../reclaim/jobs.ts";
 import { coresFor, type Draft, draftOf, limitsFor, spareOf } from "./draft.ts";
 import type { AgentEvent, Effect } from "./events.ts";
 import {
@@ -79,6 +88,14 @@ function handle(draft: Draft, event: AgentEvent): void {
         if (guest !== undefined) draft.guests.set(id, { ...guest, touchedBytes });
       }
       break;
+    case "use":
+      onUse(draft, event);
+      endUnwanted(draft);
+      break;
+    case "facts":
+      onFacts(draft, event);
+      endUnwanted(draft);
+      break;
     case "starter":
       draft.starterUp = event.up;
       break;
@@ -123,7 +140,8 @@ function reoffer(draft: Draft, event: AgentEvent): void {
     ...each,
     memoryBytes: Math.floor(each.memoryBytes / memoryStepBytes) * memoryStepBytes,
   }));
-  if (sameSpare(draft.spare, spare, event.type === "memory" ? memoryStepBytes : 0)) return;
+  const slackBytes = event.type === "memory" || event.type === "use" ? memoryStepBytes : 0;
+  if (sameSpare(draft.spare, spare, slackBytes)) return;
   draft.spare = spare;
   draft.revision += 1;
   draft.out.push({ type: "offer" });

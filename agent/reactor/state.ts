@@ -5,7 +5,9 @@
  * A guest outlives its lease: it holds cores and memory until its cgroup is verified gone, and only then may they be
  * lent again.
  */
-import type { JobFacts, Lease, Spare } from "../../src/common/nouns.ts";
+import type { JobUse } from "../../src/capacity/shared.ts";
+import type { JobFacts, Lease, SlurmJobFacts, Spare } from "../../src/common/nouns.ts";
+import type { ConsentConfig } from "../../src/config/consent.ts";
 import type { LeaseBook } from "../../src/lease/book.ts";
 import { emptyBook } from "../../src/lease/book.ts";
 
@@ -27,6 +29,7 @@ export interface NodeSetup {
   readonly hookTimeoutMs: number;
   /** How long a job that a prolog announced keeps its cores when its cgroup is gone and no epilog came. */
   readonly epilogTimeoutMs: number;
+  readonly consent: ConsentConfig;
 }
 
 /** starting: asked of the starter. running: its executor is ready. ending: the lease is over, the cgroup not yet gone. */
@@ -87,6 +90,10 @@ export interface AgentState {
   readonly announced: ReadonlyMap<number, number>;
   /** What hooks said of the jobs that are announced or known. */
   readonly said: ReadonlyMap<number, JobFacts>;
+  /** What the controller's view of Slurm says of the jobs of this node; may be old, may be of jobs not here yet. */
+  readonly facts: ReadonlyMap<number, SlurmJobFacts>;
+  /** How jobs that share use what they hold. */
+  readonly uses: ReadonlyMap<number, JobUse>;
   readonly waits: ReadonlyMap<number, Wait>;
   readonly memoryAvailableBytes: number;
   /** The guests of an earlier life were looked at: only then is it known what is spare. */
@@ -109,6 +116,8 @@ export function initialState(setup: NodeSetup): AgentState {
     jobs: new Map(),
     announced: new Map(),
     said: new Map(),
+    facts: new Map(),
+    uses: new Map(),
     waits: new Map(),
     memoryAvailableBytes: 0,
     adopted: false,

@@ -17,6 +17,7 @@
 import { SubletError } from "../../src/common/errors.ts";
 import type { EndReason, JobFacts, Lease } from "../../src/common/nouns.ts";
 import { revokeLeases } from "../../src/lease/book.ts";
+import { jobsOnNode, unwanted } from "../consent/sharing.ts";
 import type { SeenJob } from "../jobs/scan.ts";
 import { type Draft, endGuests, executorOverheadBytes } from "../reactor/draft.ts";
 import type { AgentEvent } from "../reactor/events.ts";
@@ -32,11 +33,20 @@ function revoke(draft: Draft, inTheWay: (lease: Lease) => boolean, reason: EndRe
   return endGuests(draft, revokeLeases(draft.book, inTheWay, reason)).length;
 }
 
-/** Revokes leases, the largest first, until the limits of the jobs and what is lent fit into the node. */
+/**
+ * Revokes leases, those of class shared first, the largest first, until what the jobs may use and do not share, and what
+ * is lent, fit into the node.
+ */
 function revokeForMemory(draft: Draft): number {
-  const limits = [...draft.jobs.values()].reduce((sum, job) => sum + (job.memoryLimitBytes ?? 0), 0);
+  const shared = jobsOnNode(draft).reduce(
+    (sum, job) => sum + (job.consent === "share" ? job.unusedBytes : 0),
+    0,
+  );
+  const limits = [...draft.jobs.values()].reduce((sum, job) => sum + (job.memoryLimitBytes ?? 0), -shared);
   let excess = limits + draft.setup.reserveMemoryBytes - draft.setup.memoryBytes;
-  const live = [...draft.book.leases.values()].sort((a, b) => a.memoryBytes - b.memoryBytes);
+  const live = [...draft.book.leases.values()].sort(
+    (a, b) => Number(a.class === "shared") - Number(b.class === "shared") || a.memoryBytes - b.memoryBytes,
+  );
   for (const guest of draft.guests.values()) excess += guest.lease.memoryBytes + executorOverheadBytes;
   // What is ending already frees its memory by itself.
   for (const guest of draft.guests.values())
@@ -49,6 +59,17 @@ function revokeForMemory(draft: Draft): number {
     ended += revoke(draft, (each) => each.id === lease.id);
   }
   return ended;
+}
+
+/** Leases that may not be beside the jobs of this node (any more). */
+function revokeUnwanted(draft: Draft): number {
+  return revoke(draft, unwanted(draft)) + revokeForMemory(draft);
+}
+
+/** The same when no hook waits for it. */
+export function endUnwanted(draft: Draft): void {
+  const leases = revokeUnwanted(draft);
+  if (leases > 0) draft.out.push({ type: "unshared", leases });
 }
 
 function answerHook(draft: Draft, call: number, wait: Wait): void {
@@ -78,6 +99,7 @@ function waitForEnding(draft: Draft, call: number, event: "prolog" | "step", end
 
 /** Later words add to earlier ones; only what was said counts. */
 function hear(draft: Draft, jobId: number, facts: Partial<JobFacts>): void {
+  draft.uses.delete(jobId);
   const before = draft.said.get(jobId);
   draft.said.set(jobId, {
     uid: facts.uid ?? before?.uid ?? 0,
@@ -91,6 +113,7 @@ function hear(draft: Draft, jobId: number, facts: Partial<JobFacts>): void {
 function forgetWords(draft: Draft): void {
   for (const jobId of draft.said.keys())
     if (!draft.announced.has(jobId) && !draft.jobs.has(jobId)) draft.said.delete(jobId);
+  for (const jobId of draft.uses.keys()) if (!draft.jobs.has(jobId)) draft.uses.delete(jobId);
 }
 
 export function onProlog(draft: Draft, event: Event<"prolog">): void {
@@ -100,7 +123,7 @@ export function onProlog(draft: Draft, event: Event<"prolog">): void {
   if (job?.present === true && job.cores !== undefined) {
     const cores = job.cores;
     draft.jobs.set(event.jobId, { ...job, hooked: true });
-    ended = revoke(draft, (lease) => overlaps(lease, cores)) + revokeForMemory(draft);
+    ended = revoke(draft, (lease) => overlaps(lease, cores)) + revokeUnwanted(draft);
   } else {
     // What is kept of an earlier life of this job (a requeue) tells nothing about its new cores.
     if (job?.present === false) draft.jobs.delete(event.jobId);
@@ -134,7 +157,7 @@ export function onStep(draft: Draft, event: Event<"step">): void {
       hooked,
       untilMs: Math.max(draft.nowMs + draft.setup.announceTimeoutMs, before?.untilMs ?? 0),
     });
-  const ended = revoke(draft, (lease) => overlaps(lease, cores)) + revokeForMemory(draft);
+  const ended = revoke(draft, (lease) => overlaps(lease, cores)) + revokeUnwanted(draft);
   waitForEnding(draft, event.call, "step", ended);
 }
 
@@ -177,10 +200,13 @@ export function onJobs(draft: Draft, event: Event<"jobs">): void {
     const { cores } = job;
     if (cores === undefined) continue;
     draft.announced.delete(job.jobId);
-    const missed = revoke(draft, (lease) => overlaps(lease, cores)) + revokeForMemory(draft);
+    // A shared lease is beside its job on purpose; revokeUnwanted says whether it still may be.
+    const inTheWay = (lease: Lease): boolean => lease.class !== "shared" && overlaps(lease, cores);
+    const missed = revoke(draft, inTheWay) + revokeForMemory(draft);
     if (missed > 0) draft.out.push({ type: "missed", jobId: job.jobId, leases: missed });
   }
   forgetWords(draft);
+  endUnwanted(draft);
 }
 
 export function onGuestGone(draft: Draft, event: Event<"guest_gone">): void {

@@ -35,6 +35,17 @@ export interface JobFacts {
   readonly qos: string;
 }
 
+/** What Slurm itself says of a job that runs. */
+export interface SlurmJobFacts {
+  readonly jobId: number;
+  readonly uid: number;
+  readonly partition: string;
+  readonly account: string;
+  readonly qos: string;
+  /** It holds its nodes for itself, its user or its group. */
+  readonly exclusive: boolean;
+}
+
 /** Spare capacity of one node: what may be lent now, beyond what is lent already. */
 export interface Spare {
   readonly class: CapacityClass;

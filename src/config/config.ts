@@ -6,6 +6,7 @@ import { stringify } from "smol-toml";
 import type { z } from "zod";
 import { maxCores, parseCpuList } from "../common/cpulist.ts";
 import { SubletError } from "../common/errors.ts";
+import { type ConsentConfig, consentConfig } from "./consent.ts";
 import { type Environment, loadToml } from "./load.ts";
 import { agentSchema, cliSchema, controllerSchema } from "./schema.ts";
 
@@ -43,6 +44,7 @@ export interface AgentConfig {
   readonly spinUs: number;
   readonly mungeSocket: string | undefined;
   readonly tls: TlsConfig | undefined;
+  readonly consent: ConsentConfig;
 }
 
 export interface ControllerConfig {
@@ -147,6 +149,7 @@ export function loadAgentConfig(path: string, environment: Environment = process
     spinUs: raw.spin_us,
     mungeSocket: raw.munge_socket,
     tls: tlsOf(raw.tls),
+    consent: consentConfig(raw.consent),
   };
 }
 

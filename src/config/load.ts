@@ -12,7 +12,9 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Line (from 1) on which the file sets the key; undefined when another source does. */
 function lineOf(text: string, keyPath: readonly PropertyKey[]): number | undefined {
-  const [first, second] = keyPath.map(String);
+  // Of `a.b.c` what the table [a.b] sets; of `a.b` what [a] sets.
+  const names = keyPath.map(String);
+  const [first, second] = names.length > 2 ? [names.slice(0, -1).join("."), names.at(-1)] : names;
   if (first === undefined) return undefined;
   const escaped = (key: string): string => key.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
   const lines = text.split("\n");

@@ -1,5 +1,6 @@
 /** The settings of agent.toml and controller.toml: name, type, default. Units are in the names. */
 import { z } from "zod";
+import { consentSchema } from "./consent.ts";
 
 const address = z
   .string()
@@ -56,6 +57,7 @@ export const agentSchema = z.strictObject({
   spin_us: z.int().min(0).max(1_000_000).default(50).describe("how long a worker polls before it sleeps"),
   munge_socket: path.optional().describe("munged's socket; default: libmunge's"),
   tls: tls.optional(),
+  consent: consentSchema.optional(),
 });
 
 export const controllerSchema = z.strictObject({

@@ -4,6 +4,7 @@ import type { AgentEvent, Effect } from "../../../agent/reactor/events.ts";
 import { react } from "../../../agent/reactor/react.ts";
 import { type AgentState, initialState, type NodeSetup } from "../../../agent/reactor/state.ts";
 import type { LeaseRequest, Principal } from "../../../src/common/nouns.ts";
+import { consentConfig } from "../../../src/config/consent.ts";
 
 export const mib = 1024 * 1024;
 
@@ -21,6 +22,7 @@ export const setup: NodeSetup = {
   announceTimeoutMs: 10_000,
   hookTimeoutMs: 2_000,
   epilogTimeoutMs: 600_000,
+  consent: consentConfig(undefined),
 };
 
 export const owner: Principal = { uid: 1000, gid: 1000, jobId: 7, node: "n1" };

@@ -123,7 +123,9 @@ test("no core twice, shared only beside consent, memory never beyond the formula
       const cores = spare.flatMap((each) => each.cores);
       assert.equal(new Set(cores).size, cores.length, "a core is offered twice");
       for (const core of cores) {
-        assert.ok(!some.reserve.cores.includes(core) && !some.leases.some((each) => each.cores.includes(core)));
+        assert.ok(
+          !some.reserve.cores.includes(core) && !some.leases.some((each) => each.cores.includes(core)),
+        );
         const owners = some.jobs.filter((each) => each.cores.includes(core));
         assert.ok(owners.every((each) => each.consent === "share" && each.unusedCores.includes(core)));
         const shared = spare.find((each) => each.class === "shared")?.cores.includes(core) ?? false;
@@ -137,7 +139,9 @@ test("no core twice, shared only beside consent, memory never beyond the formula
       assert.ok(bytes <= Math.max(0, some.memoryAvailableBytes - some.reserve.memoryBytes));
       const needed = some.jobs.reduce(
         (sum, each) =>
-          sum + (each.memoryLimitBytes ?? Number.POSITIVE_INFINITY) - (each.consent === "share" ? each.unusedBytes : 0),
+          sum +
+          (each.memoryLimitBytes ?? Number.POSITIVE_INFINITY) -
+          (each.consent === "share" ? each.unusedBytes : 0),
         0,
       );
       const lent = some.leases.reduce((sum, each) => sum + each.memoryBytes, 0);

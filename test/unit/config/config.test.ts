@@ -61,6 +61,25 @@ describe("agent.toml", () => {
       spinUs: 50,
       mungeSocket: undefined,
       tls: undefined,
+      consent: {
+        default: "no",
+        account: {},
+        qos: {},
+        partition: {},
+        unallocated: "lend",
+        quietMs: 10_000,
+        wakeMs: 500,
+        memoryMarginBytes: 1024 * 1024 * 1024,
+      },
+    });
+  });
+  it("takes consent by account, QOS and partition, and names the line of a wrong one", () => {
+    const rules = (text: string) => agent(`[consent]\n${text}`).consent;
+    assert.deepEqual(rules('[consent.partition]\ndebug = "share"').partition, { debug: "share" });
+    assert.equal(rules("memory_margin_mib = 1").memoryMarginBytes, 1024 * 1024);
+    assert.throws(() => rules('[consent.qos]\nhigh = "share"\nlow = "perhaps"'), {
+      code: "INVALID_ARGUMENT",
+      message: /\.toml:\d+: consent\.qos\.low: /,
     });
   });
   it("takes every key", () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { spareCapacity } from "../../../src/capacity/spare.ts";
-import type { LeaseRequest, Principal } from "../../../src/common/nouns.ts";
+import type { LeaseRequest, Principal, Spare } from "../../../src/common/nouns.ts";
 import {
   activateLease,
   adoptLease,
@@ -93,6 +93,33 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ do: fc.constant("job" as const), cores: fc.uniqueArray(fc.nat(5), { maxLength: 4 }) }),
 );
 
+const silentJob = {
+  jobId: 1,
+  memoryLimitBytes: 200,
+  memoryUsedBytes: 0,
+  exclusive: false,
+  consent: undefined,
+  unusedCores: [],
+  unusedBytes: 0,
+};
+
+test("a shared lease may take memory of the other classes, not the other way round", () => {
+  const spare: readonly Spare[] = [
+    { class: "unallocated", cores: [1], memoryBytes: 100 },
+    { class: "shared", cores: [2, 3], memoryBytes: 50 },
+  ];
+  const grant = (cores: number, memoryBytes: number) => {
+    const wish = { ...request, cores, minCores: cores, memoryBytes };
+    const decision = grantLease(emptyBook, "a", wish, owner, spare, 0);
+    return decision.granted ? [decision.lease.class, decision.lease.cores] : decision.reason;
+  };
+  assert.deepEqual(grant(1, 100), ["unallocated", [1]]);
+  assert.deepEqual(grant(1, 101), ["shared", [3]]);
+  assert.deepEqual(grant(2, 150), ["shared", [2, 3]]);
+  assert.equal(grant(2, 151), "no_memory");
+  assert.equal(grant(3, 1), "no_cores");
+});
+
 test("never more than spare, never a core twice, every lease ends, whatever happens", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
@@ -104,14 +131,12 @@ test("never more than spare, never a core twice, every lease ends, whatever happ
       const facts = () => ({
         inventory,
         reserve,
-        jobs:
-          jobCores.length === 0
-            ? []
-            : [{ jobId: 1, cores: jobCores, memoryLimitBytes: 200, memoryUsedBytes: 0, exclusive: false }],
+        jobs: jobCores.length === 0 ? [] : [{ ...silentJob, cores: jobCores }],
         announcedJobs: [],
         leases: [...book.leases.values()],
         memoryAvailableBytes: 900,
         closed: false,
+        unallocated: "lend" as const,
       });
       for (const s of steps) {
         try {
