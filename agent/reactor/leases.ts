@@ -11,7 +11,15 @@ import {
   renewLease,
   revokeLeases,
 } from "../../src/lease/book.ts";
-import { coresFor, type Draft, endGuests, limitsFor, refusal, spareOf } from "./draft.ts";
+import {
+  coresFor,
+  type Draft,
+  endGuests,
+  executorOverheadBytes,
+  limitsFor,
+  refusal,
+  spareOf,
+} from "./draft.ts";
 import type { AgentEvent, Asker } from "./events.ts";
 import type { Guest } from "./state.ts";
 
@@ -65,7 +73,8 @@ export function onGrant(draft: Draft, event: Event<"grant">): void {
   const termMs = Math.min(event.request.termMs, draft.setup.leaseTermMaxMs);
   const minBytes = event.request.kind === "function" ? minFunctionMemoryBytes : 0;
   const request = { ...event.request, termMs, memoryBytes: Math.max(minBytes, event.request.memoryBytes) };
-  const decision = grantLease(draft.book, leaseId, request, owner, spareOf(draft), draft.nowMs);
+  const spare = spareOf(draft);
+  const decision = grantLease(draft.book, leaseId, request, owner, spare, draft.nowMs, executorOverheadBytes);
   if (!decision.granted) throw refusal(draft, decision.reason, decision.message);
   const { lease } = decision;
   const uid = freeUid(draft);

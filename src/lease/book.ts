@@ -52,7 +52,7 @@ export function findLease(book: LeaseBook, id: string): Lease {
 /**
  * Grants a request from `spare`, which is what remains beside the leases of the book (see src/capacity), or
  * refuses it. Cores are taken from the top: Slurm fills nodes from the bottom, so these are needed last.
- * The same id again returns the lease that it made.
+ * The same id again returns the lease that it made. `overheadBytes`: what the lease takes beyond its memory.
  */
 export function grantLease(
   book: LeaseBook,
@@ -61,6 +61,7 @@ export function grantLease(
   owner: Principal,
   spare: readonly Spare[],
   nowMs: number,
+  overheadBytes = 0,
 ): GrantDecision {
   const known = book.leases.get(id);
   if (known !== undefined) return { granted: true, book, lease: known };
@@ -80,7 +81,7 @@ export function grantLease(
   for (const offer of spare) {
     const free = offer.cores.filter((core) => !taken.has(core));
     if (free.length < Math.max(request.minCores, request.cores > 0 ? 1 : 0)) continue;
-    if (spareBytesFor(offer, spare) < request.memoryBytes) {
+    if (spareBytesFor(offer, spare) < request.memoryBytes + overheadBytes) {
       reason = "no_memory";
       continue;
     }
