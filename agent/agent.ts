@@ -143,6 +143,8 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
       hookTimeoutMs,
       epilogTimeoutMs,
       consent: config.consent,
+      prolog: config.reclaim.prolog,
+      reclaimBudgetMs: config.reclaim.budgetMs,
     },
     tree,
     log,
@@ -252,7 +254,9 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     address,
     epochUnixMs,
   });
-  let onEnded: (leases: readonly LeaseMessage[]) => void = () => undefined; // until there are clients
+  // Until there are clients.
+  let onEnded: (leases: readonly LeaseMessage[]) => void = () => undefined;
+  let onDraining = onEnded;
   const reporters = controllers.map((client) =>
     startReporter({
       client,
@@ -264,6 +268,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
             .map((guest) => leaseMessage(guest, self(), shell.nowMs(), stats.invocations(guest.lease.id))),
       },
       onEnded: (leases) => onEnded(leases),
+      onDraining: (leases) => onDraining(leases),
       onContact: (connected, why) =>
         log.info({ controller: client.address, why }, connected ? "controller found" : "controller lost"),
     }),
@@ -289,6 +294,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     log,
   });
   onEnded = handlers.remoteEnded;
+  onDraining = handlers.remoteDraining;
   const registry = watchMetrics(shell, {
     controllersConnected: connectedCount,
     counts: () => stats.totals(),
@@ -302,6 +308,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
       for (const reporter of reporters) reporter.leaseChanged(message);
     },
     onNotify: (holder, guest) => handlers.notify(holder, guest),
+    onDraining: (guest) => handlers.draining(guest),
   });
   const local = await serveLocal(join(config.runDir, "agent.sock"), handlers);
   const metrics = await serveMetrics({
@@ -322,7 +329,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
 
   async function drained(): Promise<boolean> {
     const endMs = performance.now() + drainTimeoutMs;
-    shell.dispatch({ type: "drain" });
+    shell.dispatch({ type: "leave" });
     while (shell.state.guests.size > 0 && performance.now() < endMs)
       await new Promise((resolve) => setTimeout(resolve, 5));
     return shell.state.guests.size === 0;

@@ -26,6 +26,8 @@ export interface ShellListener {
   onOffer?(): void;
   onLease?(guest: Guest): void;
   onNotify?(holder: number, guest: Guest): void;
+  /** A lease has a new end: see the effect. */
+  onDraining?(guest: Guest): void;
   onEffect?(effect: Effect): void;
 }
 
@@ -211,12 +213,14 @@ export class Shell {
       case "offer":
       case "lease":
       case "notify":
+      case "draining":
         break;
     }
     for (const listener of this.#listeners) {
       listener.onEffect?.(effect);
       if (effect.type === "offer") listener.onOffer?.();
       if (effect.type === "lease") listener.onLease?.(effect.guest);
+      if (effect.type === "draining") listener.onDraining?.(effect.guest);
       if (effect.type === "notify") listener.onNotify?.(effect.holder, effect.guest);
     }
   }
@@ -308,10 +312,11 @@ export class Shell {
 
   /** Where prepared executors may sleep: nowhere while a job comes, or memory is short, or nothing is lent at all. */
   #poolCores(): readonly number[] {
-    const { adopted, starterUp, draining, announced, waits, memoryAvailableBytes, setup } = this.#state;
+    const { adopted, starterUp, leaving, drain, announced, waits, memoryAvailableBytes, setup } = this.#state;
     const short = memoryAvailableBytes < setup.reserveMemoryBytes + poolMemoryBytes;
     const hooked = [...waits.values()].some((wait) => wait.kind === "hook");
-    if (!adopted || !starterUp || draining || announced.size > 0 || hooked || short) return [];
+    const closed = leaving || drain !== undefined;
+    if (!adopted || !starterUp || closed || announced.size > 0 || hooked || short) return [];
     return coresWithoutJobs(this.#state);
   }
 

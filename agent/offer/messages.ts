@@ -28,7 +28,7 @@ export function offerMessage(state: AgentState, self: Identification): OfferMess
     memoryBytesTotal: state.setup.memoryBytes,
     coresUsedByJobs: state.setup.cores.filter((core) => jobCores.has(core)).length,
     memoryBytesUsedByJobs: jobs.reduce((sum, job) => sum + (job.memoryLimitBytes ?? job.memoryUsedBytes), 0),
-    lending: "LENDING_ON",
+    lending: state.drain === undefined ? "LENDING_ON" : "LENDING_DRAINED",
   };
 }
 

@@ -22,6 +22,8 @@ export interface ReporterOptions {
   readonly onContact: (connected: boolean, why: string) => void;
   /** Leases that clients of this node held on other nodes, and that ended there. */
   readonly onEnded?: (leases: readonly LeaseMessage[]) => void;
+  /** Such leases that are wanted back, with what is left of their budgets. */
+  readonly onDraining?: (leases: readonly LeaseMessage[]) => void;
   readonly foldMs?: number;
   readonly leaseFoldMs?: number;
   readonly backoffFirstMs?: number;
@@ -95,6 +97,7 @@ export function startReporter(options: ReporterOptions): Reporter {
       contact(true, "the controller answers");
       paused = false;
       if (response.endedLeases.length > 0) options.onEnded?.(response.endedLeases);
+      if (response.drainingLeases.length > 0) options.onDraining?.(response.drainingLeases);
       if (response.resendFull) {
         full = true;
         dirty = true;

@@ -65,8 +65,8 @@ export function spareOf(draft: Omit<AgentState, "spare">) {
       memoryBytes: guest.lease.memoryBytes + executorOverheadBytes,
     })),
     memoryAvailableBytes: draft.memoryAvailableBytes - untouched,
-    closed: !draft.adopted || !draft.starterUp || draft.draining,
     unallocated: draft.setup.consent.unallocated,
+    closed: !draft.adopted || !draft.starterUp || draft.leaving || draft.drain !== undefined,
   });
 }
 

@@ -5,7 +5,7 @@ import type { SubletError } from "../../src/common/errors.ts";
 import type { JobFacts, LeaseRequest, Principal, SlurmJobFacts } from "../../src/common/nouns.ts";
 import type { GuestLimits } from "../cgroup/limits.ts";
 import type { SeenJob } from "../jobs/scan.ts";
-import type { Guest } from "./state.ts";
+import type { Drain, Guest } from "./state.ts";
 
 /** Who asks. `all`: root, the admin group or a trusted daemon: may touch leases of others. */
 export interface Asker {
@@ -56,7 +56,13 @@ export type AgentEvent =
   | { type: "facts"; jobs: readonly SlurmJobFacts[] }
   | { type: "starter"; up: boolean }
   | { type: "timer" }
-  | { type: "drain" };
+  /** An administrator: these leases, or all; budgetMs 0 at once, else graceful. */
+  | { type: "reclaim"; call: number; leaseIds: readonly string[] | undefined; budgetMs: number }
+  /** An administrator: lend nothing more; budgetMs as above, undefined: leases stay until they end. */
+  | { type: "drain"; call: number; drain: Drain; budgetMs: number | undefined }
+  | { type: "resume"; call: number }
+  /** The agent ends and leaves nothing behind. */
+  | { type: "leave" };
 
 /** Which of Slurm's messengers spoke. */
 export type HookKind = "prolog" | "epilog" | "step";
@@ -64,7 +70,9 @@ export type HookKind = "prolog" | "epilog" | "step";
 export type Answer =
   | { kind: "leased"; guest: Guest }
   | { kind: "lease"; guest: Guest }
-  | { kind: "hook"; event: HookKind; leasesEnded: number; tookUs: number };
+  | { kind: "hook"; event: HookKind; leasesEnded: number; tookUs: number }
+  /** What an administrator asked for. left: guests that should be gone and are not yet. */
+  | { kind: "reclaimed"; ended: number; draining: readonly string[]; left: number };
 
 export type Effect =
   /** Make the cgroup, start the executor; then `started` or `start_failed`. */
@@ -79,6 +87,8 @@ export type Effect =
   | { type: "refuse"; call: number; error: SubletError }
   /** A lease of this connection ended and its holder did not ask for it. */
   | { type: "notify"; holder: number; guest: Guest }
+  /** The lease is wanted back: its holder, if there is one here, must hear what is left of its budget. */
+  | { type: "draining"; guest: Guest }
   /** Controllers must learn of this lease. */
   | { type: "lease"; guest: Guest }
   /** Controllers must learn of new spare capacity. */

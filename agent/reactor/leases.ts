@@ -172,8 +172,10 @@ export function onRelease(draft: Draft, event: Event<"release">): void {
 export function onHold(draft: Draft, event: Event<"hold">): void {
   const guest = draft.guests.get(event.leaseId);
   if (guest === undefined) return;
+  const held: Guest = { ...guest, holder: event.holder };
   if (guest.phase === "ending") draft.out.push({ type: "notify", holder: event.holder, guest });
-  else draft.guests.set(event.leaseId, { ...guest, holder: event.holder });
+  else draft.guests.set(event.leaseId, held);
+  if (held.lease.state === "DRAINING") draft.out.push({ type: "draining", guest: held });
 }
 
 export function onHolderGone(draft: Draft, event: Event<"holder_gone">): void {
@@ -229,8 +231,8 @@ export function onAdopt(draft: Draft, event: Event<"adopt">): void {
 }
 
 /** The agent is told to leave the node empty. */
-export function onDrain(draft: Draft): void {
-  draft.draining = true;
+export function onLeave(draft: Draft): void {
+  draft.leaving = true;
   endGuests(
     draft,
     revokeLeases(draft.book, () => true, "admin"),

@@ -8,6 +8,7 @@
 import { toSubletError } from "../../src/common/errors.ts";
 import type { Spare } from "../../src/common/nouns.ts";
 import { onFacts, onUse } from "../consent/sharing.ts";
+import { onDrain, onReclaim, onResume } from "../reclaim/admin.ts";
 import {
   endUnwanted,
   onDeadlines,
@@ -21,12 +22,12 @@ import { coresFor, type Draft, draftOf, limitsFor, spareOf } from "./draft.ts";
 import type { AgentEvent, Effect } from "./events.ts";
 import {
   onAdopt,
-  onDrain,
   onExecutorExited,
   onExpiry,
   onGrant,
   onHold,
   onHolderGone,
+  onLeave,
   onRelease,
   onRenew,
   onStarted,
@@ -101,8 +102,17 @@ function handle(draft: Draft, event: AgentEvent): void {
       break;
     case "timer":
       break;
+    case "reclaim":
+      onReclaim(draft, event);
+      break;
     case "drain":
-      onDrain(draft);
+      onDrain(draft, event);
+      break;
+    case "resume":
+      onResume(draft, event);
+      break;
+    case "leave":
+      onLeave(draft);
       break;
   }
 }

@@ -30,6 +30,17 @@ export interface NodeSetup {
   /** How long a job that a prolog announced keeps its cores when its cgroup is gone and no epilog came. */
   readonly epilogTimeoutMs: number;
   readonly consent: ConsentConfig;
+  /** What a prolog takes back; see agent/reclaim/jobs.ts. */
+  readonly prolog: "all" | "close" | "learned";
+  /** How long the client of an evacuated region in the way of a hook has to move it; 0: not at all. */
+  readonly reclaimBudgetMs: number;
+}
+
+/** An administrator's word that this node lends nothing. */
+export interface Drain {
+  readonly uid: number;
+  readonly why: string;
+  readonly sinceUnixMs: number;
 }
 
 /** starting: asked of the starter. running: its executor is ready. ending: the lease is over, the cgroup not yet gone. */
@@ -70,13 +81,15 @@ export interface KnownJob {
 
 /** A call that is answered when these guests are gone, or with an error at the deadline. */
 export interface Wait {
-  readonly kind: "hook" | "release";
+  readonly kind: "hook" | "release" | "admin";
   /** Which hook waits. */
   readonly event?: "prolog" | "step";
   readonly guests: ReadonlySet<string>;
   readonly arrivedAtMs: number;
   readonly deadlineMs: number;
   readonly ended: number;
+  /** What an administrator is told: leases with a budget. */
+  readonly draining?: readonly string[];
   /** What a release answers. */
   readonly released: Guest | undefined;
 }
@@ -100,7 +113,11 @@ export interface AgentState {
   readonly adopted: boolean;
   /** Without a starter nothing can be granted. */
   readonly starterUp: boolean;
-  readonly draining: boolean;
+  /** The agent ends, and its guests with it. */
+  readonly leaving: boolean;
+  readonly drain: Drain | undefined;
+  /** Steps named the cores of the jobs that came last, in this agent's life. */
+  readonly stepsHeard: boolean;
   /** Offered last; revision rises with every change. */
   readonly spare: readonly Spare[];
   readonly revision: number;
@@ -122,7 +139,9 @@ export function initialState(setup: NodeSetup): AgentState {
     memoryAvailableBytes: 0,
     adopted: false,
     starterUp: false,
-    draining: false,
+    leaving: false,
+    drain: undefined,
+    stepsHeard: false,
     spare: [],
     revision: 0,
     nextUid: 0,

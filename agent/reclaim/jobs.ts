@@ -1,27 +1,37 @@
 /**
  * Taking capacity back for batch jobs. Four messengers, one set of handlers:
  *
- * - The prolog comes first and names a job, not its cores. It takes back ALL leases of the node: which of them are in
- *   the way is not known yet, the job's memory is not either, and a lease that stays costs the job its promise while
- *   one that goes costs a client a call made again. (Once the job's cgroup is there, as at a second prolog, only
- *   what overlaps goes.) Until the cgroup appears, or announceTimeoutMs, the node lends nothing.
- * - A step (SPANK in slurmstepd) names the job's cores and memory, before its cgroup does: what overlaps goes, and the
- *   rest of the node is lent again.
+ * - The prolog comes first and names a job, not its cores. Until the job's step is heard or its cgroup appears, or
+ *   announceTimeoutMs, the node lends nothing. Which leases are in the way is not known yet, and what it does with them
+ *   depends on whether a step will say so (setup.prolog):
+ *     all       it takes back every lease: one that stays costs the job its promise, one that goes costs a client a
+ *               call made again. (Once the job's cgroup is there, as at a second prolog, only what overlaps goes.)
+ *     close     it takes back none but what memory that is known needs.
+ *     learned   close when the last jobs of this agent's life had their steps heard, else all. A job whose cgroup comes
+ *               with cores and without a step (the plugin is gone) makes it `all` again.
+ * - A step (SPANK in slurmstepd) names the job's cores and memory, before its cgroup does and before its first task
+ *   runs: what overlaps goes, and the rest of the node is lent again.
  * - The cgroup tree is the witness: cores that are lent when a job's cpuset shows them go at once, and count as missed.
- *   So does memory, when the limits of the jobs and what is lent exceed the node.
+ *   So does memory, when the limits of the jobs and what is lent exceed the node: whatever was guessed before, a guess
+ *   that was wrong lasts no longer than this. Without cores in its cgroup (Slurm does not constrain them) an announced
+ *   job is taken to be everywhere after stepDoubtMs.
  * - The epilog ends a job. One that a prolog announced keeps its cores until then, though its cgroup may come and go
  *   with its steps.
  *
- * A hook is answered when every guest in its way, and every one that was ending already, is gone.
+ * An evacuated region in the way of a hook has a budget, in which its client may move it: reclaimBudgetMs, and never so
+ * long that the hook would not see it gone in time. All else goes at once. A hook is answered when every guest in its
+ * way, and every one that was ending already, is gone.
  */
 import { SubletError } from "../../src/common/errors.ts";
-import type { EndReason, JobFacts, Lease } from "../../src/common/nouns.ts";
-import { revokeLeases } from "../../src/lease/book.ts";
+import type { JobFacts, Lease } from "../../src/common/nouns.ts";
+import { victimsFor } from "../../src/lease/victims.ts";
 import { jobsOnNode, unwanted } from "../consent/sharing.ts";
 import type { SeenJob } from "../jobs/scan.ts";
-import { type Draft, endGuests, executorOverheadBytes } from "../reactor/draft.ts";
+import { type Draft, executorOverheadBytes } from "../reactor/draft.ts";
 import type { AgentEvent } from "../reactor/events.ts";
-import type { KnownJob, Wait } from "../reactor/state.ts";
+import type { Guest, KnownJob, Wait } from "../reactor/state.ts";
+import { answerAdmin } from "./admin.ts";
+import { type Patience, type Taken, takeBack } from "./take.ts";
 
 type Event<T extends AgentEvent["type"]> = Extract<AgentEvent, { type: T }>;
 
@@ -29,47 +39,79 @@ function overlaps(lease: Lease, cores: readonly number[]): boolean {
   return lease.cores.some((core) => cores.includes(core));
 }
 
-function revoke(draft: Draft, inTheWay: (lease: Lease) => boolean, reason: EndReason = "batch_job"): number {
-  return endGuests(draft, revokeLeases(draft.book, inTheWay, reason)).length;
+/** Of a hook's wait, kept for a guest to end in when its budget is over. */
+const clearMs = 500;
+/** An announced job whose cgroup is there without cores, and no step was heard though one should have been. */
+const stepDoubtMs = 500;
+
+/** Is anybody told that the lease is wanted back? The holder is connected here, or his agent hears it by a controller. */
+function hasListener(draft: Draft, { holder, lease }: Guest): boolean {
+  return holder !== undefined || (lease.owner.node !== "" && lease.owner.node !== draft.setup.node);
+}
+
+/** What a hook may wait for: it keeps a job from starting. */
+function hookPatience(draft: Draft): Patience {
+  const { reclaimBudgetMs, hookTimeoutMs } = draft.setup;
+  return {
+    budgetMs: Math.max(0, Math.min(reclaimBudgetMs, hookTimeoutMs - clearMs)),
+    has: (guest) => guest.lease.durability === "evacuated" && hasListener(draft, guest),
+  };
 }
 
 /**
- * Revokes leases, those of class shared first, the largest first, until what the jobs may use and do not share, and what
- * is lent, fit into the node.
+ * Memory that is lent, and that jobs may use and do not share, beyond what the node has. What is ending already frees its
+ * memory by itself.
  */
-function revokeForMemory(draft: Draft): number {
+function excessBytes(draft: Draft): number {
   const shared = jobsOnNode(draft).reduce(
     (sum, job) => sum + (job.consent === "share" ? job.unusedBytes : 0),
     0,
   );
   const limits = [...draft.jobs.values()].reduce((sum, job) => sum + (job.memoryLimitBytes ?? 0), -shared);
   let excess = limits + draft.setup.reserveMemoryBytes - draft.setup.memoryBytes;
-  const live = [...draft.book.leases.values()].sort(
-    (a, b) => Number(a.class === "shared") - Number(b.class === "shared") || a.memoryBytes - b.memoryBytes,
-  );
-  for (const guest of draft.guests.values()) excess += guest.lease.memoryBytes + executorOverheadBytes;
-  // What is ending already frees its memory by itself.
   for (const guest of draft.guests.values())
-    if (guest.phase === "ending") excess -= guest.lease.memoryBytes + executorOverheadBytes;
-  let ended = 0;
-  while (excess > 0) {
-    const lease = live.pop();
-    if (lease === undefined) break;
-    excess -= lease.memoryBytes + executorOverheadBytes;
-    ended += revoke(draft, (each) => each.id === lease.id);
-  }
-  return ended;
+    if (guest.phase !== "ending") excess += guest.lease.memoryBytes + executorOverheadBytes;
+  return excess;
 }
 
-/** Leases that may not be beside the jobs of this node (any more). */
-function revokeUnwanted(draft: Draft): number {
-  return revoke(draft, unwanted(draft)) + revokeForMemory(draft);
+/** The leases without which the limits of the jobs and what is lent fit into the node. */
+function inTheWayOfMemory(draft: Draft): ReadonlySet<string> {
+  const excess = excessBytes(draft);
+  if (excess <= 0) return new Set();
+  const live = [...draft.guests.values()].filter((guest) => guest.phase !== "ending");
+  const victims = victimsFor(
+    live.map((guest) => ({ ...guest, starting: guest.phase === "starting" })),
+    excess,
+    ({ lease }) => lease.memoryBytes + executorOverheadBytes,
+  );
+  return new Set(victims.map(({ lease }) => lease.id));
 }
 
-/** The same when no hook waits for it. */
+function and(first: Taken, second: Taken): Taken {
+  return { ended: first.ended + second.ended, draining: [...first.draining, ...second.draining] };
+}
+
+function makeMemory(draft: Draft, patience?: Patience): Taken {
+  const heavy = inTheWayOfMemory(draft);
+  return takeBack(draft, (lease) => heavy.has(lease.id), "batch_job", patience);
+}
+
+/** Takes back what overlaps the cores, what may not be beside the jobs of this node, and then what memory needs. */
+function makeRoom(draft: Draft, cores: readonly number[], patience?: Patience): Taken {
+  const overlapping = takeBack(draft, (lease) => overlaps(lease, cores), "batch_job", patience);
+  const others = takeBack(draft, unwanted(draft), "batch_job", patience);
+  return and(and(overlapping, others), makeMemory(draft, patience));
+}
+
+/** Leases that may not be beside the jobs of this node any more, when no hook waits for it. */
 export function endUnwanted(draft: Draft): void {
-  const leases = revokeUnwanted(draft);
+  const leases = makeRoom(draft, []).ended;
   if (leases > 0) draft.out.push({ type: "unshared", leases });
+}
+
+/** Will a step name this job's cores before its first task runs? */
+function stepWillCome({ setup, stepsHeard }: Draft): boolean {
+  return setup.prolog === "close" || (setup.prolog === "learned" && stepsHeard);
 }
 
 function answerHook(draft: Draft, call: number, wait: Wait): void {
@@ -81,19 +123,22 @@ function answerHook(draft: Draft, call: number, wait: Wait): void {
   });
 }
 
-/** The hook waits for all that is ending, also for what ended before. */
-function waitForEnding(draft: Draft, call: number, event: "prolog" | "step", ended: number): void {
-  const going = [...draft.guests.values()].filter((guest) => guest.phase === "ending");
+/** The hook waits for what has a budget and for all that is ending, also for what ended before. */
+function waitForEnding(draft: Draft, call: number, event: "prolog" | "step", taken: Taken): void {
+  const going = [...draft.guests.values()]
+    .filter((guest) => guest.phase === "ending")
+    .map((guest) => guest.lease.id);
+  const guests = new Set([...going, ...taken.draining]);
   const wait: Wait = {
     kind: "hook",
     event,
-    guests: new Set(going.map((guest) => guest.lease.id)),
+    guests,
     arrivedAtMs: draft.nowMs,
     deadlineMs: draft.nowMs + draft.setup.hookTimeoutMs,
-    ended,
+    ended: taken.ended + taken.draining.length,
     released: undefined,
   };
-  if (going.length === 0) answerHook(draft, call, wait);
+  if (guests.size === 0) answerHook(draft, call, wait);
   else draft.waits.set(call, wait);
 }
 
@@ -119,19 +164,21 @@ function forgetWords(draft: Draft): void {
 export function onProlog(draft: Draft, event: Event<"prolog">): void {
   hear(draft, event.jobId, event);
   const job = draft.jobs.get(event.jobId);
-  let ended: number;
+  const patience = hookPatience(draft);
+  let taken: Taken;
   if (job?.present === true && job.cores !== undefined) {
-    const cores = job.cores;
     draft.jobs.set(event.jobId, { ...job, hooked: true });
-    ended = revoke(draft, (lease) => overlaps(lease, cores)) + revokeUnwanted(draft);
+    taken = makeRoom(draft, job.cores, patience);
   } else {
     // What is kept of an earlier life of this job (a requeue) tells nothing about its new cores.
     if (job?.present === false) draft.jobs.delete(event.jobId);
     else if (job !== undefined) draft.jobs.set(event.jobId, { ...job, hooked: true });
     draft.announced.set(event.jobId, draft.nowMs + draft.setup.announceTimeoutMs);
-    ended = revoke(draft, () => true);
+    taken = stepWillCome(draft)
+      ? makeRoom(draft, [], patience)
+      : takeBack(draft, () => true, "batch_job", patience);
   }
-  waitForEnding(draft, event.call, "prolog", ended);
+  waitForEnding(draft, event.call, "prolog", taken);
 }
 
 /** Without cores a step is as good as a prolog. */
@@ -144,6 +191,7 @@ export function onStep(draft: Draft, event: Event<"step">): void {
   const hooked = before?.hooked === true || draft.announced.has(event.jobId);
   hear(draft, event.jobId, event);
   draft.announced.delete(event.jobId);
+  draft.stepsHeard = true;
   const cores =
     before?.present === true ? [...new Set([...event.cores, ...(before.cores ?? [])])] : event.cores;
   // A cgroup that is there speaks for itself: without a cpuset the job may run beyond its cores.
@@ -157,8 +205,7 @@ export function onStep(draft: Draft, event: Event<"step">): void {
       hooked,
       untilMs: Math.max(draft.nowMs + draft.setup.announceTimeoutMs, before?.untilMs ?? 0),
     });
-  const ended = revoke(draft, (lease) => overlaps(lease, cores)) + revokeUnwanted(draft);
-  waitForEnding(draft, event.call, "step", ended);
+  waitForEnding(draft, event.call, "step", makeRoom(draft, cores, hookPatience(draft)));
 }
 
 export function onEpilog(draft: Draft, event: Event<"epilog">): void {
@@ -177,8 +224,9 @@ export function onEpilog(draft: Draft, event: Event<"epilog">): void {
 function known(draft: Draft, seen: SeenJob): KnownJob {
   const before = draft.jobs.get(seen.jobId);
   const hooked = draft.announced.has(seen.jobId) || before?.hooked === true;
-  const untilMs =
-    seen.cores === undefined ? (before?.untilMs ?? draft.nowMs + draft.setup.announceTimeoutMs) : undefined;
+  const doubtMs =
+    draft.announced.has(seen.jobId) && stepWillCome(draft) ? stepDoubtMs : draft.setup.announceTimeoutMs;
+  const untilMs = seen.cores === undefined ? (before?.untilMs ?? draft.nowMs + doubtMs) : undefined;
   return { ...seen, present: true, hooked, untilMs };
 }
 
@@ -199,10 +247,10 @@ export function onJobs(draft: Draft, event: Event<"jobs">): void {
     draft.jobs.set(job.jobId, job);
     const { cores } = job;
     if (cores === undefined) continue;
-    draft.announced.delete(job.jobId);
-    // A shared lease is beside its job on purpose; revokeUnwanted says whether it still may be.
+    if (draft.announced.delete(job.jobId)) draft.stepsHeard = false;
+    // A shared lease is beside its job on purpose; endUnwanted says whether it still may be.
     const inTheWay = (lease: Lease): boolean => lease.class !== "shared" && overlaps(lease, cores);
-    const missed = revoke(draft, inTheWay) + revokeForMemory(draft);
+    const missed = takeBack(draft, inTheWay, "batch_job").ended + makeMemory(draft).ended;
     if (missed > 0) draft.out.push({ type: "missed", jobId: job.jobId, leases: missed });
   }
   forgetWords(draft);
@@ -218,7 +266,8 @@ export function onGuestGone(draft: Draft, event: Event<"guest_gone">): void {
     if (guests.size > 0) draft.waits.set(call, { ...wait, guests });
     else {
       draft.waits.delete(call);
-      if (wait.released === undefined) answerHook(draft, call, wait);
+      if (wait.kind === "admin") answerAdmin(draft, call, { ...wait, guests });
+      else if (wait.released === undefined) answerHook(draft, call, wait);
       else draft.out.push({ type: "answer", call, answer: { kind: "lease", guest: wait.released } });
     }
   }
@@ -234,7 +283,8 @@ export function onDeadlines(draft: Draft): void {
     else {
       // It has no cpuset of its own (Slurm does not constrain cores here): it may run anywhere.
       draft.jobs.set(job.jobId, { ...job, untilMs: undefined });
-      const missed = revoke(draft, () => true);
+      draft.stepsHeard = false;
+      const missed = takeBack(draft, () => true, "batch_job").ended;
       if (missed > 0) draft.out.push({ type: "missed", jobId: job.jobId, leases: missed });
     }
   }
@@ -242,6 +292,10 @@ export function onDeadlines(draft: Draft): void {
   for (const [call, wait] of [...draft.waits]) {
     if (wait.deadlineMs > draft.nowMs) continue;
     draft.waits.delete(call);
+    if (wait.kind === "admin") {
+      answerAdmin(draft, call, wait);
+      continue;
+    }
     const error = new SubletError(
       "DEADLINE_EXCEEDED",
       `${wait.guests.size} guests are still there after ${Math.round(draft.nowMs - wait.arrivedAtMs)} ms: ` +

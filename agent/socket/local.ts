@@ -74,6 +74,10 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
   notify(holder: number, guest: Guest): void;
   /** A controller says that these leases on other nodes have ended: their holders here hear it, once. */
   remoteEnded(leases: readonly LeaseMessage[]): void;
+  /** A lease of this node is wanted back: its holder hears what is left of the budget. */
+  draining(guest: Guest): void;
+  /** The same of leases on other nodes. */
+  remoteDraining(leases: readonly LeaseMessage[]): void;
 } {
   const { shell, controllers } = options;
   const sessions = new Map<number, Session>();
@@ -282,6 +286,20 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
           session.remote.delete(id);
           session.connection.send({ body: "revoked", revoked: { leaseId: id, state, reason } });
         }
+    },
+    draining({ holder, lease: { id, reason, expiresAtMs } }) {
+      if (holder === undefined) return;
+      const remainingMs = Math.max(0, Math.round(expiresAtMs - shell.nowMs()));
+      sessions.get(holder)?.connection.send({
+        body: "draining",
+        draining: { leaseId: id, remainingMs, reason: reasonToWire(reason) },
+      });
+    },
+    remoteDraining(leases) {
+      for (const { id, node, remainingMs, reason } of leases)
+        for (const session of sessions.values())
+          if (session.remote.get(id) === node)
+            session.connection.send({ body: "draining", draining: { leaseId: id, remainingMs, reason } });
     },
     notify(holder, guest) {
       const { id, state, reason } = guest.lease;

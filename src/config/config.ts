@@ -45,6 +45,14 @@ export interface AgentConfig {
   readonly mungeSocket: string | undefined;
   readonly tls: TlsConfig | undefined;
   readonly consent: ConsentConfig;
+  readonly reclaim: ReclaimConfig;
+}
+
+/** What [reclaim] says; see agent/reclaim. */
+export interface ReclaimConfig {
+  readonly prolog: "all" | "close" | "learned";
+  readonly budgetMs: number;
+  readonly stateDir: string;
 }
 
 export interface ControllerConfig {
@@ -150,6 +158,11 @@ export function loadAgentConfig(path: string, environment: Environment = process
     mungeSocket: raw.munge_socket,
     tls: tlsOf(raw.tls),
     consent: consentConfig(raw.consent),
+    reclaim: {
+      prolog: raw.reclaim.prolog,
+      budgetMs: raw.reclaim.budget_ms,
+      stateDir: raw.reclaim.state_dir ?? raw.run_dir,
+    },
   };
 }
 

@@ -47,10 +47,16 @@ function fromEnvironment(text: string, schema: z.ZodType): unknown {
   return text;
 }
 
+/** The schema without its default, or that it may be left out. */
+function unwrapped(schema: unknown): unknown {
+  let inner = schema;
+  while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault || inner instanceof z.ZodPrefault)
+    inner = inner.unwrap();
+  return inner;
+}
+
 function innerKind(schema: z.ZodType): string {
-  let inner: unknown = schema;
-  while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault) inner = inner.unwrap();
-  return (inner as { def?: { type?: string } }).def?.type ?? "";
+  return (unwrapped(schema) as { def?: { type?: string } }).def?.type ?? "";
 }
 
 function readText(path: string): string {
@@ -118,8 +124,7 @@ function hint(keyPath: readonly PropertyKey[], shape: Readonly<Record<string, z.
   const key = String(keyPath.at(-1));
   let known = Object.keys(shape);
   if (keyPath.length > 1) {
-    let inner: unknown = shape[String(keyPath[0])];
-    while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault) inner = inner.unwrap();
+    const inner = unwrapped(shape[String(keyPath[0])]);
     if (inner instanceof z.ZodObject) known = Object.keys(inner.shape);
   }
   const meant = nearestWord(key, known);

@@ -1,6 +1,7 @@
 /** The settings of agent.toml and controller.toml: name, type, default. Units are in the names. */
 import { z } from "zod";
 import { consentSchema } from "./consent.ts";
+import { reclaimSchema } from "./reclaim.ts";
 
 const address = z
   .string()
@@ -58,6 +59,7 @@ export const agentSchema = z.strictObject({
   munge_socket: path.optional().describe("munged's socket; default: libmunge's"),
   tls: tls.optional(),
   consent: consentSchema.optional(),
+  reclaim: reclaimSchema,
 });
 
 export const controllerSchema = z.strictObject({

@@ -59,19 +59,24 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
   const downlinks = new Map<string, { streamId: number; send: ReportSend }>();
 
   /**
-   * Tells the agents of the owners: a client hears why its lease ended as soon as the lender has said so. A notice that is
-   * lost (its agent is away, or reads too slowly) costs nothing but the reason: the client has seen its connection close.
+   * Tells the agents of the owners: a client hears why its lease ended, or that it is wanted back, as soon as the lender
+   * has said so. A notice that is lost (its agent is away, or reads too slowly) costs little: the client sees its connection
+   * close, and learns of a budget with its next renewal.
    */
-  function tellOwners(ended: readonly LeaseMessage[]): void {
-    const byNode = new Map<string, LeaseMessage[]>();
-    for (const lease of ended) {
+  function tellOwners(ended: readonly LeaseMessage[], draining: readonly LeaseMessage[]): void {
+    const byNode = new Map<string, { endedLeases: LeaseMessage[]; drainingLeases: LeaseMessage[] }>();
+    const tell = (lease: LeaseMessage, list: "endedLeases" | "drainingLeases"): void => {
       const home = lease.owner?.node ?? "";
-      if (home === lease.node || !downlinks.has(home) || !leaseEnded(stateFromWire(lease.state))) continue;
-      byNode.set(home, [...(byNode.get(home) ?? []), lease]);
-    }
-    for (const [home, endedLeases] of byNode) {
+      if (home === lease.node || !downlinks.has(home)) return;
+      const told = byNode.get(home) ?? { endedLeases: [], drainingLeases: [] };
+      told[list].push(lease);
+      byNode.set(home, told);
+    };
+    for (const lease of ended) if (leaseEnded(stateFromWire(lease.state))) tell(lease, "endedLeases");
+    for (const lease of draining) tell(lease, "drainingLeases");
+    for (const [home, told] of byNode) {
       const ackedRevision = state.agents.get(home)?.offer.revision ?? 0;
-      downlinks.get(home)?.send({ ackedRevision, resendFull: false, endedLeases });
+      downlinks.get(home)?.send({ ackedRevision, resendFull: false, ...told });
     }
   }
 
@@ -90,7 +95,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
         if (node !== checked.offer.node)
           throw new SubletError("INVALID_ARGUMENT", `stream of ${node} reports for ${checked.offer.node}`);
         const before = state.agents.get(node)?.offer.address;
-        const { ack, joined, ended } = onReport(state, streamId, checked, nowMs());
+        const { ack, joined, ended, draining } = onReport(state, streamId, checked, nowMs());
         if (ack === undefined) {
           events.onAgent(node, "superseded");
           throw new SubletError(
@@ -102,7 +107,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
         if (joined) events.onAgent(node, "joined");
         downlinks.set(node, { streamId, send });
         send(ack); // one that does not fit is made up for by the next
-        tellOwners(ended);
+        tellOwners(ended, draining);
       }
     } finally {
       if (node !== undefined && downlinks.get(node)?.streamId === streamId) downlinks.delete(node);

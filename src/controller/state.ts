@@ -74,6 +74,8 @@ export interface ReportReply {
   readonly joined: boolean;
   /** Known leases that ended with this report. */
   readonly ended: readonly LeaseMessage[];
+  /** Leases that are wanted back: new ones, and those whose budget is shorter than was told. */
+  readonly draining: readonly LeaseMessage[];
 }
 
 /** streamId rises with each stream that is opened. */
@@ -86,7 +88,7 @@ export function onReport(
   const { offer } = report;
   const known = state.agents.get(offer.node);
   if (known !== undefined && streamId < known.newestStreamId)
-    return { ack: undefined, joined: false, ended: [] };
+    return { ack: undefined, joined: false, ended: [], draining: [] };
   const joined = known?.streamId !== streamId || known.epochUnixMs !== offer.epochUnixMs;
   const agent = known ?? newAgent(report, streamId, nowMs);
   state.agents.set(offer.node, agent);
@@ -104,8 +106,10 @@ export function onReport(
     state.proposals.delete(lease.id);
     if (forget(state, agent, lease.id) !== undefined) ended.push(lease);
   }
+  const draining: LeaseMessage[] = [];
   for (const lease of report.live) {
     state.proposals.delete(lease.id);
+    if (drainsSooner(lease, agent.leases.get(lease.id), nowMs)) draining.push(lease);
     learn(state, agent, lease, nowMs);
   }
   if (report.full) {
@@ -118,7 +122,16 @@ export function onReport(
       }
   }
   const ack = { ackedRevision: agent.offer.revision, resendFull: !agent.synced };
-  return { ack, joined, ended };
+  return { ack, joined, ended, draining };
+}
+
+/** Told again (in a full report) a budget may seem some ms shorter: that is no news. */
+const budgetSlackMs = 50;
+
+function drainsSooner(lease: LeaseMessage, before: KnownLease | undefined, nowMs: number): boolean {
+  if (lease.state !== "LEASE_STATE_DRAINING") return false;
+  if (before?.message.state !== "LEASE_STATE_DRAINING") return true;
+  return nowMs + lease.remainingMs + budgetSlackMs < before.expiresAtMs;
 }
 
 function newAgent(report: Report, streamId: number, nowMs: number): AgentState {

@@ -113,11 +113,13 @@ export function activateLease(book: LeaseBook, id: string): LeaseBook {
   return replace(book, { ...lease, state: nextLeaseState(lease.state, "activate") });
 }
 
-/** Extends a lease to a full term from now. A draining one is not extended. @throws NOT_FOUND, FAILED_PRECONDITION. */
+/**
+ * Extends a lease to a full term from now. A draining one is not extended but given as it is: its holder learns that it
+ * is wanted back, and when. @throws SubletError NOT_FOUND.
+ */
 export function renewLease(book: LeaseBook, id: string, nowMs: number): { book: LeaseBook; lease: Lease } {
   const found = findLease(book, id);
-  if (found.state === "DRAINING")
-    throw new SubletError("FAILED_PRECONDITION", `lease ${id} is being taken back and cannot be renewed`);
+  if (found.state === "DRAINING") return { book, lease: found };
   // A clock that seems to run backwards must not shorten what was promised.
   const lease = { ...found, expiresAtMs: Math.max(found.expiresAtMs, nowMs + found.termMs) };
   return { book: replace(book, lease), lease };
@@ -139,10 +141,51 @@ export function releaseLease(book: LeaseBook, id: string): EndDecision {
   return end(book, [findLease(book, id)], "release", "released");
 }
 
-/** Ends every lease whose term is over. */
+/** Ends every lease whose term is over, and takes back those whose budget is. */
 export function expireLeases(book: LeaseBook, nowMs: number): EndDecision {
   const late = [...book.leases.values()].filter((lease) => lease.expiresAtMs <= nowMs);
-  return end(book, late, "expire", "term_ended");
+  let { book: next, ended } = end(
+    book,
+    late.filter(({ state }) => state !== "DRAINING"),
+    "expire",
+    "term_ended",
+  );
+  for (const lease of late) {
+    if (lease.state !== "DRAINING") continue;
+    const over = end(next, [lease], "revoke", lease.reason ?? "admin");
+    next = over.book;
+    ended = [...ended, ...over.ended];
+  }
+  return { book: next, ended };
+}
+
+/** Leases that are wanted back and whose holders have to be told: their budget was set, or is shorter now. */
+export interface DrainDecision {
+  readonly book: LeaseBook;
+  readonly draining: readonly Lease[];
+}
+
+/**
+ * Wants leases back: each keeps its capacity until it is released, or until `endAtMs`, which takes the place of its
+ * term. One that drains already keeps the earlier end.
+ */
+export function drainLeases(
+  book: LeaseBook,
+  inTheWay: (lease: Lease) => boolean,
+  endAtMs: number,
+  reason: EndReason,
+): DrainDecision {
+  const draining: Lease[] = [];
+  let next = book;
+  for (const lease of book.leases.values()) {
+    const already = lease.state === "DRAINING";
+    if (!inTheWay(lease) || (already && lease.expiresAtMs <= endAtMs)) continue;
+    const state = already ? lease.state : nextLeaseState(lease.state, "drain");
+    const changed = { ...lease, state, reason, expiresAtMs: endAtMs };
+    next = replace(next, changed);
+    draining.push(changed);
+  }
+  return { book: next, draining };
 }
 
 /** Takes back all leases for which `inTheWay` holds; unconditionally. */

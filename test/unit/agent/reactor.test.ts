@@ -408,10 +408,10 @@ test("adoption: a full term and no holder; what clashes or is not this node's en
   assert.deepEqual(ends(seen), ["a"]);
 });
 
-test("drain: everything ends, nothing is lent any more", () => {
+test("leave: everything ends, nothing is lent any more", () => {
   const driver = Driver.ready();
   driver.run("a");
-  assert.deepEqual(ends(driver.feed({ type: "drain" })), ["a"]);
+  assert.deepEqual(ends(driver.feed({ type: "leave" })), ["a"]);
   driver.feed({ type: "guest_gone", leaseId: "a" });
   assert.equal(driver.state.spare.length, 0);
 });

@@ -23,6 +23,8 @@ export const setup: NodeSetup = {
   hookTimeoutMs: 2_000,
   epilogTimeoutMs: 600_000,
   consent: consentConfig(undefined),
+  prolog: "all",
+  reclaimBudgetMs: 1_000,
 };
 
 export const owner: Principal = { uid: 1000, gid: 1000, jobId: 7, node: "n1" };

@@ -29,6 +29,7 @@ interface World {
   client(): Promise<LocalClient>;
   /** A controller tells of leases on other nodes. */
   remoteEnded(leases: readonly LeaseMessage[]): void;
+  remoteDraining(leases: readonly LeaseMessage[]): void;
 }
 
 /** An agent without cgroups: a hierarchy without controllers has no directories. */
@@ -82,7 +83,10 @@ async function world(
     jobs: { begun: () => undefined, ended: () => undefined, rescan: () => undefined },
     log: silent,
   });
-  shell.listen({ onNotify: (holder, guest) => handlers.notify(holder, guest) });
+  shell.listen({
+    onNotify: (holder, guest) => handlers.notify(holder, guest),
+    onDraining: (guest) => handlers.draining(guest),
+  });
   const as: LocalHandlers = {
     request: (connection, request) =>
       handlers.request(
@@ -100,6 +104,7 @@ async function world(
     path,
     peer: undefined,
     remoteEnded: handlers.remoteEnded,
+    remoteDraining: handlers.remoteDraining,
     async client() {
       const client = await localClient(path);
       clients.push(client);
@@ -396,6 +401,31 @@ test("a lease on another node that ended there: its holder hears why, once, and 
   await client.close();
   await other.call({ body: "status", status: {} });
   assert.deepEqual(controller.released, []);
+});
+
+test("a lease that is wanted back: its holder hears the budget, here and on other nodes, and nobody else", async (t) => {
+  const controller = fakeController();
+  const here = await world(t, { controllers: controller.controllers });
+  const [client, other] = [await here.client(), await here.client()];
+  await client.call({ body: "lease", lease: { request: wish } }); // r1 on n2
+  controller.up = false;
+  const { id } = leaseOf(await client.call({ body: "lease", lease: { request: wish } }));
+  await here.shell.ask({ type: "reclaim", leaseIds: [id], budgetMs: 60_000 });
+  const remote = { ...remoteLease("r1"), remainingMs: 700, reason: "REASON_ADMIN" } as const;
+  here.remoteDraining([{ ...remote, node: "n3" }, { ...remote, id: "r2" }, remote]);
+  for (const each of [client, other]) await each.call({ body: "status", status: {} });
+  const heard = client.notices.map((notice) => (notice.body === "draining" ? notice.draining : undefined));
+  assert.deepEqual(
+    heard.map((notice) => [notice?.leaseId, notice?.reason]),
+    [
+      [id, "REASON_ADMIN"],
+      ["r1", "REASON_ADMIN"],
+    ],
+  );
+  assert.ok((heard[0]?.remainingMs ?? 0) > 50_000 && heard[1]?.remainingMs === 700);
+  assert.deepEqual(other.notices, []);
+  const renewed = leaseOf(await client.call({ body: "renew", renew: { leaseId: id, node: "" } }));
+  assert.equal(renewed.state, "LEASE_STATE_DRAINING");
 });
 
 test("no controller answers: the node decides alone, unless it may not serve the request", async (t) => {

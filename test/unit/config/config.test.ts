@@ -34,6 +34,16 @@ function complaint(load: () => unknown): string {
 }
 
 describe("agent.toml", () => {
+  it("[reclaim] has its own keys, and says what is wrong with them", () => {
+    const { reclaim } = agent(
+      'node = "n1"\nrun_dir = "/r"\nfabric_address = "a"\n[reclaim]\nprolog = "learned"\nbudget_ms = 0',
+    );
+    assert.deepEqual(reclaim, { prolog: "learned", budgetMs: 0, stateDir: "/r" });
+    assert.match(
+      complaint(() => agent('[reclaim]\nprolog = "none"\nbudget = 1', { SUBLET_RECLAIM: "ignored" })),
+      /test\.toml:2: reclaim\.prolog: .*\ntest\.toml:3: unknown key reclaim\.budget; did you mean budget_ms\?/,
+    );
+  });
   it("fills all defaults", () => {
     const config = agent('node = "n1"\nlisten = "10.77.0.11:7701"\nnative_dir = "/opt/sublet"');
     assert.deepEqual(config, {
@@ -71,6 +81,7 @@ describe("agent.toml", () => {
         wakeMs: 500,
         memoryMarginBytes: 1024 * 1024 * 1024,
       },
+      reclaim: { prolog: "all", budgetMs: 1_000, stateDir: "/run/sublet" },
     });
   });
   it("takes consent by account, QOS and partition, and names the line of a wrong one", () => {

@@ -144,6 +144,25 @@ test("why a lease ended is told to the agent of its owner's node, and to no othe
   assert.deepEqual([lender.told, other.told], [[], []]);
 });
 
+test("that a lease is wanted back is told to the agent of its owner's node, with the budget", async () => {
+  const controller = await controllerWith();
+  const [home, lender] = [
+    await agentWith({ node: "n1", cores: 0 }),
+    await agentWith({ node: "n2", cores: 4 }),
+  ];
+  for (const agent of [home, lender]) await agent.join(controller.address);
+  const { lease } = await clientOf(controller).requestLease({ request: oneCore, owner: user });
+  lender.drain(lease?.id ?? "", 30_000);
+  await until("told", () => home.told.length > 0);
+  const [told] = home.told;
+  assert.deepEqual(
+    [told?.id, told?.state, told?.reason],
+    [lease?.id, "LEASE_STATE_DRAINING", "REASON_ADMIN"],
+  );
+  assert.ok((told?.remainingMs ?? 0) > 25_000 && (told?.remainingMs ?? 0) <= 30_000);
+  assert.deepEqual(lender.told, []);
+});
+
 test("callers who are not trusted act for themselves and cannot report", async () => {
   const controller = await controllerWith();
   const agent = await agentWith({ node: "n1" });

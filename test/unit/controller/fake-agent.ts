@@ -6,6 +6,7 @@
 import { SubletError } from "../../../src/common/errors.ts";
 import type { Lease, Spare } from "../../../src/common/nouns.ts";
 import {
+  drainLeases,
   emptyBook,
   grantLease,
   type LeaseBook,
@@ -48,10 +49,12 @@ export interface FakeAgent {
   readonly owners: PrincipalMessage[];
   readonly seen: { grants: number; releases: number; concurrent: number; resends: number };
   leases(): readonly Lease[];
-  /** What the controller told of leases on other nodes. */
+  /** What the controller told of leases on other nodes: ended, or draining. */
   readonly told: LeaseMessage[];
   /** A batch job takes a lease back. */
   revoke(leaseId: string): void;
+  /** It is wanted back within the budget. */
+  drain(leaseId: string, budgetMs: number): void;
   /** Opens the stream to a controller; resolves with its first acknowledgement. */
   join(controller: string): Promise<void>;
   /** Joins with a part of a report only, as one that does not know that the controller is new. */
@@ -152,8 +155,8 @@ export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
     report(full ? all() : [], full);
     await new Promise<void>((resolve, reject) => {
       void (async () => {
-        for await (const { resendFull, endedLeases } of stream.responses) {
-          told.push(...endedLeases);
+        for await (const { resendFull, endedLeases, drainingLeases } of stream.responses) {
+          told.push(...endedLeases, ...drainingLeases);
           if (resendFull) {
             seen.resends++;
             report(all(), true);
@@ -174,6 +177,12 @@ export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
       const { book: next, ended } = revokeLeases(book, ({ id }) => id === leaseId, "batch_job");
       book = next;
       report(ended.map(message), false);
+    },
+    drain(leaseId, budgetMs) {
+      const endAtMs = performance.now() + budgetMs;
+      const { book: next, draining } = drainLeases(book, ({ id }) => id === leaseId, endAtMs, "admin");
+      book = next;
+      report(draining.map(message), false);
     },
     join: (controller) => join(controller, true),
     joinWithoutFull: (controller) => join(controller, false),

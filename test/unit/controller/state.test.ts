@@ -34,7 +34,12 @@ const ids = (state: ControllerState): string[] => listLeases(state, "all", 0).ma
 test("a full report makes an agent known; a part of one makes us ask for the whole", () => {
   const state = newState();
   const first = tell(state, 1, "n1", { full: false, leases: [leaseMessage("a", "n1")] });
-  assert.deepEqual(first, { ack: { ackedRevision: 1, resendFull: true }, joined: true, ended: [] });
+  assert.deepEqual(first, {
+    ack: { ackedRevision: 1, resendFull: true },
+    joined: true,
+    ended: [],
+    draining: [],
+  });
   const second = tell(state, 1, "n1", { leases: [leaseMessage("a", "n1"), leaseMessage("b", "n1")] });
   assert.deepEqual(second.ack, { ackedRevision: 1, resendFull: false });
   assert.equal(second.joined, false);
@@ -101,6 +106,19 @@ test("a silent agent offers nothing; its leases live until their term ends, then
   assert.equal(state.leaseNodes.size, 0);
   assert.equal(onTick(state, agentForgottenMs).forgottenAgents[0]?.node, "n1");
   assert.equal(state.agents.size, 0);
+});
+
+test("a lease that is wanted back is told once, and again when its budget is shorter", () => {
+  const state = newState();
+  const drains = (remainingMs: number, nowMs: number): number => {
+    const lease = leaseMessage("a", "n1", { state: "LEASE_STATE_DRAINING", remainingMs });
+    return tell(state, 1, "n1", { leases: [lease], nowMs }).draining.length;
+  };
+  tell(state, 1, "n1", { leases: [leaseMessage("a", "n1")] });
+  assert.equal(drains(60_000, 1_000), 1);
+  assert.equal(drains(59_000, 2_000), 0, "the same budget");
+  assert.equal(drains(1_000, 3_000), 1);
+  assert.equal(tell(state, 1, "n1", { leases: [], nowMs: 4_000 }).draining.length, 0);
 });
 
 test("a connected agent's lease that should have ended makes us ask again, not guess", () => {
