@@ -47,8 +47,9 @@ struct sublet_call {
     uint64_t give_up_ns; /* when an executor that does not end it counts as lost */
     uint64_t backoff_ns;
 
-    struct buffer *held; /* it runs in its buffer's own slot, arguments and result in place */
-    struct link *link;   /* RUNNING */
+    struct call_trace *trace; /* NULL: nobody wants to know */
+    struct buffer *held;      /* it runs in its buffer's own slot, arguments and result in place */
+    struct link *link;        /* RUNNING */
     uint32_t on_worker;
     uint32_t slot;
     uint32_t sequence;

@@ -8,6 +8,7 @@
 #include "client/error.h"
 #include "client/link.h"
 #include "client/result.h"
+#include "client/trace.h"
 
 /** Text for a call that ended with an error. */
 sublet_status calls_explain(const struct sublet_call *call)
@@ -48,7 +49,7 @@ sublet_status calls_explain(const struct sublet_call *call)
 
 static sublet_status prepare(struct sublet_call *call, sublet_session *session, sublet_function_ref *function,
                              const void *in, size_t in_bytes, void *out, size_t out_capacity,
-                             const sublet_call_options *options)
+                             const sublet_call_options *options, bool may_trace)
 {
     if (session == NULL || function == NULL || (in == NULL && in_bytes > 0) || (out == NULL && out_capacity > 0))
         return error_set(SUBLET_ERR_INVALID, "session, function and buffers must not be NULL");
@@ -78,6 +79,10 @@ static sublet_status prepare(struct sublet_call *call, sublet_session *session, 
     call->flags = all.flags;
     call->lease = all.lease;
     call->worker = all.worker < 0 ? -1 : all.worker;
+    if (all.trace != NULL && !may_trace)
+        return error_set(SUBLET_ERR_INVALID, "only sublet_invoke traces a call");
+    if (all.trace != NULL && all.trace->struct_bytes < 2 * sizeof(uint32_t))
+        return error_set(SUBLET_ERR_INVALID, "set struct_bytes of the trace to its size");
     if (all.timeout_ms != 0) {
         call->timeout_ns = all.timeout_ms < UINT64_MAX / 2000000 ? all.timeout_ms * 1000000 : UINT64_MAX / 2;
         call->deadline_ns = now_ns() + call->timeout_ns;
@@ -89,9 +94,14 @@ sublet_status sublet_invoke(sublet_session *session, sublet_function_ref *functi
                             void *out, size_t out_capacity, size_t *out_bytes_out, const sublet_call_options *options)
 {
     struct sublet_call call;
-    sublet_status status = prepare(&call, session, function, in, in_bytes, out, out_capacity, options);
+    struct call_trace trace;
+    sublet_trace *wanted = trace_wanted(options);
+    if (wanted != NULL)
+        trace_begin(&trace);
+    sublet_status status = prepare(&call, session, function, in, in_bytes, out, out_capacity, options, true);
     if (status != SUBLET_OK)
         return status;
+    call.trace = wanted != NULL ? &trace : NULL;
     PROBE2(client_start, function->name, in_bytes);
     pthread_mutex_lock(&session->lock);
     calls_place(&call);
@@ -99,6 +109,8 @@ sublet_status sublet_invoke(sublet_session *session, sublet_function_ref *functi
         (void)calls_wait(&call, 0); /* without an end of its own it returns when the call is done */
     pthread_mutex_unlock(&session->lock);
     PROBE2(client_end, function->name, call.status);
+    if (wanted != NULL && (call.status == SUBLET_OK || call.status == SUBLET_ERR_FUNCTION))
+        trace_end(&trace, session, wanted);
     if (out_bytes_out != NULL && (call.status == SUBLET_OK || call.status == SUBLET_ERR_TOO_LARGE))
         *out_bytes_out = call.result_bytes;
     return calls_explain(&call);
@@ -111,7 +123,7 @@ sublet_status sublet_invoke_alloc(sublet_session *session, sublet_function_ref *
     struct sublet_call call;
     if (out_out == NULL || out_bytes_out == NULL)
         return error_set(SUBLET_ERR_INVALID, "out_out and out_bytes_out must not be NULL");
-    sublet_status status = prepare(&call, session, function, in, in_bytes, NULL, 0, options);
+    sublet_status status = prepare(&call, session, function, in, in_bytes, NULL, 0, options, false);
     if (status == SUBLET_OK && most_bytes > SUBLET_PAYLOAD_MAX)
         status = error_set(SUBLET_ERR_TOO_LARGE, "results have up to 8 GiB");
     if (status != SUBLET_OK)
@@ -168,7 +180,7 @@ sublet_status sublet_submit(sublet_session *session, sublet_function_ref *functi
     struct sublet_call *call = malloc(sizeof(*call));
     if (call == NULL)
         return error_set(SUBLET_ERR_NO_MEMORY, "out of memory");
-    sublet_status status = prepare(call, session, function, in, in_bytes, out, out_capacity, options);
+    sublet_status status = prepare(call, session, function, in, in_bytes, out, out_capacity, options, false);
     if (status != SUBLET_OK) {
         free(call);
         return status;

@@ -281,6 +281,7 @@ static sublet_status open_here(struct link *link, uint64_t region_bytes, uint64_
             status = SUBLET_ERR_INVALID;
         else {
             link->workers = welcome.workers;
+            link->traces = (welcome.features & CONTROL_FEATURE_TRACE) != 0;
             status = ring_link_open(link, fds);
         }
     }
@@ -302,6 +303,7 @@ static sublet_status open_there(struct link *link, uint64_t region_bytes, uint64
     if (welcome.workers == 0)
         return SUBLET_ERR_INVALID;
     link->workers = welcome.workers;
+    link->traces = (welcome.features & STREAM_FEATURE_TRACE) != 0;
     if (ofi_link_open(link, end_ns) == SUBLET_OK)
         return SUBLET_OK;
     return stream_link_open(link, end_ns);

@@ -96,6 +96,7 @@ struct link {
     uint32_t busy;
     uint32_t worker_busy[CONTROL_WORKERS_MAX];
     uint64_t calls;
+    bool traces; /* its executor can tell where the time of a call went */
     struct link_entry libraries[SESSION_LIBRARIES_MAX];
     struct link_entry functions[SESSION_FUNCTIONS_MAX];
     struct ring_worker *rings;     /* of ring_transport */

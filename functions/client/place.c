@@ -5,6 +5,7 @@
 #include "client/lease.h"
 #include "client/link.h"
 #include "client/result.h"
+#include "client/trace.h"
 
 #define QUEUE_LOOK_MAX    64u   /* queued calls looked at in one round */
 #define COPY_LOCKED_BYTES 4096u /* larger arguments are copied without the lock */
@@ -182,7 +183,11 @@ bool calls_run_here(struct sublet_call *call)
     calls_unqueue(call);
     call->state = CALL_HERE;
     pthread_mutex_unlock(&call->session->lock);
+    if (call->trace != NULL)
+        trace_begin_here(call->trace);
     sublet_status status = result_run_here(call, &bytes);
+    if (call->trace != NULL)
+        call->trace->seen = cycles();
     pthread_mutex_lock(&call->session->lock);
     if (call->ending || (call->deadline_ns != 0 && now_ns() > call->deadline_ns))
         status = SUBLET_ERR_TIMEOUT;

@@ -14,6 +14,7 @@
 
 #include "base/fds.h"
 #include "client/calls.h"
+#include "client/trace.h"
 
 struct ring_worker {
     struct ring ring;
@@ -33,9 +34,13 @@ static void ring_fill(struct link *link, struct sublet_call *call)
     uint32_t capacity = (uint32_t)(call->out_capacity < link->out_bytes ? call->out_capacity : link->out_bytes);
     uint32_t flags = (call->in_bytes <= RING_INLINE_BYTES ? RING_IN_LINE : 0) |
                      (call->out_capacity <= RING_INLINE_BYTES ? RING_OUT_LINE : 0);
+    if (call->trace != NULL)
+        flags |= trace_begin_ring(call->trace, link->traces) ? RING_TRACE : 0;
     if (call->in_bytes > 0)
         memcpy((flags & RING_IN_LINE) != 0 ? ring_in_line(ring, call->slot) : ring_in(ring, call->slot), call->in,
                call->in_bytes);
+    if (call->trace != NULL)
+        call->trace->sent = cycles();
     /* Bounded by pick(): size and capacity fit, so this cannot fail. */
     (void)ring_submit_flags(ring, call->slot, link->functions[call->function->number].id, (uint32_t)call->in_bytes,
                             capacity, call->timeout_ns, flags);
@@ -128,6 +133,8 @@ static void ring_take(struct link *link, struct sublet_call *call)
     struct ring *ring = ring_of(link, call);
     if (call->sequence == 0 || !ring_test(ring, call->slot, &status, &size))
         return;
+    if (call->trace != NULL)
+        trace_take_ring(call->trace, ring, call->slot);
     if (status == SUBLET_OK && size > call->out_capacity)
         status = SUBLET_ERR_TOO_LARGE;
     if (status == SUBLET_OK && size > 0 && call->held == NULL)
@@ -167,6 +174,8 @@ static bool ring_ready(struct link *link, const struct sublet_call *call)
 
 static void ring_sleep_call(struct link *link, const struct sublet_call *call, uint64_t timeout_ns)
 {
+    if (call->trace != NULL)
+        call->trace->slept = true;
     ring_sleep(ring_of(link, call), call->slot, timeout_ns);
 }
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/fds.h"
+#include "base/cycles.h"
 #include "client/buffer.h"
 #include "client/calls.h"
 #include "client/error.h"
@@ -79,6 +79,8 @@ sublet_status sublet_open(const sublet_options *options, sublet_session **sessio
     }
     session->timeout_ns = (wanted.timeout_ms == 0 ? TIMEOUT_MS_DEFAULT : wanted.timeout_ms) * 1000000;
     session->spin_ns = (wanted.spin_us == 0 ? SPIN_US_DEFAULT : wanted.spin_us) * 1000;
+    session->opened_ns = now_ns();
+    session->opened_cycles = cycles();
     session->agent.fd = -1;
     session->background.wake_fd = -1;
     snprintf(session->agent.path, sizeof(session->agent.path), "%s", path);

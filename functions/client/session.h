@@ -39,6 +39,8 @@ struct sublet_session {
     pthread_cond_t changed; /* an agent's answer, a finished call, a resolved function */
     uint64_t timeout_ns;
     uint64_t spin_ns;
+    uint64_t opened_ns; /* and the same in cycles: what one of these takes */
+    uint64_t opened_cycles;
     struct sublet_lease *leases;
     struct sublet_library *libraries;
     uint32_t library_count;

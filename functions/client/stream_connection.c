@@ -13,6 +13,7 @@
 #include "base/fds.h"
 #include "client/calls.h"
 #include "client/result.h"
+#include "client/trace.h"
 
 #define PIECES_MAX   32u
 #define STEP_BYTES   (UINT64_C(4) << 20) /* moved while the lock is held */
@@ -125,7 +126,9 @@ static uint64_t send_flights(struct stream_worker *worker, uint64_t most)
         if (worker->sent < whole)
             break;
         worker->sent -= whole;
-        worker->sending++;
+        const struct sublet_call *call = worker->flights[worker->sending++].call;
+        if (call != NULL && call->trace != NULL)
+            call->trace->sent = cycles();
     }
     return (uint64_t)sent;
 }
@@ -165,6 +168,20 @@ static bool pop(struct stream_worker *worker, void *into, size_t size)
     return true;
 }
 
+/** Takes what stands before a result; false when it is not all there. */
+static bool pop_head(struct stream_worker *worker, struct stream_trace *trace, bool *traced_out)
+{
+    const struct stream_request *request = &worker->flights[0].request;
+    size_t begin = worker->begin;
+    if (!pop(worker, &worker->response, sizeof(worker->response)))
+        return false;
+    *traced_out = (worker->response.flags & STREAM_FLAG_TRACED) != 0 && (request->room_high & STREAM_ROOM_TRACE) != 0;
+    if (!*traced_out || pop(worker, trace, sizeof(*trace)))
+        return true;
+    worker->begin = begin;
+    return false;
+}
+
 /** The connection is over. `last`: what was sent behind the answered call did not begin. */
 static void connection_over(struct link *link, struct stream_worker *worker, bool last)
 {
@@ -195,6 +212,8 @@ static void answered(struct link *link, struct stream_worker *worker)
     worker->failures = 0;
     stream_connection_drop(link, worker, 0);
     link->calls++;
+    if (call != NULL && call->trace != NULL)
+        call->trace->seen = cycles();
     if (call != NULL)
         calls_finish(call, failed ? SUBLET_ERR_NO_MEMORY : (sublet_status)response.status,
                      failed ? 0 : stream_response_size(&response));
@@ -220,7 +239,9 @@ static bool digest(struct link *link, struct stream_worker *worker)
         return false;
     if (!worker->in_body) {
         const struct stream_request *request = &worker->flights[0].request;
-        if (!pop(worker, &worker->response, sizeof(worker->response)))
+        struct stream_trace trace;
+        bool traced;
+        if (!pop_head(worker, &trace, &traced))
             return false;
         /* One that is refused may be answered while it is still being sent: the last of the connection. */
         bool sent = worker->sending > 0 ||
@@ -231,6 +252,8 @@ static bool digest(struct link *link, struct stream_worker *worker)
             return false;
         }
         struct sublet_call *call = worker->flights[0].call;
+        if (traced && call != NULL && call->trace != NULL)
+            trace_told_stream(call->trace, &trace);
         worker->no_room = call == NULL || !result_expect(call, stream_response_body(&worker->response));
         worker->in_body = true;
         worker->body_done = 0;

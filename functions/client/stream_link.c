@@ -12,6 +12,7 @@
 #include "client/calls.h"
 #include "client/result.h"
 #include "client/stream_connection.h"
+#include "client/trace.h"
 
 #define AGAIN_NS UINT64_C(5000000)
 
@@ -34,8 +35,10 @@ static sublet_status stream_start(struct link *link, uint32_t number, struct sub
         .request = {.sequence = worker->sequence, .function = function, .timeout_ns = call->timeout_ns},
         .bytes = call->in_bytes,
     };
-    stream_request_set(&worker->flights[worker->count - 1].request, call->in_bytes, call->out_capacity,
-                       call->allocates);
+    struct stream_request *request = &worker->flights[worker->count - 1].request;
+    stream_request_set(request, call->in_bytes, call->out_capacity, call->allocates);
+    if (call->trace != NULL)
+        request->room_high |= trace_begin_stream(call->trace, link->traces) ? STREAM_ROOM_TRACE : 0;
     call->on_worker = number;
     call->slot = CONTROL_SLOT_STREAM;
     call->sequence = worker->sequence;
@@ -80,6 +83,8 @@ static void stream_sleep(struct link *link, const struct sublet_call *call, uint
 {
     const struct stream_worker *worker = &link->streams[call->on_worker];
     struct pollfd entry = {.fd = worker->watch_fd, .events = worker->watch_events};
+    if (call->trace != NULL)
+        call->trace->slept = true;
     struct timespec limit = {.tv_sec = (time_t)(timeout_ns / 1000000000u), .tv_nsec = (long)(timeout_ns % 1000000000u)};
     ppoll(&entry, 1, &limit, NULL);
 }

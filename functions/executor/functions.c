@@ -104,14 +104,19 @@ sublet_status functions_run(struct functions *functions, const struct ring_call 
     uint32_t threads = atomic_load_explicit(&threads_live, memory_order_relaxed); /* of the library's constructors */
     uint64_t before = guard_lay(out + call->out_capacity);
     bool due = stats_due(&functions->sampler, call->function);
-    uint64_t start = due ? cycles() : 0;
+    uint64_t start = due || call->traced ? cycles() : 0;
     PROBE2(call_start, call->function, call->size);
     sublet_status status = enter(functions, call, out, &size);
     PROBE3(call_end, call->function, status, size);
     if (*functions->mine == 0)
         _exit(0); /* a child that the function forked came back, too: the call is its parent's */
-    if (due)
-        stats_time(&functions->sampler, start, cycles());
+    if (due || call->traced) {
+        uint64_t end = cycles();
+        functions->run_start = start;
+        functions->run_end = end;
+        if (due)
+            stats_time(&functions->sampler, start, end);
+    }
     if (!guard_lift(out + call->out_capacity, before))
         guard_end(SUBLET_ERR_OVERRUN);
     if (atomic_load_explicit(&threads_live, memory_order_acquire) > threads &&

@@ -2,6 +2,7 @@
 #ifndef SUBLET_EXECUTOR_FUNCTIONS_H
 #define SUBLET_EXECUTOR_FUNCTIONS_H
 
+#include "executor/idle.h"
 #include "executor/stats.h"
 #include "executor/worker.h"
 #include "sublet/function.h"
@@ -20,6 +21,11 @@ struct functions {
         bool keeps_threads;
     } known[FUNCTIONS_MAX];
     struct stats_sampler sampler;
+    const struct idle *idle; /* of this worker; NULL = not known */
+    uint64_t woke;           /* cycles at the last wake-up */
+    bool rested;             /* nothing was served since then */
+    uint64_t run_start;      /* cycles around the last traced call */
+    uint64_t run_end;
     /** For results that go into a line of the ring, so that too long a one meets a page of its own. */
     unsigned char *scratch;
     const void *scratch_end;
@@ -29,6 +35,14 @@ struct functions {
 
 /** Once, in a worker. */
 void functions_start(struct functions *functions);
+
+/** TRACE_SLEPT, TRACE_BUSY: what the worker did before the call that it has found. `behind`: another of its turn. */
+static inline uint32_t functions_before(const struct functions *functions, bool behind)
+{
+    if (functions->rested && !behind)
+        return TRACE_SLEPT;
+    return behind || (functions->idle != NULL && functions->idle->steps == 0) ? TRACE_BUSY : 0;
+}
 
 /** Calls a function; on success *size_out is the size of its result, within
  * call->out_capacity; with TOO_LARGE the size that it would need, 0 = not said. */

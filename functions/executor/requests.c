@@ -96,7 +96,7 @@ static void hello(struct supervisor *supervisor, struct connection *connection)
         return;
     }
     uint32_t workers = supervisor->options->workers;
-    struct control_welcome welcome = {.workers = workers};
+    struct control_welcome welcome = {.workers = workers, .features = CONTROL_FEATURE_TRACE};
     bool sent = connection_answer(supervisor, connection, SUBLET_OK, &welcome, sizeof(welcome), fds, 2 * workers);
     for (uint32_t i = 0; i < workers; i++)
         close(fds[2 * i]);
@@ -268,7 +268,9 @@ void request_stream_hello(struct supervisor *supervisor, struct connection *conn
                                      .status = status,
                                      .workers = region ? 0 : supervisor->options->workers,
                                      .region_bytes = region ? supervisor->options->memory_bytes : 0,
-                                     .features = region ? STREAM_FEATURE_ACCESS : 0};
+                                     .features = region                           ? STREAM_FEATURE_ACCESS
+                                                 : greeting.role == STREAM_FABRIC ? 0
+                                                                                  : STREAM_FEATURE_TRACE};
     if (fds_send(connection->fd, &welcome, sizeof(welcome), NULL, 0, now_ns()) != SUBLET_OK)
         connection_close(supervisor, connection);
     else if (status != SUBLET_OK)

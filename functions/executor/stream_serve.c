@@ -215,6 +215,7 @@ static sublet_status run(struct stream_server *server, struct stream *stream, co
         .size = stream_request_size(request),
         .out_capacity = room,
         .timeout_ns = request->timeout_ns,
+        .traced = (request->room_high & STREAM_ROOM_TRACE) != 0,
         .in = aligned(server, arguments, stream_request_size(request)),
         .out = server->out.bytes,
         .end = server->out.bytes + server->out.size,
@@ -237,32 +238,61 @@ static bool whole_at(const struct stream *stream, uint64_t filled, uint64_t cons
     return stream_request_size(&request) <= filled - consumed - sizeof(request);
 }
 
-/** Sends or gathers an answer whose result lies in `out`. */
-static bool answer(struct stream_server *server, struct stream *stream, const struct stream_response *response,
-                   bool more)
+/** Calls of one connection that are served before the others are looked at. */
+struct turn {
+    uint64_t began; /* cycles */
+    uint32_t served;
+    bool last;
+};
+
+/** What goes before a result: `bytes` of it. */
+struct answer_head {
+    struct stream_response response;
+    struct stream_trace trace;
+    size_t bytes;
+};
+
+/** Of a call that came to its turn at `found`, in a turn that began at `began`. */
+static void add_trace(const struct stream_server *server, struct answer_head *head, uint64_t began, uint64_t found)
 {
-    uint64_t body = stream_response_body(response), size = sizeof(*response) + body;
+    const struct functions *functions = server->functions;
+    const struct stats_clock *clock = functions->sampler.clock;
+    bool ran = functions->run_start >= found;
+    uint64_t start = ran ? functions->run_start : found, end = ran ? functions->run_end : found;
+    head->trace = (struct stream_trace){.queue_ns = stats_clock_ns(clock, found - began),
+                                        .prepare_ns = stats_clock_ns(clock, start - found),
+                                        .run_ns = stats_clock_ns(clock, end - start),
+                                        .answer_ns = stats_clock_ns(clock, cycles() - end),
+                                        .flags = functions_before(functions, found != began)};
+    head->response.flags |= STREAM_FLAG_TRACED;
+    head->bytes += sizeof(head->trace);
+}
+
+/** Sends or gathers an answer whose result lies in `out`. */
+static bool answer(struct stream_server *server, struct stream *stream, const struct answer_head *head, bool more)
+{
+    uint64_t body = stream_response_body(&head->response), size = head->bytes + body;
     uint32_t batched = atomic_load_explicit(&stream->state->batched, memory_order_relaxed);
     if (batched > STREAM_BATCH)
         return false; /* user code wrote here */
     if (size <= BATCHED_MOST && size <= STREAM_BATCH - batched && (more || batched > 0)) {
-        memcpy(stream->batch + batched, response, sizeof(*response));
+        memcpy(stream->batch + batched, head, head->bytes);
         if (body > 0)
-            memcpy(stream->batch + batched + sizeof(*response), server->out.bytes, body);
+            memcpy(stream->batch + batched + head->bytes, server->out.bytes, body);
         atomic_store_explicit(&stream->state->batched, batched + (uint32_t)size, memory_order_release);
         return true;
     }
     if (!flush(stream))
         return false;
     if (body == 0)
-        return send_all(stream->fd, (const unsigned char *)response, sizeof(*response));
-    unsigned char *start = server->out.bytes - sizeof(*response); /* the page before it is there for this */
-    memcpy(start, response, sizeof(*response));
+        return send_all(stream->fd, (const unsigned char *)head, head->bytes);
+    unsigned char *start = server->out.bytes - head->bytes; /* the page before it is there for this */
+    memcpy(start, head, head->bytes);
     return send_all(stream->fd, start, size);
 }
 
 static bool serve(struct stream_server *server, struct stream *stream, uint32_t index,
-                  const struct stream_request *request, uint64_t filled, uint64_t consumed, bool last_of_turn)
+                  const struct stream_request *request, uint64_t filled, uint64_t consumed, const struct turn *turn)
 {
     struct worker_page *page = server->page;
     uint64_t end = consumed + sizeof(*request) + stream_request_size(request), size = 0;
@@ -270,17 +300,22 @@ static bool serve(struct stream_server *server, struct stream *stream, uint32_t 
     bool known = request->function < FUNCTIONS_MAX && server->fast[request->function] != 0;
     if ((!known || server->fast[request->function] > SHORT_CYCLES) && !flush(stream))
         return false;
+    bool traced = (request->room_high & STREAM_ROOM_TRACE) != 0;
+    uint64_t found = traced && turn->served > 1 ? cycles() : turn->began;
     /* Full fence: either this sees the cancellation or the supervisor sees the announcement. */
     atomic_store(&page->current, call);
     sublet_status status = run(server, stream, request, stream->in + consumed + sizeof(*request), &size);
     stats_count(server->functions->sampler.stats, status, stream_request_size(request), status == SUBLET_OK ? size : 0);
     worker_begin_answer(page, call);
-    struct stream_response response = {.sequence = request->sequence, .status = status};
+    struct answer_head head = {.response = {.sequence = request->sequence, .status = status},
+                               .bytes = sizeof(head.response)};
     if (status == SUBLET_OK)
-        stream_response_set(&response, size, 0);
+        stream_response_set(&head.response, size, 0);
     else if (status == SUBLET_ERR_TOO_LARGE && size > 0 && size <= STREAM_CALL_MAX)
-        stream_response_set(&response, size, STREAM_FLAG_NEEDED);
-    bool sent = answer(server, stream, &response, !last_of_turn && whole_at(stream, filled, end));
+        stream_response_set(&head.response, size, STREAM_FLAG_NEEDED);
+    if (traced)
+        add_trace(server, &head, turn->began, found);
+    bool sent = answer(server, stream, &head, !turn->last && whole_at(stream, filled, end));
     atomic_store_explicit(&stream->state->consumed, end, memory_order_relaxed);
     atomic_store_explicit(&page->current, 0, memory_order_release);
     if (server->out.size > KEEP_BYTES)
@@ -294,8 +329,9 @@ static bool serve(struct stream_server *server, struct stream *stream, uint32_t 
 static enum stream_look refuse(struct stream_server *server, struct stream *stream, uint32_t sequence,
                                sublet_status status)
 {
-    struct stream_response response = {.sequence = sequence, .status = status, .flags = STREAM_FLAG_LAST};
-    if (answer(server, stream, &response, false) && flush(stream))
+    struct answer_head head = {.response = {.sequence = sequence, .status = status, .flags = STREAM_FLAG_LAST},
+                               .bytes = sizeof(head.response)};
+    if (answer(server, stream, &head, false) && flush(stream))
         shutdown(stream->fd, SHUT_WR);
     return STREAM_LOOK_DEAD;
 }
@@ -303,9 +339,9 @@ static enum stream_look refuse(struct stream_server *server, struct stream *stre
 enum stream_look stream_serve(struct stream_server *server, struct stream *stream, uint32_t index)
 {
     struct stream_state *state = stream->state;
+    struct turn turn = {0};
     bool received = false;
-    uint64_t began = 0;
-    for (uint32_t served = 0;;) {
+    for (;;) {
         struct stream_request request;
         uint64_t filled = atomic_load_explicit(&state->filled, memory_order_relaxed);
         uint64_t consumed = atomic_load_explicit(&state->consumed, memory_order_relaxed);
@@ -321,15 +357,15 @@ enum stream_look stream_serve(struct stream_server *server, struct stream *strea
             need += stream_request_size(&request);
         }
         if (have >= need && have >= sizeof(request)) {
-            if (began == 0)
-                began = cycles();
-            bool last = ++served == TURN_CALLS || cycles() - began > TURN_CYCLES;
-            if (!serve(server, stream, index, &request, filled, consumed, last))
+            if (turn.served == 0)
+                turn.began = cycles();
+            turn.last = ++turn.served == TURN_CALLS || cycles() - turn.began > TURN_CYCLES;
+            if (!serve(server, stream, index, &request, filled, consumed, &turn))
                 return drop(stream);
-            if (!last)
+            if (!turn.last)
                 continue;
         }
-        if (served > 0 || received)
+        if (turn.served > 0 || received)
             return flush(stream) ? STREAM_LOOK_SERVED : drop(stream);
         if (!flush(stream)) /* a predecessor has left some */
             return drop(stream);

@@ -176,7 +176,22 @@ void worker_begin_answer(struct worker_page *page, uint64_t call)
         _exit(1); /* ended by the supervisor: it answers as soon as this process is gone */
 }
 
-static void serve(struct worker *worker, uint32_t client, uint32_t slot)
+/** What its caller is told: a call that ran nowhere (its function is not known) ends where it began. */
+static void trace(struct worker *worker, struct ring *ring, const struct ring_call *call, uint64_t found, bool behind)
+{
+    const struct functions *functions = &worker->functions;
+    bool ran = functions->run_start >= found;
+    struct ring_trace told = {.woke = functions->woke,
+                              .found = found,
+                              .start = ran ? functions->run_start : found,
+                              .end = ran ? functions->run_end : found,
+                              .answer = cycles(),
+                              .flags = functions_before(functions, behind)};
+    ring_put_trace(ring, call->slot, &told);
+}
+
+/** `behind`: another call of this turn was served before it. */
+static void serve(struct worker *worker, uint32_t client, uint32_t slot, bool behind)
 {
     struct worker_page *page = worker->start->page;
     struct ring *ring = &worker->start->rings[client];
@@ -193,6 +208,7 @@ static void serve(struct worker *worker, uint32_t client, uint32_t slot)
             if (!atomic_compare_exchange_strong(&page->current, &announced, mine))
                 _exit(1);
         }
+        uint64_t found = call.traced ? cycles() : 0;
         if (status == SUBLET_OK)
             status = functions_run(&worker->functions, &call, &size);
         stats_count(worker->start->stats, status, call.size, status == SUBLET_OK ? size : 0);
@@ -201,6 +217,8 @@ static void serve(struct worker *worker, uint32_t client, uint32_t slot)
             ring_put_line(ring, slot, call.line, (uint32_t)size);
         if (status == SUBLET_ERR_TOO_LARGE)
             ring_put_needed(ring, slot, size);
+        if (call.traced)
+            trace(worker, ring, &call, found, behind);
         ring_answer(ring, slot, call.sequence, status, status == SUBLET_OK ? (uint32_t)size : 0);
     }
     atomic_store_explicit(&page->current, 0, memory_order_release);
@@ -224,7 +242,7 @@ static bool look_at_ring(struct worker *worker, uint32_t client)
             ring_prefetch(ring, (uint32_t)__builtin_ctzll(later != 0 ? later : pending));
         }
         worker->next_slot[client] = (slot + 1) % RING_SLOTS_MAX;
-        serve(worker, client, slot);
+        serve(worker, client, slot, served > 0);
         if (pending == 0)
             return true;
     }
@@ -254,8 +272,12 @@ static void sleep_until_woken(struct worker *worker)
     for (uint32_t i = 0; i < fabric_count; i++)
         nap_add_stream(&worker->nap, fabric_fds[i]);
     PROBE1(worker_sleep, start->number);
-    if (nap_take(&worker->nap, worker->messages_seen))
+    bool slept = nap_take(&worker->nap, worker->messages_seen);
+    uint64_t woke = cycles();
+    if (slept)
         woken_ns = nap_end(&worker->nap, worker->idle.since_ns);
+    worker->functions.woke = woke;
+    worker->functions.rested = true;
     streams_after_nap(&worker->streams, &worker->nap);
     PROBE1(worker_wake, start->number);
     idle_end_asleep(&worker->idle, woken_ns);
@@ -306,6 +328,7 @@ _Noreturn void worker_run(struct worker_start *start)
                                     .limit = start->memory_bytes / 2};
     streams_start(&worker.streams, start, &worker.functions, &worker.memory);
     idle_start(&worker.idle, start->spin_ns);
+    worker.functions.idle = &worker.idle;
     worker.idle.polled_ns = atomic_load(&start->stats->polled_ns); /* of the predecessors */
     stats_sampler_start(&worker.functions.sampler, start->stats, start->clock);
     nap_start(&worker.nap, start);
@@ -317,9 +340,12 @@ _Noreturn void worker_run(struct worker_start *start)
         bool served = look_at_rings(&worker);
         served |= streams_look(&worker.streams, worker.idle.steps % IDLE_STEPS == IDLE_STEPS - 1);
         served |= ofi_serve(worker.fabric, start->page, &worker.functions);
-        if (!served)
+        if (!served) {
             rest(&worker);
-        else if (worker.idle.steps > 0)
+            continue;
+        }
+        worker.functions.rested = false;
+        if (worker.idle.steps > 0)
             idle_end(&worker.idle);
     }
 }

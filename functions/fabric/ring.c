@@ -280,6 +280,7 @@ sublet_status ring_read(struct ring *ring, uint32_t slot, struct ring_call *call
     call_out->timeout_ns = copy.timeout_ns;
     call_out->in = (copy.flags & RING_IN_LINE) != 0 ? ring_in_line(ring, slot) : ring_in(ring, slot);
     call_out->lined = (copy.flags & RING_OUT_LINE) != 0;
+    call_out->traced = (copy.flags & RING_TRACE) != 0;
     call_out->out = call_out->lined ? call_out->line : ring_out(ring, slot);
     call_out->end = slot_of(ring, slot) + ring->header.slot_stride - RING_SLOT_ALIGN;
     if ((copy.flags & ~RING_FLAGS_KNOWN) != 0)
@@ -313,6 +314,28 @@ uint64_t ring_needed(const struct ring *ring, uint32_t slot)
 {
     return atomic_load_explicit((_Atomic uint64_t *)(void *)(slot_of(ring, slot) + RING_LINE + RING_NEEDED_OFFSET),
                                 memory_order_relaxed);
+}
+
+static _Atomic uint64_t *trace_of(const struct ring *ring, uint32_t slot)
+{
+    unsigned char *end = slot_of(ring, slot) + ring->header.slot_stride - RING_SLOT_ALIGN;
+    return (_Atomic uint64_t *)(void *)(end - sizeof(struct ring_trace));
+}
+
+void ring_put_trace(struct ring *ring, uint32_t slot, const struct ring_trace *trace)
+{
+    uint64_t words[sizeof(*trace) / sizeof(uint64_t)];
+    memcpy(words, trace, sizeof(words));
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        atomic_store_explicit(&trace_of(ring, slot)[i], words[i], memory_order_relaxed);
+}
+
+void ring_get_trace(const struct ring *ring, uint32_t slot, struct ring_trace *trace_out)
+{
+    uint64_t words[sizeof(*trace_out) / sizeof(uint64_t)];
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        words[i] = atomic_load_explicit(&trace_of(ring, slot)[i], memory_order_relaxed);
+    memcpy(trace_out, words, sizeof(words));
 }
 
 void ring_prefetch(const struct ring *ring, uint32_t slot)

@@ -18,6 +18,7 @@
 
 #include "sublet/status.h"
 #include "wire/ring_layout.h"
+#include "wire/trace.h"
 
 /** A mapped ring. `header` is this side's own copy: the mapping is never asked again. */
 struct ring {
@@ -39,6 +40,7 @@ struct ring_call {
     const void *in;
     void *out;       /* in the ring, or `line` */
     bool lined;      /* the result goes into the response line */
+    bool traced;     /* its caller wants to know where the time went */
     const void *end; /* the page behind the room for the result, see ring_guard; NULL = none */
     _Alignas(RING_LINE) unsigned char line[RING_INLINE_BYTES];
 };
@@ -87,6 +89,10 @@ void ring_put_line(struct ring *ring, uint32_t slot, const void *bytes, uint32_t
 void ring_put_needed(struct ring *ring, uint32_t slot, uint64_t bytes);
 /** Client: what was said with TOO_LARGE; a hint of the peer's. */
 uint64_t ring_needed(const struct ring *ring, uint32_t slot);
+/** Worker: where the time of a traced call went, before the answer. */
+void ring_put_trace(struct ring *ring, uint32_t slot, const struct ring_trace *trace);
+/** Client: the same, after it; the peer's word. */
+void ring_get_trace(const struct ring *ring, uint32_t slot, struct ring_trace *trace_out);
 /** Worker: a request that is served soon comes nearer. */
 void ring_prefetch(const struct ring *ring, uint32_t slot);
 /** Worker: answers. Wakes the client if it sleeps. */

@@ -49,9 +49,11 @@ struct control_hello {
     uint32_t reserved;
 };
 
+#define CONTROL_FEATURE_TRACE 1u /* requests may bear RING_TRACE */
+
 struct control_welcome {
-    uint32_t workers; /* 0 for a region */
-    uint32_t reserved;
+    uint32_t workers;      /* 0 for a region */
+    uint32_t features;     /* bits; what is not known is ignored */
     uint64_t region_bytes; /* 0 for functions */
 };
 

@@ -17,7 +17,8 @@
  *                 0  u32 sequence   4  u32 status   8  u32 size   12  u32 client_sleeping (written by the client)
  *                16  u64 needed: with TOO_LARGE, the size of the result, 0 = not known   24  reserved   32  result of
  * up to 32 bytes (RING_OUT_LINE) 128  in[in_bytes], then out[out_bytes], then at least 64 bytes up to the end of the
- * page the last page of the slot is used by nobody: the worker makes it inaccessible to its functions
+ * page, the last 48 of them for a struct ring_trace (wire/trace.h). The last page of the slot is used by nobody: the
+ * worker makes it inaccessible to its functions
  *
  * A call without arguments moves four lines between the cores: pending, request, response and pending again.
  * Arguments and results of up to 32 bytes add none.
@@ -50,7 +51,8 @@
 
 #define RING_IN_LINE        1u /* the arguments are in the request line */
 #define RING_OUT_LINE       2u /* the result goes into the response line */
-#define RING_FLAGS_KNOWN    3u
+#define RING_TRACE          4u /* the worker is to say where the time went; see CONTROL_FEATURE_TRACE */
+#define RING_FLAGS_KNOWN    7u
 
 struct ring_header {
     uint32_t magic;

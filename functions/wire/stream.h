@@ -11,6 +11,8 @@
  * in the upper half of its flags. A large payload flows as the connection takes it; what the worker cannot hold is
  * answered with TOO_LARGE or NO_MEMORY and STREAM_FLAG_LAST before its bytes are read. A result that does not fit is
  * answered with TOO_LARGE and STREAM_FLAG_NEEDED: no bytes follow, the size is what it needs.
+ * A call that asks for it (STREAM_ROOM_TRACE) is answered with STREAM_FLAG_TRACED: a stream_trace (wire/trace.h) stands
+ * between response and result.
  *
  * A worker that dies in a call is answered for with CRASHED or TIMEOUT and STREAM_FLAG_LAST; then the connection
  * closes. Requests sent after that one were not started: the client connects again and sends them once more.
@@ -31,8 +33,10 @@
 #define STREAM_CALL_MAX      (UINT64_C(1) << 33) /* arguments or result of one call */
 #define STREAM_FLAG_LAST     1u
 #define STREAM_FLAG_NEEDED   2u
+#define STREAM_FLAG_TRACED   4u
 #define STREAM_SIZE_SHIFT    16u         /* of the upper part of a size in the flags of a response */
 #define STREAM_ROOM_UP_TO    0x80000000u /* in room_high: the executor may grant less room than that */
+#define STREAM_ROOM_TRACE    0x40000000u /* in room_high: it is to say where the time went */
 
 enum stream_role { STREAM_CONTROL = 1, STREAM_CALLS = 2, STREAM_REGION = 3, STREAM_FABRIC = 4, STREAM_ROLE_END = 5 };
 
@@ -113,6 +117,7 @@ enum stream_operation {
 
 #define STREAM_PIECES_MAX     1024u
 #define STREAM_FEATURE_ACCESS 1u /* of stream_welcome.features */
+#define STREAM_FEATURE_TRACE  2u /* requests may bear STREAM_ROOM_TRACE */
 static inline uint64_t stream_request_size(const struct stream_request *request)
 {
     return (uint64_t)request->size_high << 32 | request->size;
@@ -120,7 +125,7 @@ static inline uint64_t stream_request_size(const struct stream_request *request)
 
 static inline uint64_t stream_request_room(const struct stream_request *request)
 {
-    return (uint64_t)(request->room_high & ~STREAM_ROOM_UP_TO) << 32 | request->out_capacity;
+    return (uint64_t)(request->room_high & ~(STREAM_ROOM_UP_TO | STREAM_ROOM_TRACE)) << 32 | request->out_capacity;
 }
 
 static inline void stream_request_set(struct stream_request *request, uint64_t size, uint64_t room, bool up_to)

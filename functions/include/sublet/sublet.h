@@ -124,8 +124,37 @@ SUBLET_API sublet_status sublet_function_find(sublet_library *library, const cha
 
 /* ------------------------------------------------------------------ invocations */
 
-#define SUBLET_CALL_ONCE     1u /**< not idempotent: REVOKED or LOST instead of running it again */
-#define SUBLET_CALL_NO_LOCAL 2u /**< never run it here: BUSY instead */
+#define SUBLET_CALL_ONCE          1u /**< not idempotent: REVOKED or LOST instead of running it again */
+#define SUBLET_CALL_NO_LOCAL      2u /**< never run it here: BUSY instead */
+
+#define SUBLET_TRACE_MEMORY       1u  /**< by the ring that both share */
+#define SUBLET_TRACE_CONNECTION   2u  /**< by TCP, or a socket of this node where arguments or result exceed the ring */
+#define SUBLET_TRACE_HERE         4u  /**< it ran in the calling thread: all is send, run and receive */
+#define SUBLET_TRACE_WORKER_TOLD  8u  /**< 0: the worker's part is not known, and counts as wire */
+#define SUBLET_TRACE_WORKER_SLEPT 16u /**< before the call; over a connection its wake-up is part of the wire */
+#define SUBLET_TRACE_WORKER_BUSY  32u /**< it came from another call; over a connection waiting for that may be wire */
+#define SUBLET_TRACE_CALLER_SLEPT 64u /**< while it waited; over a connection its wake-up is part of the wire */
+
+/**
+ * Where the time of one call went, in the order in which it went there. The parts add up to total_ns. Over a connection
+ * the two clocks are not compared: what neither side has spent is the wire, half of it each way. What the worker told
+ * is the word of a guest.
+ */
+typedef struct sublet_trace {
+    uint32_t struct_bytes; /**< set by the caller */
+    uint32_t flags;
+    uint64_t total_ns;
+    uint64_t send_ns;  /**< here, until the request has left; the first call of a function on a lease brings it there */
+    uint64_t wire_ns;  /**< until the worker sees it */
+    uint64_t wake_ns;  /**< a sleeping worker wakes up */
+    uint64_t queue_ns; /**< behind other calls of this worker */
+    uint64_t prepare_ns; /**< the worker, from its turn to the function */
+    uint64_t run_ns;     /**< the function */
+    uint64_t answer_ns;  /**< the worker, until the answer leaves */
+    uint64_t back_ns;    /**< the wire, until the caller sees it */
+    uint64_t caller_ns;  /**< a sleeping caller wakes up */
+    uint64_t receive_ns; /**< here, until sublet_invoke returns: copies the result */
+} sublet_trace;
 
 typedef struct sublet_call_options {
     uint32_t struct_bytes;
@@ -134,10 +163,11 @@ typedef struct sublet_call_options {
     int32_t worker;      /**< on this worker of the lease; -1 = any */
     uint32_t reserved;
     uint64_t timeout_ms; /**< the call's own deadline; then TIMEOUT, and the worker is freed; 0 = none */
+    sublet_trace *trace; /**< sublet_invoke only: filled when it returns OK or FUNCTION; NULL = not wanted */
 } sublet_call_options;
 #define SUBLET_CALL_OPTIONS_INIT                                                                                       \
     {                                                                                                                  \
-        sizeof(sublet_call_options), 0, NULL, -1, 0, 0                                                                 \
+        sizeof(sublet_call_options), 0, NULL, -1, 0, 0, NULL                                                           \
     }
 
 /** Largest arguments and largest result of a call. */

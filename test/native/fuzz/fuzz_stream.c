@@ -73,6 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct functions functions;
     static struct stream_server server;
     static struct stats_worker stats;
+    static const struct stats_clock clock = {.ns_per_tick = 1u << 24};
     struct worker_page *pages[1] = {&page};
     struct memory memory = {.page = &page, .pages = pages, .workers = 1, .limit = LIMIT_BYTES};
     struct stream stream;
@@ -87,6 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     server.page = &page;
     server.functions = &functions;
     functions.sampler.stats = &stats;
+    functions.sampler.clock = &clock;
     server.memory = &memory;
     memset(server.fast, data[0] & 1, sizeof(server.fast)); /* known to be short: answers are gathered */
     bool dead = false;

@@ -17,6 +17,7 @@
 #include "wire/control.h"
 #include "wire/ring_layout.h"
 #include "wire/stream.h"
+#include "wire/trace.h"
 
 #define LINE_MAX_BYTES 4096
 
@@ -56,6 +57,10 @@ static const struct ring_request ring_request = {.sequence = 1,
                                                  .timeout_ns = 5,
                                                  .flags = RING_IN_LINE | RING_OUT_LINE};
 static const struct ring_response ring_response = {.sequence = 1, .status = SUBLET_ERR_EXITED, .size = 16};
+static const struct ring_trace ring_trace = {
+    .woke = 1, .found = 2, .start = 3, .end = UINT64_C(0x100000004), .answer = 5, .flags = TRACE_SLEPT};
+static const struct stream_trace stream_trace = {
+    .queue_ns = 1, .prepare_ns = 2, .run_ns = UINT64_C(0x300000000), .answer_ns = 4, .flags = TRACE_BUSY};
 static struct ring_header ring_header;
 
 static const struct {
@@ -80,6 +85,8 @@ static const struct {
     {"ring_header", &ring_header, sizeof(ring_header)},
     {"ring_request", &ring_request, sizeof(ring_request)},
     {"ring_response", &ring_response, sizeof(ring_response)},
+    {"ring_trace", &ring_trace, sizeof(ring_trace)},
+    {"stream_trace", &stream_trace, sizeof(stream_trace)},
 };
 #define FRAMES (sizeof(frames) / sizeof(frames[0]))
 
