@@ -1,5 +1,5 @@
 /**
- * The part of libsublet (include/sublet/sublet.h) that `sublet invoke` needs. A thin bridge: same names, no policy,
+ * The part of libsublet (include/sublet/sublet.h) that `sublet invoke` and `sublet trace` need. A thin bridge: same names, no policy,
  * every status turned into an error in one place. Loaded only when it is used. Handles must be freed by the caller.
  */
 import { existsSync } from "node:fs";
@@ -48,6 +48,32 @@ export interface CallResult {
   readonly node: string;
 }
 
+/** Where the time of one call went, in this order; see sublet_trace. */
+export const traceParts = [
+  "send",
+  "wire",
+  "wake",
+  "queue",
+  "prepare",
+  "run",
+  "answer",
+  "back",
+  "caller",
+  "receive",
+] as const;
+export type TracePart = (typeof traceParts)[number];
+
+export interface Trace {
+  readonly path: "memory" | "connection" | "here";
+  readonly workerTold: boolean;
+  readonly workerSlept: boolean;
+  readonly callerSlept: boolean;
+  readonly totalNs: number;
+  readonly partsNs: Readonly<Record<TracePart, number>>;
+}
+
+const traceFlag = { connection: 2, here: 4, workerTold: 8, workerSlept: 16, callerSlept: 64 } as const;
+
 export interface Libsublet {
   open(agentSocket: string, timeoutMs: number): Handle;
   close(session: Handle): void;
@@ -63,6 +89,15 @@ export interface Libsublet {
     outCapacity: number,
     options: { readonly timeoutMs: number; readonly flags: number },
   ): CallResult;
+  /** Calls on a lease and waits; the result is thrown away. */
+  trace(
+    session: Handle,
+    fn: Handle,
+    input: Buffer,
+    outCapacity: number,
+    options: { readonly timeoutMs: number; readonly lease: Handle },
+  ): Trace;
+  leaseNode(lease: Handle): string;
 }
 
 /** Where the library is: beside a source tree's build, else where the system has it. */
@@ -112,6 +147,22 @@ export function loadLibsublet(path: string): Libsublet {
     worker: "int32_t",
     reserved: u32,
     timeout_ms: u64,
+    trace: "void *",
+  });
+  const trace = koffi.struct({
+    struct_bytes: u32,
+    flags: u32,
+    total_ns: u64,
+    parts_ns: koffi.array(u64, traceParts.length, "Array"),
+  });
+  /** The head of sublet_lease_info; the library fills what there is room for. */
+  const leaseInfo = koffi.struct({
+    struct_bytes: u32,
+    state: "int",
+    workers: u32,
+    same_node: u32,
+    id: koffi.array("char", 64, "String"),
+    node: koffi.array("char", 64, "String"),
   });
   const at = (type: koffi.TypeSpec) => koffi.pointer(type);
   const handleOut = koffi.out(at("void *"));
@@ -133,6 +184,17 @@ export function loadLibsublet(path: string): Libsublet {
       at(callOptions),
       handleOut,
     ]),
+    invoke: library.func("sublet_invoke", "int", [
+      "void *",
+      "void *",
+      "void *",
+      "size_t",
+      "void *",
+      "size_t",
+      koffi.out(at("size_t")),
+      at(callOptions),
+    ]),
+    info: library.func("sublet_lease_info_get", "int", ["void *", koffi.inout(at(leaseInfo))]),
     wait: library.func("sublet_wait", "int", ["void *", u64]),
     result: library.func("sublet_call_result", "int", [
       "void *",
@@ -214,6 +276,7 @@ export function loadLibsublet(path: string): Libsublet {
             worker: -1,
             reserved: 0,
             timeout_ms: options.timeoutMs,
+            trace: null,
           },
           out,
         ),
@@ -228,6 +291,62 @@ export function loadLibsublet(path: string): Libsublet {
       } finally {
         native.free(call);
       }
+    },
+    trace: (session, fn, input, outCapacity, options) => {
+      const place = koffi.alloc(trace, 1);
+      try {
+        koffi.encode(place, trace, {
+          struct_bytes: koffi.sizeof(trace),
+          flags: 0,
+          total_ns: 0,
+          parts_ns: traceParts.map(() => 0),
+        });
+        const status = native.invoke(
+          session,
+          fn,
+          input,
+          input.length,
+          Buffer.alloc(outCapacity),
+          outCapacity,
+          [0],
+          {
+            struct_bytes: koffi.sizeof(callOptions),
+            flags: 0,
+            lease: options.lease,
+            worker: -1,
+            reserved: 0,
+            timeout_ms: options.timeoutMs,
+            trace: place,
+          },
+        );
+        check(status, "call");
+        const told = koffi.decode(place, trace) as { flags: number; total_ns: number; parts_ns: number[] };
+        const has = (flag: number): boolean => (told.flags & flag) !== 0;
+        return {
+          path: has(traceFlag.here) ? "here" : has(traceFlag.connection) ? "connection" : "memory",
+          workerTold: has(traceFlag.workerTold),
+          workerSlept: has(traceFlag.workerSlept),
+          callerSlept: has(traceFlag.callerSlept),
+          totalNs: Number(told.total_ns),
+          partsNs: Object.fromEntries(
+            traceParts.map((part, index) => [part, Number(told.parts_ns[index])]),
+          ) as Record<TracePart, number>,
+        };
+      } finally {
+        koffi.free(place);
+      }
+    },
+    leaseNode: (lease) => {
+      const info = {
+        struct_bytes: koffi.sizeof(leaseInfo),
+        state: 0,
+        workers: 0,
+        same_node: 0,
+        id: "",
+        node: "",
+      };
+      check(native.info(lease, info), "lease");
+      return info.node;
     },
   };
 }

@@ -9,6 +9,7 @@ import { nodes } from "./nodes.ts";
 import { type Output, writeError } from "./output.ts";
 import type { Session } from "./session.ts";
 import { status } from "./status.ts";
+import { type TraceOptions, trace } from "./trace.ts";
 
 export const exitStatus = { ok: 0, failed: 1, usage: 2, unavailable: 3 } as const;
 
@@ -34,6 +35,7 @@ Examples:
   sublet --controller head:7700 nodes       what is spare and lent in the cluster
   sublet leases --json                      your leases, for programs
   sublet invoke ./libprice.so price --in options.bin --out prices.bin --cores 2
+  sublet trace ./libprice.so price          where the time of a call goes
   sublet doctor                             what is wrong with this node, and how to mend it
 `;
 
@@ -135,6 +137,29 @@ export async function run(
     .option("--no-local", "fail rather than run here")
     .action((library: string, name: string, options: InvokeOptions) =>
       invoke(session(), library, name, options),
+    );
+  program
+    .command("trace")
+    .argument("<library>", "shared library with the function, see sublet/function.h")
+    .argument("<function>", "its name; it is called with bytes of zero, or --data")
+    .description("call a function on a leased core and show where the time went")
+    .option("--count <n>", "calls", integer(1, 1_000_000), 1000)
+    .addOption(
+      new Option("--payload-bytes <n>", "size of the arguments")
+        .argParser(integer(0, 1 << 30))
+        .conflicts("data"),
+    )
+    .option("--data <text>", "arguments as text")
+    .option("--max-out <bytes>", "largest result", integer(0, 1 << 30))
+    .option(
+      "--pause-ms <n>",
+      "pause before each call; a worker that waits for long sleeps",
+      integer(0, 60_000),
+      0,
+    )
+    .option("--node <name>", "lease on this node only")
+    .action((library: string, name: string, options: TraceOptions) =>
+      trace(session(), library, name, options),
     );
   program
     .command("doctor")

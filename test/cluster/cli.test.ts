@@ -144,6 +144,24 @@ test("invoke: on a leased core, here, and all that can go wrong", async () => {
   assert.equal(tooMany.json().node, null);
 });
 
+test("trace: where the time of a call goes, on this node and to another", async () => {
+  const traced = async (node: string, ...args: string[]) =>
+    (await on(alice, "--json", "trace", echo(), "echo", "--node", node, ...args)).json();
+  const time = (said: { times: { name: string; medianNs: number }[] }, name: string): number =>
+    said.times.find((each) => each.name === name)?.medianNs ?? Number.NaN;
+  const here = await traced("n1", "--count", "200", "--payload-bytes", "64");
+  assert.deepEqual([here.node, here.path, here.count, here.workerTold], ["n1", "memory", 200, 200]);
+  const there = await traced("n2", "--count", "200", "--data", "hello");
+  assert.deepEqual([there.node, there.path, there.workerTold], ["n2", "connection", 200]);
+  assert.ok(time(there, "wire") > 0 && Math.abs(time(there, "wire") - time(there, "back")) <= 2);
+  assert.ok(time(there, "total") > time(there, "run"));
+  const slow = await traced("n1", "--count", "5", "--pause-ms", "30");
+  assert.ok(slow.workerSlept >= 4 && time(slow, "wake") > 0, JSON.stringify(slow));
+  const text = await on(alice, "trace", echo(), "echo", "--node", "n1", "--count", "1");
+  assert.match(text.out, /^1 call of echo with 0 B on n1, by shared memory\n.*part .*\n/);
+  failedJson(await on(alice, "--json", "trace", echo(), "echo", "--node", "n9"), 3, "RESOURCE_EXHAUSTED");
+});
+
 test("wrong usage ends with 2 and says what is right", async () => {
   for (const [args, text] of [
     [["frobnicate"], /unknown command/],

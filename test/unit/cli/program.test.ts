@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { invoke } from "../../../src/cli/invoke.ts";
 import type { Output } from "../../../src/cli/output.ts";
 import { run } from "../../../src/cli/program.ts";
+import { trace } from "../../../src/cli/trace.ts";
 import { SubletError } from "../../../src/common/errors.ts";
 import { loadCliConfig } from "../../../src/config/config.ts";
 import { decodeLocalRequest, encodeLocalResponse, FrameReader } from "../../../src/rpc/local.ts";
@@ -65,7 +66,17 @@ describe("usage", () => {
   it("is explained", async () => {
     const { status, out } = await sublet(["--help"]);
     assert.equal(status, 0);
-    for (const word of ["nodes", "leases", "status", "invoke", "release", "doctor", "Exit status", "--json"])
+    for (const word of [
+      "nodes",
+      "leases",
+      "status",
+      "invoke",
+      "trace",
+      "release",
+      "doctor",
+      "Exit status",
+      "--json",
+    ])
       assert.ok(out.includes(word), word);
     assert.match((await sublet(["invoke", "--help"])).out, /--max-out <bytes>.*largest result/);
     assert.equal((await sublet(["--version"])).status, 0);
@@ -325,6 +336,28 @@ describe("invoke, by a libsublet built against the real header", () => {
         message: /npm run build/,
       },
     );
+  });
+  it("traces calls", async () => {
+    const output = collector();
+    const options = { count: 3, pauseMs: 0, payloadBytes: 7, node: "n5" };
+    await trace({ config, output, json: true }, "libx.so", "reverse", options, fake);
+    const said = JSON.parse(output.out) as { node: string; times: { name: string; firstNs: number }[] };
+    assert.deepEqual(
+      { ...said, times: said.times.length },
+      {
+        node: "n5",
+        path: "connection",
+        count: 3,
+        payloadBytes: 7,
+        workerTold: 3,
+        workerSlept: 0,
+        callerSlept: 3,
+        times: 11,
+      },
+    );
+    const first = said.times.map(({ firstNs }) => firstNs);
+    assert.deepEqual(first, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 55]);
+    assert.deepEqual(said.times[10], { name: "total", where: "", firstNs: 55, medianNs: 550, p99Ns: 550 });
   });
   it("prints JSON", () => {
     const json = JSON.parse(call({ data: "abc" }, true).out) as Record<string, unknown>;
