@@ -62,7 +62,8 @@ static inline bool ring_slot_test(const struct ring_slot *slot, sublet_status *s
     const _Atomic uint32_t *words = (const _Atomic uint32_t *)(const void *)slot->response;
     uint32_t status = atomic_load_explicit(&words[1], memory_order_relaxed);
     uint32_t size = atomic_load_explicit(&words[2], memory_order_relaxed);
-    bool lies = status >= SUBLET_STATUS_COUNT || size > slot->out_capacity;
+    /* No worker answers BUSY: to whoever tests a call it says that the call still runs. */
+    bool lies = status >= SUBLET_STATUS_COUNT || status == SUBLET_ERR_BUSY || size > slot->out_capacity;
     *status_out = lies ? SUBLET_ERR_INVALID : (sublet_status)status;
     *size_out = lies ? 0 : size;
     return true;

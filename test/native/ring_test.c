@@ -166,6 +166,9 @@ static void a_worker_that_lies_is_not_believed(void **state)
     ring_answer(&worker, slot, client.next_seq[slot], (sublet_status)9999, 0);
     assert_true(ring_test(&client, slot, &status, &size));
     assert_int_equal(status, SUBLET_ERR_INVALID);
+    ring_answer(&worker, slot, client.next_seq[slot], SUBLET_ERR_BUSY, 0);
+    assert_true(ring_test(&client, slot, &status, &size));
+    assert_int_equal(status, SUBLET_ERR_INVALID);
     ring_unmap(&worker);
     ring_unmap(&client);
     close(fd);
