@@ -93,15 +93,18 @@ static uint64_t ticks_of(uint64_t ns, double ns_per_tick, uint64_t most)
 static bool mark_stream(const struct call_trace *trace, const struct stream_trace *told, double ns_per_tick,
                         uint64_t *marks)
 {
-    uint64_t between = trace->seen - trace->sent, spent = 0, ticks[4];
+    uint64_t sent = trace->sent, spent = 0, ticks[4];
     const uint64_t ns[4] = {told->queue_ns, told->prepare_ns, told->run_ns, told->answer_ns};
     for (int i = 0; i < 4; i++) {
         ticks[i] = ticks_of(ns[i], ns_per_tick, UINT64_MAX / 8);
         spent += ticks[i];
     }
-    if (spent > between)
+    if (spent > trace->seen - trace->begin)
         return false;
-    marks[WIRE] = marks[WAKE] = trace->sent + (between - spent) / 2;
+    if (spent > trace->seen - sent) /* it had begun before our system call came back */
+        sent = trace->seen - spent;
+    marks[SEND] = sent;
+    marks[WIRE] = marks[WAKE] = sent + (trace->seen - sent - spent) / 2;
     marks[QUEUE] = marks[WAKE] + ticks[0];
     marks[PREPARE] = marks[QUEUE] + ticks[1];
     marks[RUN] = marks[PREPARE] + ticks[2];
