@@ -142,7 +142,7 @@ sublet_status agent_ask(struct sublet_session *session, Sublet__V1__LocalRequest
                         Sublet__V1__LocalResponse **answer_out)
 {
     struct agent_request request = {.status = SUBLET_ERR_LOST};
-    sublet_status status = background_start(session);
+    sublet_status status = session->closing ? SUBLET_ERR_LOST : background_start(session);
     if (status == SUBLET_OK)
         status = agent_connect(session);
     if (status == SUBLET_OK)

@@ -9,6 +9,7 @@
 #include "client/calls.h"
 #include "client/error.h"
 #include "client/link.h"
+#include "client/region.h"
 #include "client/session.h"
 
 #define RETRY_NS     UINT64_C(200000000)  /* a renewal that failed is tried again after this */
@@ -51,6 +52,7 @@ static void drain(struct sublet_lease *lease, uint64_t remaining_ms, Sublet__V1_
     lease->renew_ns = UINT64_MAX;
     snprintf(lease->reason, sizeof(lease->reason), "%s", reason_text(reason));
     lease->noticed = true;
+    region_leaving(lease->link, true);
 }
 
 void lease_end(struct sublet_lease *lease, sublet_lease_state state, const char *reason, sublet_status status)
@@ -111,6 +113,7 @@ void lease_renewed(struct sublet_session *session, const char *id, sublet_status
             lease->state = SUBLET_LEASE_ACTIVE;
             lease->reason[0] = '\0';
             lease->noticed = false;
+            region_leaving(lease->link, false);
             set_term(lease, answer->lease->remaining_ms, answer->lease->term_ms);
         }
     } else if (answer != NULL && agent_status_of(answer->code) == SUBLET_ERR_NOT_FOUND)

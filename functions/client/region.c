@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/durable.h"
 #include "client/error.h"
 #include "client/lease.h"
 
@@ -12,8 +13,19 @@ void region_access_close(struct link *link)
 {
     struct region_access *access = link->region;
     mappings_lost(access);
+    if (access->owner != NULL)
+        durable_wake(access->owner);
     if (atomic_load(&access->users) == 0)
         access->transport->close(access);
+}
+
+void region_leaving(struct link *link, bool leaving)
+{
+    if (link == NULL || link->region == NULL)
+        return;
+    atomic_store(&link->region->leaving, leaving);
+    if (link->region->owner != NULL)
+        durable_wake(link->region->owner);
 }
 
 void region_access_free(struct link *link)
@@ -31,11 +43,14 @@ sublet_status sublet_region_alloc(sublet_session *session, uint64_t bytes, const
         return error_set(SUBLET_ERR_INVALID, "session and region_out must not be NULL, bytes not 0");
     if (options != NULL)
         memcpy(&wanted, options, options->struct_bytes < sizeof(wanted) ? options->struct_bytes : sizeof(wanted));
+    if (wanted.durability > SUBLET_EPHEMERAL)
+        return durable_alloc(session, bytes, &wanted, region_out);
     struct sublet_region *region = calloc(1, sizeof(*region));
     if (region == NULL)
         return error_set(SUBLET_ERR_NO_MEMORY, "out of memory");
     Sublet__V1__LeaseRequest request = SUBLET__V1__LEASE_REQUEST__INIT;
     request.kind = SUBLET__V1__LEASE_KIND__LEASE_KIND_REGION;
+    request.durability = SUBLET__V1__DURABILITY__DURABILITY_EPHEMERAL;
     request.memory_bytes = bytes;
     request.term_ms = wanted.term_ms;
     request.node = wanted.node == NULL ? request.node : (char *)(uintptr_t)wanted.node;
@@ -77,6 +92,8 @@ sublet_status sublet_region_info_get(const sublet_region *region, sublet_lease_i
     struct link *link;
     if (region == NULL)
         return error_set(SUBLET_ERR_INVALID, "region must not be NULL");
+    if (region->durable != NULL)
+        return durable_describe(region->durable, info);
     sublet_status status = lease_describe(region->lease, info);
     if (status != SUBLET_OK ||
         info->struct_bytes < offsetof(sublet_lease_info, huge_bytes) + sizeof(info->huge_bytes) ||
@@ -92,6 +109,10 @@ void sublet_region_free(sublet_region *region)
     if (region == NULL)
         return;
     mappings_detach(region);
+    if (region->durable != NULL) {
+        durable_free(region->durable);
+        return;
+    }
     lease_give_back(region->lease);
     free(region);
 }

@@ -22,10 +22,12 @@
 #define REGION_CHUNK_BYTES (1u << 20)
 #define REGION_CHUNKS_MAX  32u
 
+struct durable;
 struct sublet_mapping;
 
 struct sublet_region {
-    struct sublet_lease *lease;
+    struct sublet_lease *lease; /* leads to the link; not in the session's list if the region is durable */
+    struct durable *durable;    /* NULL: ephemeral */
     uint64_t bytes;
 };
 
@@ -51,11 +53,14 @@ struct region_job {
     struct region_cursor cut, sent, received;
     bool waited_for; /* else it frees itself, on the heap */
     bool done;       /* over a stream: read with the lock, or after wait */
+    void *inner;     /* what a way that is made of others keeps about it */
     sublet_status status;
 };
 
 /** A way to the memory. The link's region is alive (a user holds it) in all but close and free. */
 struct region_transport {
+    bool ordered;   /* jobs take effect in the order they were begun */
+    bool immediate; /* begin ends the job */
     /** Begins a job: get, put, atomic, list or strided access. On an error nothing was begun. */
     sublet_status (*begin)(struct link *link, struct region_job *job);
     /** Moves what moves without waiting, and says whether the job is done. */
@@ -83,6 +88,8 @@ struct region_access {
     uint64_t bytes;
     atomic_int users;
     struct sublet_mapping *mappings; /* session's lock */
+    struct durable *owner;           /* durable.h: whose it is, or whose copy it is; session's lock */
+    atomic_bool leaving;             /* its lease is DRAINING */
 
     unsigned char *base; /* mapped; NULL over a stream */
     int memory_fd;       /* of the mapping; -1 over a stream */
@@ -117,6 +124,8 @@ sublet_status region_access_connect(struct link *link, uint64_t bytes, uint64_t 
 /** Lock held: gives memory and connection back as soon as there is no user; again is no error. */
 void region_access_close(struct link *link);
 void region_access_free(struct link *link);
+/** Lock held: its lease is DRAINING, or is no longer. */
+void region_leaving(struct link *link, bool leaving);
 
 /** Comes in: OK and a link to work on, or why the region is gone. No lock. */
 sublet_status region_enter(struct sublet_region *region, struct link **link_out);

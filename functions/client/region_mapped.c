@@ -109,6 +109,8 @@ static void free_mapping(struct region_access *access)
 }
 
 static const struct region_transport mapped_transport = {
+    .ordered = true,
+    .immediate = true,
     .begin = begin,
     .test = test,
     .wait = wait_for,

@@ -467,6 +467,7 @@ static void free_stream(struct region_access *access)
 }
 
 static const struct region_transport stream_region_transport = {
+    .ordered = true,
     .begin = begin,
     .test = test,
     .wait = wait_for,

@@ -7,6 +7,7 @@
 #include "base/cycles.h"
 #include "client/buffer.h"
 #include "client/calls.h"
+#include "client/durable.h"
 #include "client/error.h"
 #include "client/lease.h"
 #include "client/library.h"
@@ -68,12 +69,18 @@ sublet_status sublet_open(const sublet_options *options, sublet_session **sessio
     if (strlen(path) >= AGENT_PATH_MAX)
         return error_set(SUBLET_ERR_INVALID, "the path of the agent's socket has more than %u bytes",
                          AGENT_PATH_MAX - 1);
+    const char *folder = wanted.spill_folder != NULL ? wanted.spill_folder : secure_getenv("SUBLET_SPILL_DIR");
     if (wanted.flags != 0)
         return error_set(SUBLET_ERR_INVALID, "unknown flags 0x%x", wanted.flags);
     if (wanted.timeout_ms > UINT64_MAX / 2000000 || wanted.spin_us > UINT64_MAX / 2000)
         return error_set(SUBLET_ERR_INVALID, "timeout_ms or spin_us is out of range");
     struct sublet_session *session = calloc(1, sizeof(*session));
-    if (session == NULL || make_sync(session) != SUBLET_OK) {
+    bool spills = folder != NULL && folder[0] != '\0';
+    if (session != NULL && spills)
+        session->spill_folder = strdup(folder);
+    if (session == NULL || (spills && session->spill_folder == NULL) || make_sync(session) != SUBLET_OK) {
+        if (session != NULL)
+            free(session->spill_folder);
         free(session);
         return error_set(SUBLET_ERR_NO_MEMORY, "out of memory");
     }
@@ -81,6 +88,7 @@ sublet_status sublet_open(const sublet_options *options, sublet_session **sessio
     session->spin_ns = (wanted.spin_us == 0 ? SPIN_US_DEFAULT : wanted.spin_us) * 1000;
     session->opened_ns = now_ns();
     session->opened_cycles = cycles();
+    session->spill_bytes = wanted.spill_bytes;
     session->agent.fd = -1;
     session->background.wake_fd = -1;
     snprintf(session->agent.path, sizeof(session->agent.path), "%s", path);
@@ -92,11 +100,16 @@ void sublet_close(sublet_session *session)
 {
     if (session == NULL)
         return;
+    pthread_mutex_lock(&session->lock);
+    session->closing = true; /* nobody starts the background thread again */
+    pthread_mutex_unlock(&session->lock);
     background_stop(session);
     pthread_mutex_lock(&session->lock);
     agent_destroy(session); /* the agent releases what was asked for on its connection */
-    session->closing = true;
     pthread_mutex_unlock(&session->lock);
+    durables_stop(session);
+    while (session->durables != NULL)
+        sublet_region_free(session->durables->region);
     while (session->leases != NULL) {
         struct sublet_region *region = session->leases->region;
         if (region != NULL)
@@ -119,5 +132,6 @@ void sublet_close(sublet_session *session)
     }
     pthread_cond_destroy(&session->changed);
     pthread_mutex_destroy(&session->lock);
+    free(session->spill_folder);
     free(session);
 }

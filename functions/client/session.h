@@ -47,6 +47,10 @@ struct sublet_session {
     uint32_t function_count;
     struct calls calls;
     struct buffer *buffers;
+    struct durable *durables;
+    char *spill_folder;     /* NULL: nothing is spilled */
+    uint64_t spill_bytes;   /* quota; 0 = none */
+    uint64_t spilled_bytes; /* in use */
     struct agent agent;
     struct background background;
     struct node_name *names;

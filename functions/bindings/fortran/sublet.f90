@@ -45,6 +45,10 @@ module sublet
   integer(c_int32_t), parameter :: SUBLET_CALL_ONCE = 1
   integer(c_int32_t), parameter :: SUBLET_CALL_NO_LOCAL = 2
 
+  integer(c_int32_t), parameter :: SUBLET_EPHEMERAL = 1
+  integer(c_int32_t), parameter :: SUBLET_EVACUATED = 2
+  integer(c_int32_t), parameter :: SUBLET_MIRRORED = 3
+
   type, bind(c) :: sublet_options
     integer(c_int32_t) :: struct_bytes = 32
     integer(c_int32_t) :: flags = 0
@@ -83,7 +87,7 @@ module sublet
 
   type, bind(c) :: sublet_region_options
     integer(c_int32_t) :: struct_bytes = 32
-    integer(c_int32_t) :: reserved = 0
+    integer(c_int32_t) :: durability = 0 ! one of SUBLET_EPHEMERAL ...
     integer(c_int64_t) :: term_ms = 0
     type(c_ptr) :: node = c_null_ptr
     type(c_ptr) :: exclude_nodes = c_null_ptr

@@ -46,10 +46,14 @@ typedef struct sublet_options {
     const char *agent_socket; /**< NULL: $SUBLET_AGENT_SOCKET, else /run/sublet/agent.sock */
     uint64_t timeout_ms;      /**< for agent and executor to answer; 0 = 10,000 */
     uint64_t spin_us;         /**< how long a waiting thread polls before it sleeps; 0 = 50 */
+    /** Where evacuated regions go when nobody lends memory; NULL: $SUBLET_SPILL_DIR, else nowhere. Files have no names.
+     */
+    const char *spill_folder;
+    uint64_t spill_bytes; /**< all spilled regions of the session together; 0 = as the file system allows */
 } sublet_options;
 #define SUBLET_OPTIONS_INIT                                                                                            \
     {                                                                                                                  \
-        sizeof(sublet_options), 0, NULL, 0, 0                                                                          \
+        sizeof(sublet_options), 0, NULL, 0, 0, NULL, 0                                                                 \
     }
 
 /** Opens a session. Succeeds without an agent, too: then nothing can be leased and all runs here. options may be NULL.
@@ -103,8 +107,10 @@ typedef struct sublet_lease_info {
     uint64_t huge_bytes; /**< regions of this node: how much of it is in huge pages now; 0 also when not known */
     uint32_t
         reason_known; /**< 0: REVOKED, but only its executor's end was seen; `reason` may become exact in a moment */
-    uint32_t reserved;
-    uint64_t remaining_ms; /**< DRAINING: what is left of its budget; else 0 */
+    uint32_t copies;  /**< regions that are not ephemeral: whole copies now; else 0 */
+    uint64_t remaining_ms;  /**< DRAINING: what is left of its budget; else 0 */
+    uint64_t moves;         /**< of such a region: how often a copy was filled elsewhere */
+    uint64_t spilled_bytes; /**< of such a region: what of it is in a file now */
 } sublet_lease_info;
 
 /** Asks for a lease and connects to its executor. BUSY when nobody lends that much now. options may be NULL. */
@@ -301,9 +307,21 @@ SUBLET_API sublet_status sublet_for_each(sublet_session *session, sublet_functio
 
 /* ------------------------------------------------------------------ regions */
 
+/** What becomes of a region when its memory is wanted back or its node dies. */
+typedef enum sublet_durability {
+    /** Its content is gone, and the next access says so. */
+    SUBLET_EPHEMERAL = 1,
+    /** When a job wants the memory, the content moves to other spare memory, or to the session's spill folder, while
+     *  accesses go on. It does not survive the death of its node. */
+    SUBLET_EVACUATED = 2,
+    /** Two nodes hold it. A put returns when both have it; the loss of one is not noticed, and another one is filled.
+     */
+    SUBLET_MIRRORED = 3,
+} sublet_durability;
+
 typedef struct sublet_region_options {
     uint32_t struct_bytes;
-    uint32_t reserved;
+    uint32_t durability; /**< a sublet_durability; 0 = SUBLET_EPHEMERAL */
     uint64_t term_ms;
     const char *node;
     const char *exclude_nodes;
@@ -313,7 +331,13 @@ typedef struct sublet_region_options {
         sizeof(sublet_region_options), 0, 0, NULL, NULL                                                                \
     }
 
-/** Leases memory (durability: ephemeral). BUSY when nobody lends that much. Its content starts as zeros. */
+/**
+ * Leases memory. BUSY when nobody lends that much (mirrored: on two nodes). Its content starts as zeros.
+ *
+ * What is not ephemeral follows its content: the handle stays valid, several threads, asynchronous accesses, fence and
+ * flush work as on any region, sublet_map pages it. It belongs to the process that made it: a child of fork gets
+ * DENIED. It needs a thread, asleep while all is well. An asynchronous get may see puts that were begun after it.
+ */
 SUBLET_API sublet_status sublet_region_alloc(sublet_session *session, uint64_t bytes,
                                              const sublet_region_options *options, sublet_region **region_out);
 /** Waits until done. REVOKED or LOST when the region is gone: its content is gone, too. INVALID outside of it. */

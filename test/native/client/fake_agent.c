@@ -15,7 +15,7 @@
 #include "sublet/v1/local.pb-c.h"
 
 #define PEERS_MAX  16
-#define LEASES_MAX 32
+#define LEASES_MAX 2048
 #define FRAME_MAX  65536u
 
 struct peer {
@@ -101,12 +101,21 @@ static void fill_lease(const struct held *held, Sublet__V1__Lease *lease)
     lease->remaining_ms = held->budget_ms;
 }
 
+static bool excluded(const Sublet__V1__LeaseRequest *request, const char *node)
+{
+    for (size_t i = 0; i < request->n_exclude_nodes; i++)
+        if (strcmp(request->exclude_nodes[i], node) == 0)
+            return true;
+    return false;
+}
+
 static void serve_lease(struct fake_agent *agent, struct peer *peer, const Sublet__V1__LocalRequest *request)
 {
     struct held *held = NULL;
     agent->asked_bytes = request->lease->request->memory_bytes;
     for (uint32_t i = 0; i < agent->lease_count && held == NULL; i++)
-        if (!agent->leases[i].granted)
+        if (!agent->leases[i].granted && !agent->leases[i].ended &&
+            !excluded(request->lease->request, agent->leases[i].grant.node))
             held = &agent->leases[i];
     if (held == NULL) {
         refuse(peer, request->id, 8, "no node lends that much now");
@@ -313,6 +322,15 @@ void fake_agent_revoke(struct fake_agent *agent, const char *id)
     response.revoked = &revoked;
     response.body_case = SUBLET__V1__LOCAL_RESPONSE__BODY_REVOKED;
     answer(&agent->peers[held->holder], &response);
+    pthread_mutex_unlock(&agent->lock);
+}
+
+void fake_agent_withdraw(struct fake_agent *agent, const char *id)
+{
+    pthread_mutex_lock(&agent->lock);
+    struct held *held = find(agent, id);
+    must(held != NULL, "lease to withdraw");
+    held->ended = true;
     pthread_mutex_unlock(&agent->lock);
 }
 

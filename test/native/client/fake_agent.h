@@ -1,6 +1,6 @@
 /**
- * An agent for tests: grants what it is told to, in order, revokes on request, dies and comes back. It keeps the real
- * one's rules: a lease ends with its connection unless another connection has renewed it.
+ * An agent for tests: grants what it is told to, in order and on no excluded node, revokes on request, dies and comes
+ * back. It keeps the real one's rules: a lease ends with its connection unless another connection has renewed it.
  */
 #ifndef SUBLET_TEST_CLIENT_FAKE_AGENT_H
 #define SUBLET_TEST_CLIENT_FAKE_AGENT_H
@@ -27,6 +27,8 @@ void fake_agent_come_back(struct fake_agent *agent);
 void fake_agent_offer(struct fake_agent *agent, const struct grant *grant);
 /** Sends LocalRevoked (reason BATCH_JOB) to the lease's holder. */
 void fake_agent_revoke(struct fake_agent *agent, const char *id);
+/** Its executor is gone: it is not granted any more, nor renewed. */
+void fake_agent_withdraw(struct fake_agent *agent, const char *id);
 /** The lease drains, with this budget: its holder is told, or (quietly) hears of it with its next renewal. */
 void fake_agent_drain(struct fake_agent *agent, const char *id, uint64_t budget_ms, bool quietly);
 /** Sends bytes that are no frame to every connection. */

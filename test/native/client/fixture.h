@@ -28,7 +28,7 @@ struct fixture {
     struct fake_agent *agent;
     sublet_session *session;
     sublet_library *library;
-    struct executor executors[4];
+    struct executor executors[2048];
     uint32_t executor_count;
     uint64_t memory_bytes; /* of a lease of functions; 0 = 64 MiB */
     uint32_t spin_us;      /* how long workers of the next executors poll */
