@@ -33,7 +33,7 @@ import { watchJobs } from "./jobs/watch.ts";
 import { watchMetrics } from "./metrics.ts";
 import { nodeService } from "./node/service.ts";
 import { executorSocket, type Identification, leaseMessage, offerMessage } from "./offer/messages.ts";
-import { startReporter } from "./offer/reporter.ts";
+import { openMsOf, startReporter } from "./offer/reporter.ts";
 import type { AdoptedGuest } from "./reactor/events.ts";
 import { Shell, type ShellLog } from "./shell.ts";
 import { localHandlers } from "./socket/local.ts";
@@ -290,6 +290,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     ...service,
     controllers,
     controllerConnected: () => connectedCount() > 0,
+    openMs: () => (config.leaseHereFirst ? openMsOf(reporters) : 0),
     jobs,
     log,
   });

@@ -32,12 +32,23 @@ export interface ReporterOptions {
 
 export interface Reporter {
   readonly connected: boolean;
+  /** For how long from now this controller sees nothing against lending here; 0 when it is not heard. */
+  openMs(): number;
   offerChanged(): void;
   leaseChanged(lease: LeaseMessage): void;
   /** Sends the offer, so that the controller knows that we live. */
   keepalive(): void;
   close(): void;
 }
+
+/** For how long from now the controllers that are heard see nothing against lending here; 0 when there is none. */
+export function openMsOf(reporters: readonly Reporter[]): number {
+  const heard = reporters.filter(({ connected }) => connected).map((each) => each.openMs());
+  return heard.length === 0 ? 0 : Math.min(...heard);
+}
+
+/** What a controller said of this node is old news after three keepalives. */
+const openFreshMs = 15_000;
 
 export function startReporter(options: ReporterOptions): Reporter {
   const foldMs = options.foldMs ?? 100;
@@ -52,6 +63,7 @@ export function startReporter(options: ReporterOptions): Reporter {
   let dirty = false;
   /** The controller reads too slowly: what changes meanwhile is folded until its next answer. */
   let paused = false;
+  let open = { ms: 0, toldAtMs: Number.NEGATIVE_INFINITY };
   let sentAtMs = Number.NEGATIVE_INFINITY;
   let timer: NodeJS.Timeout | undefined;
   let timerAtMs = Number.POSITIVE_INFINITY;
@@ -96,6 +108,7 @@ export function startReporter(options: ReporterOptions): Reporter {
     for await (const response of opened.responses) {
       contact(true, "the controller answers");
       paused = false;
+      open = { ms: response.openMs, toldAtMs: performance.now() };
       if (response.endedLeases.length > 0) options.onEnded?.(response.endedLeases);
       if (response.drainingLeases.length > 0) options.onDraining?.(response.drainingLeases);
       if (response.resendFull) {
@@ -140,6 +153,10 @@ export function startReporter(options: ReporterOptions): Reporter {
   return {
     get connected() {
       return connected;
+    },
+    openMs() {
+      const ageMs = performance.now() - open.toldAtMs;
+      return connected && ageMs < openFreshMs ? Math.max(0, open.ms - ageMs) : 0;
     },
     offerChanged: () => schedule(),
     leaseChanged(lease) {

@@ -2,6 +2,9 @@
  * What clients and hooks ask of their node's agent. Leases asked for on a connection, wherever they are, end with it; a
  * renewal makes its connection the holder. Hooks are root's.
  *
+ * A lease for functions that this node can serve is granted here, without a controller: calls on the same node cost a
+ * fiftieth of those across, and the controllers hear of it by the report (see here.ts).
+ *
  * Race: a lease may be granted after its client has gone. Then it is released at once (see `keep`).
  */
 import { randomBytes } from "node:crypto";
@@ -11,6 +14,7 @@ import { jobFactsFromWire, leaseRequestFromWire, reasonToWire, stateToWire } fro
 import type {
   Init,
   LeaseMessage,
+  LeaseRequestMessage,
   LocalHook,
   LocalLease,
   LocalRelease,
@@ -31,6 +35,7 @@ import {
   renewRemote,
   requestLease,
 } from "./controllers.ts";
+import { servedHere } from "./here.ts";
 import type { Connection, LocalHandlers } from "./server.ts";
 
 export interface LocalOptions {
@@ -38,6 +43,8 @@ export interface LocalOptions {
   readonly self: () => Identification;
   readonly controllers: Controllers;
   readonly controllerConnected: () => boolean;
+  /** For how long from now this node may lend without asking; 0: ask. */
+  readonly openMs: () => number;
   readonly adminGid: number | undefined;
   readonly findings: () => Record<string, string>;
   readonly jobs: Pick<JobWatcher, "begun" | "ended" | "rescan">;
@@ -155,10 +162,30 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     return { lease: message(answer.guest), endpoint: endpointMessage(answer.guest, options.self()) };
   }
 
+  function mayServe(request: LeaseRequestMessage): boolean {
+    const { spare, setup } = shell.state;
+    const wish = leaseRequestFromWire(request, setup.leaseTermMs);
+    return servedHere(
+      { ...wish, node: request.node, excludeNodes: request.excludeNodes },
+      {
+        node: options.self().node,
+        spare,
+        openMs: options.openMs(),
+      },
+    );
+  }
+
   async function lease(connection: Connection, wanted: LocalLease): Promise<Init<LocalResponse>> {
     const session = sessionOf(connection);
     const owner = principal(connection, wanted.jobId);
     if (wanted.request === null) throw new SubletError("INVALID_ARGUMENT", "lease without a request");
+    if (controllers.length > 0 && mayServe(wanted.request))
+      try {
+        return { body: "leased", leased: await leaseHere(connection, wanted, owner, undefined) };
+      } catch (thrown) {
+        if (!(thrown instanceof SubletError) || thrown.code !== "RESOURCE_EXHAUSTED") throw thrown;
+        options.log.info({ message: thrown.message }, "not granted here: the controller is asked");
+      }
     let why: string | undefined;
     if (controllers.length > 0)
       try {

@@ -38,6 +38,8 @@ export interface AgentConfig {
   readonly guestUidCount: number;
   /** Executors kept ready for leases to come; 0: none. */
   readonly poolMax: number;
+  /** Grants to clients of this node need no controller where this node can serve them. */
+  readonly leaseHereFirst: boolean;
   readonly leaseTermMs: number;
   readonly leaseTermMaxMs: number;
   readonly announceTimeoutMs: number;
@@ -151,6 +153,7 @@ export function loadAgentConfig(path: string, environment: Environment = process
     guestUidFirst: raw.guest_uid_first,
     guestUidCount: raw.guest_uid_count,
     poolMax: raw.pool_max,
+    leaseHereFirst: raw.lease_here_first,
     leaseTermMs: raw.lease_term_ms,
     leaseTermMaxMs: raw.lease_term_max_ms,
     announceTimeoutMs: raw.announce_timeout_ms,

@@ -52,6 +52,10 @@ export const agentSchema = z.strictObject({
   guest_uid_first: id.default(200_000).describe("first of the user ids that guests run as"),
   guest_uid_count: z.int().min(1).max(1_000_000).default(1000),
   pool_max: z.int().min(0).max(64).default(4).describe("executors kept ready for leases to come; 0 = none"),
+  lease_here_first: z
+    .boolean()
+    .default(true)
+    .describe("leases for functions that this node can serve are granted here, without a controller"),
   lease_term_ms: ms.default(60_000).describe("term of a lease whose client asked for none"),
   lease_term_max_ms: ms.default(3_600_000),
   announce_timeout_ms: ms.default(10_000).describe("how long an announced job keeps the node closed"),

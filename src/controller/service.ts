@@ -5,6 +5,7 @@
  */
 import { SubletError, toSubletError } from "../common/errors.ts";
 import { leaseEnded } from "../lease/lifecycle.ts";
+import { openMs } from "../placement/place.ts";
 import { stateFromWire } from "../rpc/convert.ts";
 import type { LeaseMessage, PrincipalMessage } from "../rpc/messages.ts";
 import type { CallContext, ControllerHandlers, ReportHandler } from "../rpc/server.ts";
@@ -76,7 +77,8 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
     for (const lease of draining) tell(lease, "drainingLeases");
     for (const [home, told] of byNode) {
       const ackedRevision = state.agents.get(home)?.offer.revision ?? 0;
-      downlinks.get(home)?.send({ ackedRevision, resendFull: false, ...told });
+      const open = openMs(home, options.snapshot(), nowMs());
+      downlinks.get(home)?.send({ ackedRevision, resendFull: false, openMs: open, ...told });
     }
   }
 
@@ -106,7 +108,8 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
         if (before !== undefined && before !== state.agents.get(node)?.offer.address) agents.drop(before);
         if (joined) events.onAgent(node, "joined");
         downlinks.set(node, { streamId, send });
-        send(ack); // one that does not fit is made up for by the next
+        // One that does not fit is made up for by the next.
+        send({ ...ack, openMs: openMs(node, options.snapshot(), nowMs()) });
         tellOwners(ended, draining);
       }
     } finally {

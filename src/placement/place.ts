@@ -156,8 +156,8 @@ function outByContact(offer: PlacementOffer, nowMs: number, limits: PlacementLim
 }
 
 function outBySlurm(
-  request: PlacementRequest,
-  offer: PlacementOffer,
+  request: Pick<PlacementRequest, "termMs">,
+  offer: Pick<PlacementOffer, "node" | "spare">,
   snapshot: SlurmView | undefined,
   nowMs: number,
   limits: PlacementLimits,
@@ -173,6 +173,21 @@ function outBySlurm(
   const soon =
     node.plannedStartMs === undefined ? node.state === "planned" : node.plannedStartMs - nowMs < marginMs;
   return soon ? { reason: "planned_soon", detail: "Slurm plans to start a job there" } : undefined;
+}
+
+/** Longest that openMs() promises: no plan of Slurm is older news than this. */
+const openMaxMs = 86_400_000;
+
+/** For how long from now Slurm is not known to want the node, so that whoever lends there need not ask; 0: ask. */
+export function openMs(
+  name: string,
+  snapshot: SlurmView | undefined,
+  nowMs: number,
+  limits: PlacementLimits = defaultPlacementLimits,
+): number {
+  const plannedMs = snapshot?.nodes.get(name)?.plannedStartMs;
+  if (outBySlurm({ termMs: 0 }, { node: name, spare: [] }, snapshot, nowMs, limits) !== undefined) return 0;
+  return plannedMs === undefined ? openMaxMs : Math.min(openMaxMs, Math.floor(plannedMs - nowMs));
 }
 
 /** Does the offer, less what it does not know of, serve the request? The best class of the node if several do. */

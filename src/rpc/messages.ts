@@ -140,6 +140,7 @@ export interface ReportResponse {
   resendFull: boolean;
   endedLeases: LeaseMessage[];
   drainingLeases: LeaseMessage[];
+  openMs: number;
 }
 
 export interface RequestLeaseRequest {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { type Reporter, startReporter } from "../../../agent/offer/reporter.ts";
+import { openMsOf, type Reporter, startReporter } from "../../../agent/offer/reporter.ts";
 import { SubletError } from "../../../src/common/errors.ts";
 import type { ReportStream } from "../../../src/rpc/client.ts";
 import type {
@@ -27,7 +27,14 @@ class FakeStream implements ReportStream {
     this.#queue.push(
       response === "end"
         ? "end"
-        : { ackedRevision: 0, resendFull: false, endedLeases: [], drainingLeases: [], ...response },
+        : {
+            ackedRevision: 0,
+            resendFull: false,
+            endedLeases: [],
+            drainingLeases: [],
+            openMs: 0,
+            ...response,
+          },
     );
     this.#wake?.();
   }
@@ -147,6 +154,30 @@ test("contact lost: tries again until it answers, and begins with everything", a
   here.streams[1]?.answer();
   await eventually("connected again", () => here.reporter.connected);
   assert.deepEqual(here.contacts, [true, false, true]);
+});
+
+test("for how long the node is open: as the last answer said, less what has passed, and not without contact", async (t) => {
+  const here = world(t);
+  await eventually("stream", () => here.streams[0]?.sent.length === 1);
+  assert.equal(here.reporter.openMs(), 0);
+  here.streams[0]?.answer({ openMs: 60_000 });
+  await eventually("told", () => here.reporter.openMs() > 0);
+  assert.ok(here.reporter.openMs() <= 60_000 && here.reporter.openMs() > 50_000);
+  const closed = { ...here.reporter, connected: true, openMs: () => 0 };
+  const away = { ...here.reporter, connected: false, openMs: () => 0 };
+  assert.equal(openMsOf([]), 0);
+  assert.equal(openMsOf([away]), 0);
+  assert.ok(openMsOf([here.reporter, away]) > 50_000);
+  assert.equal(openMsOf([here.reporter, closed]), 0);
+  t.mock.method(performance, "now", () => performance.timeOrigin);
+  assert.equal(here.reporter.openMs(), 0, "an answer of long ago says nothing");
+  t.mock.restoreAll();
+  here.streams[0]?.answer({ openMs: 0 });
+  await eventually("closed", () => here.reporter.openMs() === 0);
+  here.streams[0]?.answer({ openMs: 60_000 });
+  await eventually("open", () => here.reporter.openMs() > 0);
+  here.streams[0]?.answer("end");
+  await eventually("no contact", () => here.reporter.openMs() === 0);
 });
 
 test("closing ends the trying", async (t) => {

@@ -35,7 +35,7 @@ interface World {
 /** An agent without cgroups: a hierarchy without controllers has no directories. */
 async function world(
   t: TestContext,
-  options: { controllers?: Controllers; cores?: number } = {},
+  options: { controllers?: Controllers; cores?: number; openMs?: number } = {},
 ): Promise<World> {
   const dir = mkdtempSync(join(tmpdir(), "sublet-socket-"));
   const fake = await fakeStarter(join(dir, "starter.sock"));
@@ -78,6 +78,7 @@ async function world(
     self: () => identification,
     controllers: options.controllers ?? [],
     controllerConnected: () => false,
+    openMs: () => options.openMs ?? 0,
     adminGid: undefined,
     findings: () => ({ a: "b" }),
     jobs: { begun: () => undefined, ended: () => undefined, rescan: () => undefined },
@@ -426,6 +427,33 @@ test("a lease that is wanted back: its holder hears the budget, here and on othe
   assert.deepEqual(other.notices, []);
   const renewed = leaseOf(await client.call({ body: "renew", renew: { leaseId: id, node: "" } }));
   assert.equal(renewed.state, "LEASE_STATE_DRAINING");
+});
+
+test("a node that may lends to its own clients without a controller; what it cannot serve goes there", async (t) => {
+  const controller = fakeController();
+  const here = await world(t, { controllers: controller.controllers, cores: 2, openMs: 3_600_000 });
+  const client = await here.client();
+  const nodeOf = async (more: object): Promise<string> =>
+    leaseOf(await client.call({ body: "lease", lease: { request: { ...wish, ...more }, jobId: 5 } })).node;
+  assert.equal(await nodeOf({}), "n1");
+  assert.deepEqual(controller.owners, []);
+  assert.equal(await nodeOf({ node: "n1" }), "n1");
+  assert.deepEqual(controller.owners, [], "and named");
+  assert.equal(await nodeOf({}), "n2", "the node is full");
+  here.shell.dispatch({ type: "drain" });
+  assert.equal(await nodeOf({}), "n2", "the node lends nothing");
+  await client.close();
+  await eventually("those here are gone", () => here.shell.state.guests.size === 0);
+  await eventually("and those on n2", () => controller.released.includes("r1@n2"));
+});
+
+test("a start that fails here is the controller's to make good", async (t) => {
+  const controller = fakeController();
+  const here = await world(t, { controllers: controller.controllers, openMs: 3_600_000 });
+  const client = await here.client();
+  here.fake.mode = "fail";
+  assert.equal(leaseOf(await client.call({ body: "lease", lease: { request: wish } })).node, "n2");
+  assert.equal(controller.owners.length, 1);
 });
 
 test("no controller answers: the node decides alone, unless it may not serve the request", async (t) => {

@@ -65,6 +65,7 @@ describe("agent.toml", () => {
       guestUidFirst: 200_000,
       guestUidCount: 1000,
       poolMax: 4,
+      leaseHereFirst: true,
       leaseTermMs: 60_000,
       leaseTermMaxMs: 3_600_000,
       announceTimeoutMs: 10_000,

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import type { CapacityClass } from "../../../src/common/nouns.ts";
 import {
   type Candidate,
+  openMs,
   type PlacementOffer,
   type PlacementRequest,
   place,
@@ -54,6 +55,25 @@ const slurm = (states: Record<string, string>, more: object = {}): SlurmView => 
 });
 
 const names = (candidates: readonly Candidate[]): string[] => candidates.map(({ node }) => node);
+
+test("a node is open as long as placement would not leave it out", () => {
+  const view = slurm({ a: "idle", b: "draining", c: "planned" });
+  assert.equal(openMs("a", undefined, nowMs), 86_400_000);
+  assert.equal(openMs("a", view, nowMs), 86_400_000);
+  assert.deepEqual(
+    ["b", "c", "stranger"].map((name) => openMs(name, view, nowMs)),
+    [0, 0, 0],
+  );
+  assert.equal(openMs("a", slurm({ a: "idle" }, { exclusive: true }), nowMs), 0);
+  const planned = (inMs: number): SlurmView => slurm({ a: "mixed" }, { plannedStartMs: nowMs + inMs });
+  assert.equal(openMs("a", planned(119_999), nowMs), 0);
+  assert.equal(openMs("a", planned(200_000), nowMs), 200_000);
+  for (const termMs of [150_000, 250_000])
+    assert.equal(
+      place(request({ termMs }), [offer("a", 4)], planned(200_000), [], nowMs).candidates.length > 0,
+      openMs("a", planned(200_000), nowMs) >= termMs,
+    );
+});
 
 test("nodes that Slurm does not leave to us are out, each with its reason", () => {
   const states = [
