@@ -1,15 +1,33 @@
 /**
  * gRPC clients of agents and the controller. Every unary call has a deadline, and fails at once when there is
- * no connection (nothing waits for one). Errors are SubletErrors; refusals carry reason, node and retryAfterMs
- * in their details.
+ * no connection (nothing waits for one). The first calls of a connection show credentials, later ones a session's code
+ * (session.ts); a call whose code is refused goes out once more with a credential. Errors are SubletErrors; refusals
+ * carry reason, node and retryAfterMs in their details.
  */
-import { Client, type ClientDuplexStream, Metadata, type MethodDefinition } from "@grpc/grpc-js";
+import {
+  Client,
+  type ClientDuplexStream,
+  Metadata,
+  type MethodDefinition,
+  type ServiceError,
+  status,
+} from "@grpc/grpc-js";
 import { SubletError } from "../common/errors.ts";
 import { channelCredentials, clientOptions, type TlsFiles } from "./channel.ts";
 import type { Identity } from "./identity.ts";
 import type { ControllerMethods, Init, NodeMethods, ReportRequest, ReportResponse } from "./messages.ts";
 import { serviceDefinition } from "./schema.ts";
 import { credentialKey } from "./server.ts";
+import {
+  type CallerSession,
+  type Clocks,
+  newNonce,
+  openGrant,
+  sessionGrantKey,
+  sessionKey,
+  sessionNonceKey,
+  sessionRefused,
+} from "./session.ts";
 import { fromGrpcError } from "./status.ts";
 
 export interface ConnectOptions {
@@ -63,6 +81,7 @@ type AnyMethod = MethodDefinition<object, object>;
 
 interface Connection extends Closable {
   readonly client: Client;
+  /** With a credential for this method. */
   metadata(method: string, timeoutMs: number): Promise<Metadata>;
   unary(definition: AnyMethod, request: object, call: CallOptions): Promise<object>;
 }
@@ -73,6 +92,12 @@ function withTimeout<T>(work: Promise<T>, timeoutMs: number, what: string): Prom
     timer = setTimeout(() => reject(new SubletError("DEADLINE_EXCEEDED", what)), timeoutMs);
   });
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
+
+/** The callee did nothing with the call but to find its session wanting. */
+function isSessionRefused(thrown: unknown): boolean {
+  const { code, metadata } = ((thrown as Partial<SubletError>).cause ?? {}) as Partial<ServiceError>;
+  return code === status.UNAUTHENTICATED && metadata?.get(sessionKey)[0] === sessionRefused;
 }
 
 function connect(address: string, options: ConnectOptions): Connection {
@@ -89,30 +114,86 @@ function connect(address: string, options: ConnectOptions): Connection {
     return result;
   };
 
-  const unary = async (definition: AnyMethod, request: object, call: CallOptions): Promise<object> => {
-    const timeoutMs = call.timeoutMs ?? options.timeoutMs ?? defaultTimeoutMs;
-    const endMs = performance.now() + timeoutMs;
-    call.signal?.throwIfAborted();
-    const headers = await metadata(definition.path, timeoutMs);
-    call.signal?.throwIfAborted();
-    const leftMs = Math.max(1, endMs - performance.now());
-    return await new Promise<object>((resolve, reject) => {
+  const { open, nowUnixMs: unixMs = Date.now } = options.identity;
+  const clocks: Clocks = { monotonicMs: () => performance.now(), unixMs };
+  let session: CallerSession | undefined;
+  let proven = false;
+  let asking = false;
+
+  /** Takes the key that came with an answer. Without one the next call shows a credential again, and asks again. */
+  const take = async (trailer: Metadata, nonce: string): Promise<void> => {
+    try {
+      const sealed = trailer.get(sessionGrantKey)[0];
+      if (open === undefined || typeof sealed !== "string") return;
+      session = openGrant(await open(sealed), address, nonce, clocks);
+    } catch {
+      session = undefined;
+    } finally {
+      asking = false;
+    }
+  };
+
+  /** One try, until endMs of the monotonic clock. onTrailer is called however it ends. */
+  const send = (
+    method: AnyMethod,
+    body: Buffer,
+    headers: Metadata,
+    { call, endMs }: { readonly call: CallOptions; readonly endMs: number },
+    onTrailer: (trailer: Metadata) => void = () => undefined,
+  ): Promise<object> =>
+    new Promise<object>((resolve, reject) => {
       const cancel = (): void => running.cancel();
       const running = client.makeUnaryRequest(
-        definition.path,
-        definition.requestSerialize,
-        definition.responseDeserialize,
-        request,
+        method.path,
+        (bytes: Buffer) => bytes,
+        method.responseDeserialize,
+        body,
         headers,
-        { deadline: Date.now() + leftMs },
+        { deadline: Date.now() + Math.max(1, endMs - performance.now()) },
         (error, response) => {
           call.signal?.removeEventListener("abort", cancel);
           if (error === null && response !== undefined) resolve(response);
-          else reject(fromGrpcError(error, address, definition.path));
+          else reject(fromGrpcError(error, address, method.path));
         },
       );
+      running.on("status", (status_) => onTrailer(status_.metadata));
       call.signal?.addEventListener("abort", cancel, { once: true });
     });
+
+  /** With a credential. From the second time on it asks for a key: who calls once need not be given one. */
+  const callWithCredential = async (
+    method: AnyMethod,
+    body: Buffer,
+    within: { readonly call: CallOptions; readonly endMs: number },
+  ): Promise<object> => {
+    const headers = await metadata(method.path, Math.max(1, within.endMs - performance.now()));
+    within.call.signal?.throwIfAborted();
+    const wanted = open !== undefined && proven && !asking;
+    proven = true;
+    if (!wanted) return await send(method, body, headers, within);
+    const nonce = newNonce();
+    asking = true;
+    headers.set(sessionNonceKey, nonce);
+    return await send(method, body, headers, within, (trailer) => void take(trailer, nonce));
+  };
+
+  const unary = async (definition: AnyMethod, request: object, call: CallOptions): Promise<object> => {
+    const endMs = performance.now() + (call.timeoutMs ?? options.timeoutMs ?? defaultTimeoutMs);
+    const within = { call, endMs };
+    call.signal?.throwIfAborted();
+    const body = definition.requestSerialize(request);
+    const used = session;
+    if (used === undefined || !used.usable) return await callWithCredential(definition, body, within);
+    try {
+      const headers = new Metadata({ waitForReady: false });
+      headers.set(sessionKey, used.sign({ method: definition.path, body }));
+      return await send(definition, body, headers, within);
+    } catch (thrown) {
+      if (!isSessionRefused(thrown)) throw thrown;
+      if (session === used) session = undefined;
+      call.signal?.throwIfAborted();
+      return await callWithCredential(definition, body, within);
+    }
   };
 
   return { address, client, metadata, unary, close: () => client.close() };

@@ -11,11 +11,22 @@ export interface Caller {
   readonly gid: number;
 }
 
+/** audience: which of the callee's names the credential was made for. */
+export interface VerifiedCaller extends Caller {
+  readonly audience?: string;
+}
+
 export interface Identity {
   /** A credential of this process for one call. audience: the callee's host:port; method: the full gRPC path. */
   credential(audience: string, method: string): Promise<string>;
   /** Who made the credential. @throws SubletError UNAUTHENTICATED when it is not good for this call. */
-  verify(credential: string, audiences: readonly string[], method: string): Promise<Caller>;
+  verify(credential: string, audiences: readonly string[], method: string): Promise<VerifiedCaller>;
+  /** Sessions (session.ts) are possible where these are. Text that only processes of that uid can open, for a minute. */
+  seal?(text: string, reader: Caller): Promise<string>;
+  /** @throws SubletError UNAUTHENTICATED when it was not sealed for this process. */
+  open?(sealed: string): Promise<string>;
+  /** The clock of credentials; Date.now() if there is none. */
+  readonly nowUnixMs?: () => number;
 }
 
 export const maxCredentialAgeMs = 60_000;
@@ -26,13 +37,13 @@ export function credentialPayload(audience: string, method: string, nowUnixMs: n
   return `sublet.v1 ${audience} ${method} ${nowUnixMs} ${randomBytes(12).toString("hex")}`;
 }
 
-/** @throws SubletError UNAUTHENTICATED unless the payload was made for this callee and method just now. */
+/** The audience it was made for. @throws SubletError UNAUTHENTICATED unless it was made for this callee and method just now. */
 export function checkCredentialPayload(
   payload: string,
   audiences: readonly string[],
   method: string,
   nowUnixMs: number,
-): void {
+): string {
   const bad = (why: string): SubletError => new SubletError("UNAUTHENTICATED", `credential: ${why}`);
   if (payload.length > maxPayload) throw bad("payload is too long");
   const [version, audience, path, made, nonce, ...rest] = payload.split(" ");
@@ -48,4 +59,5 @@ export function checkCredentialPayload(
       `${Math.round(ageMs / 1000)} s old, at most ${maxCredentialAgeMs / 1000} s are accepted; ` +
         "compare the clocks of both machines",
     );
+  return audience;
 }

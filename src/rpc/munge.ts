@@ -16,13 +16,19 @@ interface Library {
   ctxCreate(): Pointer;
   ctxDestroy(context: Pointer): void;
   setSocket(context: Pointer, option: number, type: string, path: string): number;
+  setNumber(context: Pointer, option: number, type: string, value: number): number;
   encode: { async: Async };
   decode: { async: Async };
   strerror(code: number): string;
   free(memory: Pointer): void;
 }
 
+const optionCipher = 0;
+const optionTtl = 4;
 const optionSocket = 8;
+const optionUidRestriction = 9;
+const cipherAes128 = 4;
+const sealTtlS = 60;
 const socketError = 6;
 const credentialReplayed = 17;
 /** Longest credential looked at; ours are about 300 bytes. */
@@ -50,6 +56,7 @@ function load(): Library {
     ctxCreate: munge.func("void *munge_ctx_create()"),
     ctxDestroy: munge.func("void munge_ctx_destroy(void *context)"),
     setSocket: munge.func("int munge_ctx_set(void *context, int option, ...)"),
+    setNumber: munge.func("int munge_ctx_set(void *context, int option, ...)"),
     encode: munge.func(
       "int munge_encode(_Out_ void **credential, void *context, const void *bytes, int length)",
     ),
@@ -70,10 +77,11 @@ export interface MungeOptions {
   readonly nowUnixMs?: () => number;
 }
 
-/** Runs `call` on a pool thread with a context of its own; gives libmunge's status. */
+/** Runs `call` on a pool thread with a context of its own; gives libmunge's status. set: options of the context. */
 async function withContext(
   munge: Library,
   socket: string | undefined,
+  set: readonly (readonly [number, number])[],
   call: (context: Pointer, done: (failed: unknown, code: number) => void) => void,
 ): Promise<number> {
   const context = munge.ctxCreate();
@@ -83,6 +91,9 @@ async function withContext(
       const code = munge.setSocket(context, optionSocket, "const char *", socket);
       if (code !== 0) throw new SubletError("INVALID_ARGUMENT", `munge socket ${socket} is not accepted`);
     }
+    for (const [option, value] of set)
+      if (munge.setNumber(context, option, "uint32_t", value) !== 0)
+        throw new SubletError("INTERNAL", `munge option ${option} is not accepted`);
     return await new Promise<number>((resolve, reject) => {
       call(context, (failed, code) => (failed ? reject(failed) : resolve(code)));
     });
@@ -115,12 +126,12 @@ export function mungeIdentity(options: MungeOptions = {}): Identity {
     }
   };
 
-  const credential = (audience: string, method: string): Promise<string> =>
+  const encode = (text: string, set: readonly (readonly [number, number])[]): Promise<string> =>
     limited(async () => {
       const munge = load();
-      const payload = Buffer.from(credentialPayload(audience, method, nowUnixMs()));
+      const payload = Buffer.from(text);
       const out: [Pointer] = [null];
-      const code = await withContext(munge, socket, (context, done) =>
+      const code = await withContext(munge, socket, set, (context, done) =>
         munge.encode.async(out, context, payload, payload.length, done),
       );
       try {
@@ -133,7 +144,7 @@ export function mungeIdentity(options: MungeOptions = {}): Identity {
       }
     });
 
-  const verify = (text: string, audiences: readonly string[], method: string): Promise<Caller> =>
+  const decode = (text: string): Promise<Caller & { readonly payload: string }> =>
     limited(async () => {
       if (text.length > maxCredentialBytes)
         throw new SubletError("UNAUTHENTICATED", `credential of ${text.length} bytes is too long`);
@@ -142,7 +153,7 @@ export function mungeIdentity(options: MungeOptions = {}): Identity {
       const length = [0];
       const uid = [0];
       const gid = [0];
-      const code = await withContext(munge, socket, (context, done) =>
+      const code = await withContext(munge, socket, [], (context, done) =>
         munge.decode.async(text, context, bytes, length, uid, gid, done),
       );
       try {
@@ -157,12 +168,25 @@ export function mungeIdentity(options: MungeOptions = {}): Identity {
             : Buffer.from(
                 koffi.decode(bytes[0], koffi.array("uint8_t", size, "Typed")) as Uint8Array,
               ).toString("latin1");
-        checkCredentialPayload(payload, audiences, method, nowUnixMs());
-        return { uid: uid[0] ?? Number.NaN, gid: gid[0] ?? Number.NaN };
+        return { uid: uid[0] ?? Number.NaN, gid: gid[0] ?? Number.NaN, payload };
       } finally {
         if (bytes[0] !== null) munge.free(bytes[0]);
       }
     });
 
-  return { credential, verify };
+  return {
+    nowUnixMs,
+    credential: (audience, method) => encode(credentialPayload(audience, method, nowUnixMs()), []),
+    async verify(text, audiences, method) {
+      const { uid, gid, payload } = await decode(text);
+      return { uid, gid, audience: checkCredentialPayload(payload, audiences, method, nowUnixMs()) };
+    },
+    seal: (text, { uid }) =>
+      encode(text, [
+        [optionUidRestriction, uid],
+        [optionCipher, cipherAes128],
+        [optionTtl, sealTtlS],
+      ]),
+    open: async (sealed) => (await decode(sealed)).payload,
+  };
 }

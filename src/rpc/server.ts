@@ -7,9 +7,12 @@
 import { hostname, networkInterfaces } from "node:os";
 import type { Readable } from "node:stream";
 import {
+  Metadata,
   Server,
   type ServerDuplexStream,
   type ServerUnaryCall,
+  type ServiceDefinition,
+  type StatusObject,
   type sendUnaryData,
   type UntypedHandleCall,
   type UntypedServiceImplementation,
@@ -20,6 +23,14 @@ import { serverCredentials, serverOptions, type TlsFiles } from "./channel.ts";
 import type { Caller, Identity } from "./identity.ts";
 import type { ControllerMethods, Init, NodeMethods, ReportRequest, ReportResponse } from "./messages.ts";
 import { protoPackage, serviceDefinition } from "./schema.ts";
+import {
+  SessionRefused,
+  Sessions,
+  sessionGrantKey,
+  sessionKey,
+  sessionNonceKey,
+  sessionRefused,
+} from "./session.ts";
 import { toGrpcStatus } from "./status.ts";
 
 /** Metadata key of the credential. */
@@ -126,12 +137,37 @@ export async function serve(options: ServeOptions): Promise<RpcServer> {
   /** The streams that are open: they have no end of their own, so that close() ends them. */
   const streams = new Set<AbortController>();
 
+  const { nowUnixMs: unixMs = Date.now } = options.identity;
+  const sessions = new Sessions({ monotonicMs: () => performance.now(), unixMs });
+  /** The bytes that unary requests came as. */
+  const bodies = new WeakMap<object, Buffer>();
+  const grants = new WeakMap<AnyCall, Promise<string | undefined>>();
+
+  /** By a session's code, else by a credential; on which a key may be asked for, which is made while the call is served. */
   const identify = async (call: AnyCall): Promise<CallContext["caller"]> => {
+    const method = call.getPath();
+    const code = call.metadata.get(sessionKey)[0];
+    const trusted = (uid: number): boolean => options.trustedUids.includes(uid);
+    if (typeof code === "string") {
+      const body = "request" in call ? bodies.get(call.request) : undefined;
+      if (body === undefined) throw new SessionRefused("session: for unary calls only");
+      const caller = sessions.verify(code, { method, body });
+      return { ...caller, trusted: trusted(caller.uid) };
+    }
     const credential = call.metadata.get(credentialKey)[0];
     if (typeof credential !== "string")
       throw new SubletError("UNAUTHENTICATED", `call without ${credentialKey}: munge identity is required`);
-    const caller = await options.identity.verify(credential, audiences, call.getPath());
-    return { ...caller, trusted: options.trustedUids.includes(caller.uid) };
+    const { uid, gid, audience } = await options.identity.verify(credential, audiences, method);
+    const nonce = call.metadata.get(sessionNonceKey)[0];
+    if (typeof nonce === "string" && audience !== undefined && options.identity.seal !== undefined) {
+      const grant = sessions.grant({ uid, gid }, audience, nonce);
+      // Without a key the caller shows a credential again: nothing is lost but time.
+      grants.set(
+        call,
+        options.identity.seal(grant, { uid, gid }).catch(() => undefined),
+      );
+    }
+    return { uid, gid, trusted: trusted(uid) };
   };
 
   /** Runs one call from credential to status. */
@@ -182,7 +218,11 @@ export async function serve(options: ServeOptions): Promise<RpcServer> {
       let response: object | undefined;
       void run(call, remainingMs(call), async (context) => {
         response = await handler(call.request, context);
-      }).then((error) => (error === undefined ? callback(null, response) : callback(toGrpcStatus(error))));
+      }).then(async (error) => {
+        const sealed = await grants.get(call);
+        if (error === undefined) callback(null, response, behind(sessionGrantKey, sealed));
+        else callback(withRefusedSession(toGrpcStatus(error), error));
+      });
     };
 
   const report =
@@ -199,7 +239,7 @@ export async function serve(options: ServeOptions): Promise<RpcServer> {
     };
 
   const add = (name: "NodeService" | "ControllerService", handlers: object): void => {
-    const definition = serviceDefinition(name);
+    const definition = keepingBodies(serviceDefinition(name), bodies);
     const implementation: UntypedServiceImplementation = {};
     for (const [method, { originalName, requestStream }] of Object.entries(definition)) {
       const handler: unknown = (handlers as Record<string, unknown>)[originalName ?? method];
@@ -250,6 +290,32 @@ export async function serve(options: ServeOptions): Promise<RpcServer> {
     });
   };
   return { address, setServing, close };
+}
+
+/** The service, whose unary requests can be asked for the bytes they came as. */
+function keepingBodies(definition: ServiceDefinition, bodies: WeakMap<object, Buffer>): ServiceDefinition {
+  const kept = Object.entries(definition).map(([name, method]) => {
+    const requestDeserialize = (bytes: Buffer): object => {
+      const request: object = method.requestDeserialize(bytes);
+      bodies.set(request, bytes);
+      return request;
+    };
+    return [name, method.requestStream ? method : { ...method, requestDeserialize }];
+  });
+  return Object.fromEntries(kept);
+}
+
+/** What is sent behind an answer. */
+function behind(key: string, value: string | undefined): Metadata | undefined {
+  if (value === undefined) return undefined;
+  const metadata = new Metadata();
+  metadata.set(key, value);
+  return metadata;
+}
+
+function withRefusedSession(status: StatusObject, error: SubletError): StatusObject {
+  if (error instanceof SessionRefused) status.metadata.set(sessionKey, sessionRefused);
+  return status;
 }
 
 function remainingMs(call: AnyCall): number {

@@ -10,11 +10,12 @@ const unauthenticated = { name: "SubletError", code: "UNAUTHENTICATED" };
 
 describe("credential payload", () => {
   const nowMs = 1_700_000_000_000;
-  const check = (text: string, atMs = nowMs): void => checkCredentialPayload(text, [audience], method, atMs);
+  const check = (text: string, atMs = nowMs): string =>
+    checkCredentialPayload(text, [audience], method, atMs);
 
   it("is accepted for its callee and method, within a minute either way", () => {
     const payload = credentialPayload(audience, method, nowMs);
-    for (const driftMs of [-60_000, 0, 60_000]) check(payload, nowMs + driftMs);
+    for (const driftMs of [-60_000, 0, 60_000]) assert.equal(check(payload, nowMs + driftMs), audience);
   });
   it("is refused when it is older, or from the future, and says to compare clocks", () => {
     const payload = credentialPayload(audience, method, nowMs);
@@ -48,7 +49,7 @@ describe("munge identity against a real munged", () => {
     const credential = await identity.credential(audience, method);
     assert.match(credential, /^MUNGE:.*:$/);
     const caller = await identity.verify(credential, ["other:1", audience], method);
-    assert.deepEqual(caller, { uid: process.getuid?.(), gid: process.getgid?.() });
+    assert.deepEqual(caller, { uid: process.getuid?.(), gid: process.getgid?.(), audience });
   });
   it("refuses a credential the second time", async () => {
     const identity = mungeIdentity({ socket: munged.socket });
