@@ -440,7 +440,7 @@ test("a node that may lends to its own clients without a controller; what it can
   assert.equal(await nodeOf({ node: "n1" }), "n1");
   assert.deepEqual(controller.owners, [], "and named");
   assert.equal(await nodeOf({}), "n2", "the node is full");
-  here.shell.dispatch({ type: "drain" });
+  here.shell.dispatch({ type: "starter", up: false });
   assert.equal(await nodeOf({}), "n2", "the node lends nothing");
   await client.close();
   await eventually("those here are gone", () => here.shell.state.guests.size === 0);
