@@ -8,17 +8,14 @@
  */
 
 import { lookup } from "node:dns/promises";
-import { once } from "node:events";
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { createConnection } from "node:net";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { formatCpuList } from "../src/common/cpulist.ts";
-import { SubletError, toSubletError } from "../src/common/errors.ts";
+import { toSubletError } from "../src/common/errors.ts";
 import type { AgentConfig } from "../src/config/config.ts";
 import { serveMetrics } from "../src/metrics/serve.ts";
 import { connectController } from "../src/rpc/client.ts";
 import type { Identity } from "../src/rpc/identity.ts";
-import { decodeLocalResponse, encodeLocalRequest, FrameReader } from "../src/rpc/local.ts";
 import type { LeaseMessage } from "../src/rpc/messages.ts";
 import { refusedCallers } from "../src/rpc/refused.ts";
 import { serve, splitAddress } from "../src/rpc/server.ts";
@@ -27,6 +24,9 @@ import { discoverCgroups } from "./cgroup/layout.ts";
 import { findGuests, keepStarter } from "./executor/adopt.ts";
 import { connectStarter, type ListedExecutor, type Starter } from "./executor/starter.ts";
 import { leaseStats } from "./executor/stats.ts";
+import { Guard } from "./guard/guard.ts";
+import { type GuardPolicy, loadPolicy } from "./guard/policy.ts";
+import { foundSignals, Signals } from "./guard/signals.ts";
 import { readAvailableBytes, readInventory } from "./inventory/inventory.ts";
 import { jobRoots } from "./jobs/scan.ts";
 import { watchJobs } from "./jobs/watch.ts";
@@ -35,6 +35,7 @@ import { nodeService } from "./node/service.ts";
 import { executorSocket, type Identification, leaseMessage, offerMessage } from "./offer/messages.ts";
 import { openMsOf, startReporter } from "./offer/reporter.ts";
 import type { AdoptedGuest } from "./reactor/events.ts";
+import { askOwnSocket, endStarter, writeRoots } from "./run-dir.ts";
 import { Shell, type ShellLog } from "./shell.ts";
 import { localHandlers } from "./socket/local.ts";
 import { serveLocal } from "./socket/server.ts";
@@ -52,6 +53,7 @@ export interface Agent {
   readonly metricsAddress: string;
   /** Ends the agent. Guests stay, unless `drain`: then all end, and the starter too. */
   close(drain: boolean): Promise<void>;
+  readonly guard: Guard;
 }
 
 const starterTimeoutMs = 5_000;
@@ -66,49 +68,6 @@ const poolUidsMax = 256;
 /** Demand for leases is forgotten after this. */
 const poolIdleMs = 60_000;
 
-function writeRoots(runDir: string, dirs: readonly string[], log: ShellLog): void {
-  const path = join(runDir, "cgroups");
-  try {
-    writeFileSync(`${path}.new`, dirs.map((dir) => `${dir}\n`).join(""), { mode: 0o644 });
-    renameSync(`${path}.new`, path);
-  } catch (thrown) {
-    log.error(
-      { path, message: toSubletError(thrown).message },
-      "cannot write the guest roots: without an agent, the hook could not empty them",
-    );
-  }
-}
-
-/** Ends the starter that holds the lock, if it is one. */
-function endStarter(runDir: string, log: ShellLog): void {
-  try {
-    const pid = Number(readFileSync(join(runDir, "starter.lock"), "utf8").trim());
-    const name = readFileSync(`/proc/${pid}/comm`, "utf8").trim();
-    if (pid > 1 && name.startsWith("sublet-starter")) process.kill(pid, "SIGTERM");
-  } catch (thrown) {
-    log.info({ message: toSubletError(thrown).message }, "no starter to end");
-  }
-}
-
-/** A first request to ourselves: proves that the socket answers, and its first client does not pay for what is loaded late. */
-async function askOwnSocket(path: string): Promise<void> {
-  const socket = createConnection(path);
-  const reader = new FrameReader();
-  try {
-    const signal = AbortSignal.timeout(starterTimeoutMs);
-    socket.write(encodeLocalRequest({ id: 1, body: "status", status: {} }));
-    for (;;) {
-      const [chunk] = (await once(socket, "data", { signal })) as [Buffer];
-      const [body] = reader.push(chunk);
-      if (body !== undefined && decodeLocalResponse(body).body === "status") return;
-    }
-  } catch (cause) {
-    throw new SubletError("UNAVAILABLE", `${path} does not answer`, { cause });
-  } finally {
-    socket.destroy();
-  }
-}
-
 export async function startAgent({ config, identity, log }: AgentOptions): Promise<Agent> {
   const layout = discoverCgroups();
   const fabricAddress = (await lookup(config.fabricAddress, { family: 4 })).address;
@@ -117,7 +76,16 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     memoryBytes: config.memoryBytes,
     fabricAddress,
   });
-  const tree: GuestTree = { layout, root: config.cgroupName, names: new Map() };
+  const readPolicy = (): GuardPolicy =>
+    loadPolicy(config.guardPolicyFile, { cores: inventory.cores.length, memoryBytes: inventory.memoryBytes });
+  const policy = readPolicy();
+  const tree: GuestTree = {
+    layout,
+    root: config.cgroupName,
+    names: new Map(),
+    holds: new Map(),
+    priority: { wanted: policy.cpuPriority, quotaCores: policy.guestQuotaCores, dying: new Map() },
+  };
   // The last of the uids are those of executors that were prepared before their lease.
   const poolUids = config.poolMax === 0 ? 0 : Math.min(poolUidsMax, Math.floor(config.guestUidCount / 4));
   const guestUidCount = config.guestUidCount - poolUids;
@@ -213,6 +181,12 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
   shell.setStarter(first);
 
   const roots = jobRoots(layout, config.slurmCgroup, existsSync);
+  const signals = new Signals({
+    tree,
+    roots,
+    siblings: inventory.siblings,
+    availableBytes: () => readAvailableBytes(),
+  });
   const jobs = watchJobs({
     roots,
     nowMs: () => shell.nowMs(),
@@ -237,6 +211,11 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     "fabric.address": fabricAddress,
     "fabric.interface": inventory.fabricInterface ?? "none has the fabric address",
     "kernel.psi": existsSync("/proc/pressure/cpu") ? "yes" : "no",
+    "guard.policy": `${config.guardPolicyFile ?? "built-in"}: ${policy.mode}`,
+    "guard.priority": existsSync(join(layout.mounts.get("cpu") ?? "", tree.root, "cpu.idle"))
+      ? policy.cpuPriority
+      : `no cpu.idle here; wanted ${policy.cpuPriority}`,
+    "guard.signals": foundSignals(signals),
     node_version: process.version,
   };
   const findings = (): Record<string, string> => ({
@@ -300,6 +279,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     controllersConnected: connectedCount,
     counts: () => stats.totals(),
   });
+  const guard = new Guard({ shell, tree, signals, policy, readPolicy, registry, log });
   shell.listen({
     onOffer: () => {
       for (const reporter of reporters) reporter.offerChanged();
@@ -321,6 +301,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
   const tick = setInterval(() => {
     jobs.rescan();
     shell.sampleMemory();
+    guard.check();
     for (const reporter of reporters) reporter.keepalive();
   }, tickMs);
   log.info(
@@ -340,8 +321,10 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     shell,
     address,
     metricsAddress: metrics.address,
+    guard,
     async close(drain) {
       clearInterval(tick);
+      guard.close();
       if (drain && !(await drained())) log.error({}, "guests are still there: see their cgroups");
       await local.close();
       jobs.close();

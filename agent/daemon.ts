@@ -1,7 +1,8 @@
 /**
  * The agent as a process: arguments, log, signals. Started by main.ts.
- * SIGTERM and SIGINT end it; guests go on and the next agent adopts them (with --drain they end too).
+ * SIGHUP reads the guard's policy again. SIGTERM and SIGINT end it; guests go on and the next agent adopts them (with --drain they end too).
  */
+import { availableParallelism, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 import { pino } from "pino";
 import { toSubletError } from "../src/common/errors.ts";
@@ -9,6 +10,7 @@ import { logSink } from "../src/common/log.ts";
 import { loadAgentConfig } from "../src/config/config.ts";
 import { mungeIdentity } from "../src/rpc/munge.ts";
 import { startAgent } from "./agent.ts";
+import { loadPolicy } from "./guard/policy.ts";
 
 const usage = `usage: sublet-agent --config FILE [--drain] [--check-config]
   --config FILE    settings (agent.toml)
@@ -38,7 +40,13 @@ async function main(): Promise<void> {
     leave(values.help ? 0 : 2);
   }
   const config = loadAgentConfig(values.config);
-  if (values["check-config"]) leave(0);
+  if (values["check-config"]) {
+    loadPolicy(config.guardPolicyFile, {
+      cores: config.cores.length === 0 ? availableParallelism() : config.cores.length,
+      memoryBytes: config.memoryBytes ?? totalmem(),
+    });
+    leave(0);
+  }
   const agent = await startAgent({ config, log, identity: mungeIdentity({ socket: config.mungeSocket }) });
   let ending = false;
   const end = (signal: string): void => {
@@ -53,6 +61,7 @@ async function main(): Promise<void> {
       },
     );
   };
+  process.on("SIGHUP", () => agent.guard.reload());
   process.on("SIGTERM", () => end("SIGTERM"));
   process.on("SIGINT", () => end("SIGINT"));
 }

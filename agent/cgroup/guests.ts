@@ -11,6 +11,7 @@ import { formatCpuList } from "../../src/common/cpulist.ts";
 import { SubletError, toSubletError } from "../../src/common/errors.ts";
 import { type CgroupLayout, type Controller, cgroupDirs } from "./layout.ts";
 import { applySettings, type GuestLimits, guestSettings, rootSettings } from "./limits.ts";
+import { liftRoot, lowerRoot, type RootPriority, settleRoot } from "./priority.ts";
 
 const prefix = "lease_";
 
@@ -20,6 +21,10 @@ export interface GuestTree {
   readonly root: string;
   /** By lease: names of cgroups that were made before their lease (executor/pool.ts). All others have the lease's. */
   readonly names?: Map<string, string>;
+  /** By lease: the cores' worth of CPU time that the guard holds it to (throttle.ts). */
+  readonly holds?: Map<string, number>;
+  /** undefined: the root counts like anybody else. */
+  readonly priority?: RootPriority;
 }
 
 function errno(thrown: unknown): string {
@@ -36,13 +41,14 @@ function unlessGone<T>(otherwise: T, access: () => T): T {
   }
 }
 
-function nameOf(tree: GuestTree, leaseId: string): string {
+/** Name of a guest's directories. */
+export function guestName(tree: GuestTree, leaseId: string): string {
   return prefix + (tree.names?.get(leaseId) ?? leaseId);
 }
 
 /** Directories of one guest. */
 export function guestDirs(tree: GuestTree, leaseId: string): string[] {
-  return cgroupDirs(tree.layout, tree.root, nameOf(tree, leaseId));
+  return cgroupDirs(tree.layout, tree.root, guestName(tree, leaseId));
 }
 
 /** Directories of the root, one per hierarchy: what must be emptied to have no guest on this node. */
@@ -66,7 +72,8 @@ export function prepareRoot(tree: GuestTree, cores: readonly number[], mems: str
         alarms.push(`${dir}/cgroup.subtree_control: ${toSubletError(thrown).message}`);
       }
   }
-  return [...alarms, ...applySettings(tree.layout, [tree.root], rootSettings(cores, mems))];
+  alarms.push(...applySettings(tree.layout, [tree.root], rootSettings(cores, mems)));
+  return [...alarms, ...settleRoot(tree)];
 }
 
 /** Removes the root of all guests, where it is empty. */
@@ -83,7 +90,7 @@ export function createGuest(tree: GuestTree, leaseId: string, limits: GuestLimit
       mkdirSync(dir);
       made.push(dir);
     }
-    const alarms = limitGuest(tree, leaseId, limits);
+    const alarms = [...settleRoot(tree), ...limitGuest(tree, leaseId, limits)];
     if (alarms.length > 0)
       throw new SubletError("INTERNAL", `cgroup limits did not take: ${alarms.join("; ")}`);
     return dirs;
@@ -93,10 +100,16 @@ export function createGuest(tree: GuestTree, leaseId: string, limits: GuestLimit
   }
 }
 
+/** v1 refuses a guest more than its root has. */
+export function leastQuota(cores: number, ...others: readonly (number | undefined)[]): number {
+  return Math.min(cores, ...others.map((other) => other ?? cores));
+}
+
 /** Writes limits that differ from those in force. Returns alarms. */
 export function limitGuest(tree: GuestTree, leaseId: string, limits: GuestLimits): string[] {
-  const settings = guestSettings(tree.layout.version, limits);
-  return applySettings(tree.layout, [tree.root, nameOf(tree, leaseId)], settings);
+  const cpuQuotaCores = leastQuota(limits.cpuQuotaCores, tree.holds?.get(leaseId), tree.priority?.quotaCores);
+  const settings = guestSettings(tree.layout.version, { ...limits, cpuQuotaCores });
+  return applySettings(tree.layout, [tree.root, guestName(tree, leaseId)], settings);
 }
 
 /** Lease ids (or names, see GuestTree) of all guest cgroups that exist in any hierarchy. */
@@ -120,6 +133,12 @@ function pidsIn(dir: string): number[] {
 /** Processes of a guest, over all hierarchies. */
 export function guestPids(tree: GuestTree, leaseId: string): number[] {
   return [...new Set(guestDirs(tree, leaseId).flatMap(pidsIn))];
+}
+
+function isFrozen(tree: GuestTree, leaseId: string): boolean {
+  const file = tree.layout.version === 1 ? "freezer.state" : "cgroup.freeze";
+  const path = join(tree.layout.mounts.get("freezer") ?? "", tree.root, guestName(tree, leaseId), file);
+  return ["FROZEN", "FREEZING", "1"].includes(unlessGone("", () => readFileSync(path, "utf8")).trim());
 }
 
 /** What a dying guest gets: see sealGuest. In the order in which it is written. */
@@ -146,15 +165,18 @@ function lastSettings(layout: CgroupLayout, cores: readonly number[]): [Controll
 /**
  * No process may be born in the guest any more, none stays frozen, out of a signal's reach, and none dies at the lowest
  * weight or with others on one core: giving back memory is work that the guest does itself, and a job waits for it.
+ * What was frozen is thawed with its death on the way, so that it does not run again.
  * `cores`: where it may do so; none: where it is.
  */
 export function sealGuest(tree: GuestTree, leaseId: string, cores: readonly number[] = []): void {
+  liftRoot(tree, leaseId);
+  if (isFrozen(tree, leaseId)) killGuest(tree, leaseId);
   for (const [controller, file, value] of lastSettings(tree.layout, cores)) {
     const mount = tree.layout.mounts.get(controller);
     if (mount === undefined) continue;
     // r+ makes no file: a kernel that has none says ENOENT.
     unlessGone(undefined, () =>
-      writeFileSync(join(mount, tree.root, nameOf(tree, leaseId), file), value, { flag: "r+" }),
+      writeFileSync(join(mount, tree.root, guestName(tree, leaseId), file), value, { flag: "r+" }),
     );
   }
 }
@@ -184,13 +206,16 @@ function removeDirs(dirs: readonly string[]): boolean {
 
 /** Removes a guest's cgroup. False while a process is still in it: kill and try again. */
 export function removeGuest(tree: GuestTree, leaseId: string): boolean {
-  return removeDirs(guestDirs(tree, leaseId));
+  const gone = removeDirs(guestDirs(tree, leaseId));
+  lowerRoot(tree, leaseId, gone);
+  if (gone) tree.holds?.delete(leaseId);
+  return gone;
 }
 
 /** Memory charged to a guest, with page cache; undefined when there is no such guest. */
 export function guestMemoryBytes(tree: GuestTree, leaseId: string): number | undefined {
   const file = tree.layout.version === 1 ? "memory.usage_in_bytes" : "memory.current";
-  const path = join(tree.layout.mounts.get("memory") ?? "", tree.root, nameOf(tree, leaseId), file);
+  const path = join(tree.layout.mounts.get("memory") ?? "", tree.root, guestName(tree, leaseId), file);
   const text = unlessGone("", () => readFileSync(path, "utf8")).trim();
   return text === "" ? undefined : Number(text);
 }

@@ -29,16 +29,39 @@ export interface Setting {
   readonly optional: boolean;
 }
 
-const periodUs = 100_000;
+/** Period of CPU quotas. */
+export const periodUs = 100_000;
+/** The least quota that every kernel takes. */
+const quotaMinUs = 1000;
 const pageBytes = 65536; // The largest page size in use: the kernel may round by less than this.
 
-function setting(controller: Controller, file: string, value: string, form: Setting["form"]): Setting {
+export function setting(controller: Controller, file: string, value: string, form: Setting["form"]): Setting {
   return { controller, file, value, form, optional: false };
 }
 
-/** The lowest CPU weight that exists, hard limits on cores, memory and processes, no swap. */
+/** CPU time per wall time; undefined: no limit. Optional: a kernel without CFS bandwidth control has none. */
+export function quotaSetting(version: 1 | 2, quotaCores: number | undefined): Setting {
+  const quotaUs =
+    quotaCores === undefined ? undefined : Math.max(quotaMinUs, Math.round(quotaCores * periodUs));
+  const [file, value] =
+    version === 1 ? ["cpu.cfs_quota_us", `${quotaUs ?? -1}`] : ["cpu.max", `${quotaUs ?? "max"} ${periodUs}`];
+  return { ...setting("cpu", file, value, "text"), optional: true };
+}
+
+/**
+ * From here on a guest is slowed down and loses page cache, before it meets its limit and dies: within what the executor
+ * itself needs beyond the lease.
+ */
+function memoryHighBytes({ memoryBytes }: GuestLimits): number {
+  return memoryBytes - Math.min(8 * 1024 * 1024, Math.floor(memoryBytes / 8));
+}
+
+/**
+ * The lowest CPU weight among guests (beside jobs the root's counts: priority.ts), hard limits on cores, memory and
+ * processes, no swap; v2: slowed down before the memory limit, and killed as a whole. v1 has neither, but gives up the
+ * guests' page cache first when the node is short (a soft limit of 0).
+ */
 export function guestSettings(version: 1 | 2, limits: GuestLimits): Setting[] {
-  const quotaUs = Math.max(1000, Math.round(limits.cpuQuotaCores * periodUs));
   const cpus = formatCpuList(limits.cores);
   const bytes = `${limits.memoryBytes}`;
   if (version === 1)
@@ -46,17 +69,19 @@ export function guestSettings(version: 1 | 2, limits: GuestLimits): Setting[] {
       setting("cpuset", "cpuset.mems", limits.mems, "cpus"),
       setting("cpuset", "cpuset.cpus", cpus, "cpus"),
       setting("cpu", "cpu.shares", "2", "text"),
-      { ...setting("cpu", "cpu.cfs_quota_us", `${quotaUs}`, "text"), optional: true },
+      quotaSetting(1, limits.cpuQuotaCores),
       setting("memory", "memory.limit_in_bytes", bytes, "bytes"),
       { ...setting("memory", "memory.memsw.limit_in_bytes", bytes, "bytes"), optional: true },
       { ...setting("memory", "memory.swappiness", "0", "text"), optional: true },
+      { ...setting("memory", "memory.soft_limit_in_bytes", "0", "bytes"), optional: true },
       setting("pids", "pids.max", `${limits.pidsMax}`, "text"),
     ];
   return [
     setting("cpuset", "cpuset.mems", limits.mems, "cpus"),
     setting("cpuset", "cpuset.cpus", cpus, "cpus"),
     setting("cpu", "cpu.weight", "1", "text"),
-    { ...setting("cpu", "cpu.max", `${quotaUs} ${periodUs}`, "text"), optional: true },
+    quotaSetting(2, limits.cpuQuotaCores),
+    { ...setting("memory", "memory.high", `${memoryHighBytes(limits)}`, "bytes"), optional: true },
     setting("memory", "memory.max", bytes, "bytes"),
     { ...setting("memory", "memory.swap.max", "0", "bytes"), optional: true },
     { ...setting("memory", "memory.oom.group", "1", "text"), optional: true },

@@ -66,7 +66,7 @@ export function spareOf(draft: Omit<AgentState, "spare">) {
     })),
     memoryAvailableBytes: draft.memoryAvailableBytes - untouched,
     unallocated: draft.setup.consent.unallocated,
-    closed: !draft.adopted || !draft.starterUp || draft.leaving || draft.drain !== undefined,
+    closed: !draft.adopted || !draft.starterUp || draft.leaving || draft.drain !== undefined || draft.guarded,
   });
 }
 

@@ -54,6 +54,8 @@ export type AgentEvent =
   | { type: "use"; samples: ReadonlyMap<number, UseSample> }
   /** All jobs of this node by a controller's view of Slurm. */
   | { type: "facts"; jobs: readonly SlurmJobFacts[] }
+  /** The guard ends these leases: a job suffers. `closed`: nothing new is lent beside it for now. */
+  | { type: "guard"; leaseIds: readonly string[]; closed: boolean }
   | { type: "starter"; up: boolean }
   | { type: "timer" }
   /** An administrator: these leases, or all; budgetMs 0 at once, else graceful. */

@@ -238,3 +238,11 @@ export function onLeave(draft: Draft): void {
     revokeLeases(draft.book, () => true, "admin"),
   );
 }
+
+export function onGuard(draft: Draft, event: Event<"guard">): void {
+  draft.guarded = event.closed;
+  endGuests(
+    draft,
+    revokeLeases(draft.book, (lease) => event.leaseIds.includes(lease.id), "guard"),
+  );
+}

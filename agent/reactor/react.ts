@@ -25,6 +25,7 @@ import {
   onExecutorExited,
   onExpiry,
   onGrant,
+  onGuard,
   onHold,
   onHolderGone,
   onLeave,
@@ -96,6 +97,9 @@ function handle(draft: Draft, event: AgentEvent): void {
     case "facts":
       onFacts(draft, event);
       endUnwanted(draft);
+      break;
+    case "guard":
+      onGuard(draft, event);
       break;
     case "starter":
       draft.starterUp = event.up;

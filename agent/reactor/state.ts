@@ -118,6 +118,8 @@ export interface AgentState {
   readonly drain: Drain | undefined;
   /** Steps named the cores of the jobs that came last, in this agent's life. */
   readonly stepsHeard: boolean;
+  /** A job suffers from guests: nothing new is lent until it does not. */
+  readonly guarded: boolean;
   /** Offered last; revision rises with every change. */
   readonly spare: readonly Spare[];
   readonly revision: number;
@@ -142,6 +144,7 @@ export function initialState(setup: NodeSetup): AgentState {
     leaving: false,
     drain: undefined,
     stepsHeard: false,
+    guarded: false,
     spare: [],
     revision: 0,
     nextUid: 0,

@@ -19,7 +19,16 @@ const typescript = [nodeBinary, "--disable-warning=ExperimentalWarning"];
 const conf = (layout: Layout, name: string): string => join(layout.stateDir, "etc", `${name}.toml`);
 
 /** More or other settings for the daemons, e.g. `{ lease_term_ms: 2000 }`. */
-export type Settings = Readonly<Record<string, string | number | boolean | readonly (string | number)[]>>;
+export type Settings = Readonly<
+  Record<string, string | number | boolean | readonly (string | number)[] | Readonly<Record<string, string>>>
+>;
+
+/**
+ * The nodes share this machine's cores: a guest of one would get nothing beside a busy job of another, which no guest of
+ * a real node does. So guests count like anybody else here; what is tested on one node alone sets its own policy.
+ */
+const guardPolicy = 'cpu_priority = "fair"\n';
+const policyPath = (layout: Layout): string => join(layout.stateDir, "etc", "guard.toml");
 
 export function agentConf(layout: Layout, node: NodeLayout, more: Settings = {}): string {
   return stringify({
@@ -35,6 +44,7 @@ export function agentConf(layout: Layout, node: NodeLayout, more: Settings = {})
     cores: formatCpuList(node.cpus),
     memory_mib: node.memoryMib,
     munge_socket: mungeSocket(layout.stateDir),
+    guard: { policy_file: policyPath(layout) },
     ...more,
   });
 }
@@ -55,6 +65,7 @@ export function writeSubletConf(layout: Layout, agent: Settings = {}, controller
     if (!existsSync(join(treeRoot, path)))
       throw new SubletError("FAILED_PRECONDITION", `${path} is missing: start the testbed without agents`);
   mkdirSync(join(layout.stateDir, "etc"), { recursive: true });
+  writeFileSync(policyPath(layout), guardPolicy);
   writeFileSync(conf(layout, "controller"), controllerConf(layout, controller));
   for (const node of layout.nodes)
     writeFileSync(conf(layout, `agent-${node.name}`), agentConf(layout, node, agent));

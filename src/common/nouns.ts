@@ -17,7 +17,8 @@ export type EndReason =
   | "admin"
   | "executor_lost"
   | "agent_restart"
-  | "start_failed";
+  | "start_failed"
+  | "guard";
 
 /** Why a request was refused. */
 export type RefusalReason = "no_cores" | "no_memory" | "closed";

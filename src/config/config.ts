@@ -7,6 +7,7 @@ import type { z } from "zod";
 import { maxCores, parseCpuList } from "../common/cpulist.ts";
 import { SubletError } from "../common/errors.ts";
 import { type ConsentConfig, consentConfig } from "./consent.ts";
+import { guardPolicyFile } from "./guard.ts";
 import { type Environment, loadToml } from "./load.ts";
 import { agentSchema, cliSchema, controllerSchema } from "./schema.ts";
 
@@ -48,6 +49,8 @@ export interface AgentConfig {
   readonly tls: TlsConfig | undefined;
   readonly consent: ConsentConfig;
   readonly reclaim: ReclaimConfig;
+  /** undefined = the built-in policy. */
+  readonly guardPolicyFile: string | undefined;
 }
 
 /** What [reclaim] says; see agent/reclaim. */
@@ -166,6 +169,7 @@ export function loadAgentConfig(path: string, environment: Environment = process
       budgetMs: raw.reclaim.budget_ms,
       stateDir: raw.reclaim.state_dir ?? raw.run_dir,
     },
+    guardPolicyFile: guardPolicyFile(raw.guard),
   };
 }
 

@@ -10,10 +10,10 @@ import { nearestWord } from "./nearest.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Line (from 1) on which the file sets the key; undefined when another source does. */
+/** Line (from 1) on which the file sets the key, or begins its table; undefined when another source does. */
 function lineOf(text: string, keyPath: readonly PropertyKey[]): number | undefined {
   // Of `a.b.c` what the table [a.b] sets; of `a.b` what [a] sets.
-  const names = keyPath.map(String);
+  const names = keyPath.filter((key) => typeof key !== "number").map(String);
   const [first, second] = names.length > 2 ? [names.slice(0, -1).join("."), names.at(-1)] : names;
   if (first === undefined) return undefined;
   const escaped = (key: string): string => key.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
@@ -22,17 +22,19 @@ function lineOf(text: string, keyPath: readonly PropertyKey[]): number | undefin
   const table = new RegExp(`^\\s*\\[\\s*${escaped(first)}\\s*[\\].]`);
   let inTable = false;
   let top = true;
+  let tableLine: number | undefined;
   for (const [index, line] of lines.entries()) {
     if (/^\s*\[/.test(line)) {
       top = false;
       inTable = table.test(line);
       if (inTable && second === undefined) return index + 1;
+      if (inTable) tableLine = index + 1;
       continue;
     }
     if (top && assigns(first).test(line)) return index + 1;
     if (inTable && second !== undefined && assigns(second).test(line)) return index + 1;
   }
-  return undefined;
+  return tableLine;
 }
 
 /** The text of an environment variable as what its key wants. Lists are separated by commas. */

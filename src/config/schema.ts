@@ -1,6 +1,7 @@
 /** The settings of agent.toml and controller.toml: name, type, default. Units are in the names. */
 import { z } from "zod";
 import { consentSchema } from "./consent.ts";
+import { guardSchema } from "./guard.ts";
 import { reclaimSchema } from "./reclaim.ts";
 
 const address = z
@@ -64,6 +65,7 @@ export const agentSchema = z.strictObject({
   tls: tls.optional(),
   consent: consentSchema.optional(),
   reclaim: reclaimSchema,
+  guard: guardSchema.optional(),
 });
 
 export const controllerSchema = z.strictObject({

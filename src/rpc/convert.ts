@@ -38,6 +38,7 @@ const reasons: Readonly<Record<ReasonNoun, ReasonName>> = {
   executor_lost: "REASON_EXECUTOR_LOST",
   agent_restart: "REASON_AGENT_RESTART",
   start_failed: "REASON_START_FAILED",
+  guard: "REASON_GUARD",
   no_cores: "REASON_NO_CORES",
   no_memory: "REASON_NO_MEMORY",
   closed: "REASON_CLOSED",

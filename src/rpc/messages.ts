@@ -33,7 +33,8 @@ export type ReasonName =
   | "REASON_NO_CORES"
   | "REASON_NO_MEMORY"
   | "REASON_CLOSED"
-  | "REASON_START_FAILED";
+  | "REASON_START_FAILED"
+  | "REASON_GUARD";
 
 export type HookEventName =
   | "HOOK_EVENT_UNSPECIFIED"

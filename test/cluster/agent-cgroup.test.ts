@@ -28,8 +28,11 @@ import {
   prepareRoot,
   removeGuest,
   removeRoot,
+  sealGuest,
 } from "../../agent/cgroup/guests.ts";
 import { type CgroupLayout, cgroupDirs, discoverCgroups } from "../../agent/cgroup/layout.ts";
+import { type CpuPriority, settleRoot } from "../../agent/cgroup/priority.ts";
+import { freezeGuest, guestFrost, guestQuotaCores, holdQuota } from "../../agent/cgroup/throttle.ts";
 import { clearGuest } from "../../agent/reclaim/clear.ts";
 import { eventually, type FakeStarter, fakeStarter } from "../unit/agent/fake-starter.ts";
 import { type LocalClient, leaseOf, localClient } from "../unit/agent/local-client.ts";
@@ -53,10 +56,16 @@ const last = availableParallelism() - 1;
 const limits = { cores: [last], mems: "0", cpuQuotaCores: 1, memoryBytes: 64 * mib, pidsMax: 20 };
 let made = 0;
 
-function tree(t: TestContext): GuestTree {
+/** priority: without, the root counts like anybody else: these tests run on busy machines. */
+function tree(t: TestContext, priority?: CpuPriority): GuestTree {
   assert.ok(layout !== undefined);
   made += 1;
-  const guests: GuestTree = { layout, root: `sublet_test_${process.pid}_${made}` };
+  const guests: GuestTree = {
+    layout,
+    root: `sublet_test_${process.pid}_${made}`,
+    holds: new Map(),
+    ...(priority === undefined ? {} : { priority: { wanted: priority, dying: new Map() } }),
+  };
   t.after(async () => {
     for (const id of listGuests(guests)) await clearGuest(guests, id, { stuckAfterMs: 5000 });
     assert.ok(removeRoot(guests), "the root of the guests stays");
@@ -164,6 +173,84 @@ test("a guest beyond its memory dies alone", { skip }, async (t) => {
   await once(thin, "exit");
 });
 
+/** The root's priority as the kernel has it. */
+function priorityOf(guests: GuestTree): string {
+  const dir = join(guests.layout.mounts.get("cpu") ?? "", guests.root);
+  const text = (file: string): string =>
+    existsSync(join(dir, file)) ? readFileSync(join(dir, file), "utf8").trim() : "none";
+  if (text("cpu.idle") === "1") return "idle";
+  return guests.layout.version === 1 ? text("cpu.shares") : text("cpu.weight");
+}
+
+test("beside jobs guests are last, whatever the priority was; while one dies they are not", { skip }, (t) => {
+  const guests = tree(t, "idle");
+  assert.ok(guests.priority !== undefined);
+  const v1 = guests.layout.version === 1;
+  assert.deepEqual(prepareRoot(guests, [last], "0"), []);
+  const lowest = priorityOf(guests); // idle, or the lowest weight where the kernel has no cpu.idle
+  assert.ok(["idle", v1 ? "2" : "1"].includes(lowest), lowest);
+  for (const [wanted, found] of [
+    ["fair", v1 ? "1024" : "100"],
+    ["lowest", v1 ? "2" : "1"],
+    ["idle", lowest],
+    ["idle", lowest],
+    ["lowest", v1 ? "2" : "1"],
+    ["idle", lowest],
+  ] as [CpuPriority, string][]) {
+    guests.priority.wanted = wanted;
+    assert.deepEqual(settleRoot(guests), []);
+    assert.equal(priorityOf(guests), found, wanted);
+  }
+  createGuest(guests, "a", limits);
+  createGuest(guests, "b", limits);
+  sealGuest(guests, "a");
+  sealGuest(guests, "b");
+  assert.equal(priorityOf(guests), v1 ? "1024" : "100");
+  removeGuest(guests, "a");
+  assert.equal(priorityOf(guests), v1 ? "1024" : "100", "one still dies");
+  removeGuest(guests, "b");
+  assert.equal(priorityOf(guests), lowest);
+});
+
+/** User time of a process, in ticks. */
+const userTicks = (pid: number | undefined): number =>
+  Number(readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ")[11]);
+
+test("a frozen guest does not run, and is gone as fast as another; a thawed one runs", {
+  skip,
+}, async (t) => {
+  const guests = tree(t);
+  prepareRoot(guests, [last], "0");
+  createGuest(guests, "a", limits);
+  const child = await runIn(guests, "a", "while :; do :; done");
+  assert.deepEqual(freezeGuest(guests, "a", true), []);
+  await eventually("frozen", () => guestFrost(guests, "a") === "frozen");
+  const before = userTicks(child.pid);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  assert.equal(userTicks(child.pid), before);
+  assert.deepEqual(freezeGuest(guests, "a", false), []);
+  await eventually("runs", () => userTicks(child.pid) > before);
+  freezeGuest(guests, "a", true);
+  const { tookMs } = await clearGuest(guests, "a", { stuckAfterMs: 1000 });
+  t.diagnostic(`a frozen guest was gone after ${tookMs.toFixed(1)} ms`);
+  assert.ok(tookMs < 1000 * slowness, `${tookMs} ms`);
+  assert.equal(guestFrost(guests, "a"), undefined);
+  assert.deepEqual(freezeGuest(guests, "a", true), [], "a guest that is gone is no alarm");
+});
+
+test("a quota that holds a guest back outlives other limits, until it is lifted", { skip }, (t) => {
+  const guests = tree(t);
+  prepareRoot(guests, [last], "0");
+  createGuest(guests, "a", limits);
+  if (guestQuotaCores(guests, "a") === undefined) return t.skip("the kernel has no CPU quota");
+  assert.deepEqual(holdQuota(guests, "a", 1, 0.25), []);
+  assert.equal(guestQuotaCores(guests, "a"), 0.25);
+  assert.deepEqual(limitGuest(guests, "a", limits), []);
+  assert.equal(guestQuotaCores(guests, "a"), 0.25);
+  assert.deepEqual(holdQuota(guests, "a", 1, undefined), []);
+  assert.equal(guestQuotaCores(guests, "a"), 1);
+});
+
 interface World {
   readonly dir: string;
   readonly guests: GuestTree;
@@ -192,8 +279,11 @@ cgroup_name = "${guests.root}"
 slurm_cgroup = "${slurm}"
 native_dir = "/nonexistent"
 memory_mib = 4096
+[guard]
+policy_file = "${dir}/guard.toml"
 `,
   );
+  writeFileSync(join(dir, "guard.toml"), 'cpu_priority = "fair"\n');
   const agents: ChildProcess[] = [];
   const socket = join(dir, "agent.sock");
   t.after(async () => {

@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { outcomes } from "../../agent/executor/stats.ts";
+import { actionNames, signalNames } from "../../agent/guard/table.ts";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
 import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { stage } from "../../deploy/testbed/main-job/stage.ts";
@@ -32,6 +33,7 @@ const endings = [
   "executor_lost",
   "agent_restart",
   "start_failed",
+  "guard",
 ];
 const refusals = ["no_cores", "no_memory", "closed", "start_failed"];
 
@@ -72,6 +74,21 @@ const ofAgent: Golden = {
   sublet_lease_core_seconds_total: ["counter"],
   sublet_lease_byte_seconds_total: ["counter"],
   sublet_hook_calls_total: ["counter", { event: ["prolog", "epilog", "step"] }],
+  sublet_guard_guests: ["gauge", { state: ["throttled", "frozen"] }],
+  sublet_guard_actions_total: [
+    "counter",
+    { action: [...actionNames, "relax", "thaw"], signal: [...signalNames, "adopted"] },
+  ],
+  sublet_guard_signal_ratio: ["gauge", { signal: signalNames }],
+  sublet_guard_signal_found: ["gauge", { signal: signalNames }],
+  sublet_guard_samples_total: ["counter"],
+  sublet_guard_cpu_seconds_total: ["counter"],
+  sublet_guard_interval_seconds: ["gauge"],
+  sublet_guard_alarms_total: [
+    "counter",
+    { action: [...actionNames, "relax", "thaw", "quota", "priority", "sample"] },
+  ],
+  sublet_guard_policy_reloads_total: ["counter", { outcome: ["taken", "refused"] }],
 };
 
 const ofController: Golden = {

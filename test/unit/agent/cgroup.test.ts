@@ -59,6 +59,7 @@ test("limits of both versions: cores, lowest weight, quota, memory, no swap, pro
     "memory.limit_in_bytes=6553600",
     "memory.memsw.limit_in_bytes=6553600",
     "memory.swappiness=0",
+    "memory.soft_limit_in_bytes=0",
     "pids.max=112",
   ]);
   assert.deepEqual(texts(2), [
@@ -66,6 +67,7 @@ test("limits of both versions: cores, lowest weight, quota, memory, no swap, pro
     "cpuset.cpus=1-3",
     "cpu.weight=1",
     "cpu.max=300000 100000",
+    "memory.high=5734400",
     "memory.max=6553600",
     "memory.swap.max=0",
     "memory.oom.group=1",

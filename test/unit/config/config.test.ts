@@ -83,6 +83,7 @@ describe("agent.toml", () => {
         memoryMarginBytes: 1024 * 1024 * 1024,
       },
       reclaim: { prolog: "all", budgetMs: 1_000, stateDir: "/run/sublet" },
+      guardPolicyFile: undefined,
     });
   });
   it("takes consent by account, QOS and partition, and names the line of a wrong one", () => {
@@ -151,7 +152,7 @@ key_file = "/key"
     );
     assert.equal(
       complaint(() => agent('[tls]\nca_file = "/a"\ncert_file = "/b"\nkeyfile = "/c"\n')),
-      "test.toml: tls.key_file: Invalid input: expected string, received undefined\n" +
+      "test.toml:1: tls.key_file: Invalid input: expected string, received undefined\n" +
         "test.toml:4: unknown key tls.keyfile; did you mean key_file?",
     );
     assert.match(

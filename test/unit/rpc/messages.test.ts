@@ -201,6 +201,7 @@ const enums = {
     REASON_NO_MEMORY: 8,
     REASON_CLOSED: 9,
     REASON_START_FAILED: 10,
+    REASON_GUARD: 11,
   } satisfies Record<ReasonName, number>,
   Consent: {
     CONSENT_UNSPECIFIED: 0,

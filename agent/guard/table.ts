@@ -1,0 +1,49 @@
+/**
+ * The signals that the guard knows: the one list that policy file, readers, metrics and docs/guard.md follow.
+ *
+ * kind says which guests can be its cause. cpu: those that run, on a core that the job has too. memory: all of the node.
+ * bus: all of the node that run (last-level cache and memory bandwidth are shared by all cores).
+ */
+export type SignalKind = "cpu" | "memory" | "bus";
+export type ActionName = "throttle" | "freeze" | "shrink" | "evict";
+
+/** From the mildest to the strongest. */
+export const actionNames: readonly ActionName[] = ["throttle", "freeze", "shrink", "evict"];
+
+export interface SignalRow {
+  readonly kind: SignalKind;
+  /** Of its thresholds, as their keys end in the policy file. */
+  readonly unit: "percent" | "per_s" | "mib";
+  /** Which side of the thresholds is the bad one. */
+  readonly bad: "above" | "below";
+  readonly use: boolean;
+  readonly enter: number;
+  readonly leave: number;
+  readonly strongest: ActionName;
+}
+
+export const signalTable = {
+  job_run_delay: row("cpu", "percent", "above", 5, 2),
+  job_cpu_pressure: row("cpu", "percent", "above", 10, 4),
+  job_throttled: { ...row("cpu", "percent", "above", 10, 4), use: false },
+  job_memory_pressure: row("memory", "percent", "above", 5, 1),
+  job_refaults: row("memory", "per_s", "above", 2000, 200),
+  node_memory_pressure: row("memory", "percent", "above", 10, 2),
+  node_memory_headroom: row("memory", "mib", "below", 192, 320),
+  job_cpi: { ...row("bus", "percent", "above", 15, 7), strongest: "freeze" },
+  job_llc_misses: { ...row("bus", "percent", "above", 50, 25), strongest: "freeze" },
+  node_bandwidth: { ...row("bus", "mib", "above", 100_000, 80_000), use: false, strongest: "freeze" },
+} as const satisfies Record<string, SignalRow>;
+
+function row(
+  kind: SignalKind,
+  unit: SignalRow["unit"],
+  bad: SignalRow["bad"],
+  enter: number,
+  leave: number,
+): SignalRow {
+  return { kind, unit, bad, use: true, enter, leave, strongest: "evict" };
+}
+
+export type SignalName = keyof typeof signalTable;
+export const signalNames = Object.keys(signalTable) as SignalName[];
