@@ -16,7 +16,7 @@ import type { AgentConfig } from "../src/config/config.ts";
 import { serveMetrics } from "../src/metrics/serve.ts";
 import { connectController } from "../src/rpc/client.ts";
 import type { Identity } from "../src/rpc/identity.ts";
-import type { LeaseMessage } from "../src/rpc/messages.ts";
+import type { LeaseMessage, OfferMessage } from "../src/rpc/messages.ts";
 import { refusedCallers } from "../src/rpc/refused.ts";
 import { serve, splitAddress } from "../src/rpc/server.ts";
 import { type GuestTree, prepareRoot, removeRoot, rootDirs } from "./cgroup/guests.ts";
@@ -32,6 +32,7 @@ import { jobRoots } from "./jobs/scan.ts";
 import { watchJobs } from "./jobs/watch.ts";
 import { watchMetrics } from "./metrics.ts";
 import { nodeService } from "./node/service.ts";
+import { horizon } from "./offer/horizon.ts";
 import { executorSocket, type Identification, leaseMessage, offerMessage } from "./offer/messages.ts";
 import { openMsOf, startReporter } from "./offer/reporter.ts";
 import type { AdoptedGuest } from "./reactor/events.ts";
@@ -236,11 +237,17 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
   // Until there are clients.
   let onEnded: (leases: readonly LeaseMessage[]) => void = () => undefined;
   let onDraining = onEnded;
+  const lasting = horizon();
+  const offer = (): OfferMessage => {
+    const { state } = shell;
+    const nowMs = shell.nowMs();
+    return offerMessage(state, self(), nowMs, lasting.ofSpell(state.spell, nowMs, Date.now()));
+  };
   const reporters = controllers.map((client) =>
     startReporter({
       client,
       source: {
-        offer: () => offerMessage(shell.state, self()),
+        offer,
         leases: () =>
           [...shell.state.guests.values()]
             .filter((guest) => guest.phase !== "ending")
@@ -248,11 +255,12 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
       },
       onEnded: (leases) => onEnded(leases),
       onDraining: (leases) => onDraining(leases),
+      onHorizon: (model) => lasting.learn(model),
       onContact: (connected, why) =>
         log.info({ controller: client.address, why }, connected ? "controller found" : "controller lost"),
     }),
   );
-  const service = { shell, self, adminGid: config.adminGid, findings };
+  const service = { shell, self, offer, adminGid: config.adminGid, findings };
   const rpc = await serve({
     listen: config.listen,
     identity,

@@ -5,9 +5,9 @@
 import { SubletError } from "../../src/common/errors.ts";
 import type { Principal } from "../../src/common/nouns.ts";
 import { leaseRequestFromWire } from "../../src/rpc/convert.ts";
-import type { LeaseMessage, PrincipalMessage } from "../../src/rpc/messages.ts";
+import type { LeaseMessage, OfferMessage, PrincipalMessage } from "../../src/rpc/messages.ts";
 import type { CallContext, NodeHandlers } from "../../src/rpc/server.ts";
-import { endpointMessage, type Identification, leaseMessage, offerMessage } from "../offer/messages.ts";
+import { endpointMessage, type Identification, leaseMessage } from "../offer/messages.ts";
 import type { Asker } from "../reactor/events.ts";
 import type { Guest } from "../reactor/state.ts";
 import type { Shell } from "../shell.ts";
@@ -16,11 +16,12 @@ import { newToken } from "../socket/local.ts";
 export interface NodeServiceOptions {
   readonly shell: Shell;
   readonly self: () => Identification;
+  readonly offer: () => OfferMessage;
   readonly adminGid: number | undefined;
   readonly findings: () => Record<string, string>;
 }
 
-export function nodeService({ shell, self, adminGid, findings }: NodeServiceOptions): NodeHandlers {
+export function nodeService({ shell, self, offer, adminGid, findings }: NodeServiceOptions): NodeHandlers {
   const isAdmin = (uid: number, gid: number): boolean =>
     uid === 0 || (adminGid !== undefined && gid === adminGid);
 
@@ -76,7 +77,7 @@ export function nodeService({ shell, self, adminGid, findings }: NodeServiceOpti
       return { leases: guests.map(message) };
     },
     async getNode() {
-      return { offer: offerMessage(shell.state, self()), findings: findings() };
+      return { offer: offer(), findings: findings() };
     },
   };
 }

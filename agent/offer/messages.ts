@@ -1,6 +1,6 @@
 /** The agent's state as messages of sublet.v1: offers, leases, endpoints. */
 import { join } from "node:path";
-import { leaseToWire, spareToWire } from "../../src/rpc/convert.ts";
+import { classToWire, leaseToWire, spareToWire } from "../../src/rpc/convert.ts";
 import type { EndpointMessage, LeaseMessage, OfferMessage } from "../../src/rpc/messages.ts";
 import type { AgentState, Guest } from "../reactor/state.ts";
 
@@ -14,7 +14,13 @@ export interface Identification {
   readonly epochUnixMs: number;
 }
 
-export function offerMessage(state: AgentState, self: Identification): OfferMessage {
+/** horizonMs: 0 = unknown. nowMs: monotonic. */
+export function offerMessage(
+  state: AgentState,
+  self: Identification,
+  nowMs: number,
+  horizonMs: number,
+): OfferMessage {
   const jobs = [...state.jobs.values()];
   const jobCores = new Set(jobs.flatMap((job) => job.cores ?? []));
   return {
@@ -23,12 +29,21 @@ export function offerMessage(state: AgentState, self: Identification): OfferMess
     epochUnixMs: self.epochUnixMs,
     address: self.address,
     spare: state.spare.map(spareToWire),
-    horizonMs: 0,
+    horizonMs,
     coresTotal: state.setup.cores.length,
     memoryBytesTotal: state.setup.memoryBytes,
     coresUsedByJobs: state.setup.cores.filter((core) => jobCores.has(core)).length,
     memoryBytesUsedByJobs: jobs.reduce((sum, job) => sum + (job.memoryLimitBytes ?? job.memoryUsedBytes), 0),
     lending: state.drain === undefined ? "LENDING_ON" : "LENDING_DRAINED",
+    spell:
+      state.spell === undefined
+        ? null
+        : {
+            class: classToWire(state.spell.class),
+            ageMs: Math.max(0, Math.round(nowMs - state.spell.sinceMs)),
+            begunSeen: state.spell.begunSeen,
+            arrivals: state.arrivals,
+          },
   };
 }
 

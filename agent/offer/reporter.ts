@@ -7,7 +7,7 @@
  */
 import { toSubletError } from "../../src/common/errors.ts";
 import type { ControllerClient, ReportStream } from "../../src/rpc/client.ts";
-import type { LeaseMessage, OfferMessage } from "../../src/rpc/messages.ts";
+import type { HorizonModelMessage, LeaseMessage, OfferMessage } from "../../src/rpc/messages.ts";
 
 export interface ReportSource {
   offer(): OfferMessage;
@@ -24,6 +24,8 @@ export interface ReporterOptions {
   readonly onEnded?: (leases: readonly LeaseMessage[]) => void;
   /** Such leases that are wanted back, with what is left of their budgets. */
   readonly onDraining?: (leases: readonly LeaseMessage[]) => void;
+  /** What the cluster's spells have taught. */
+  readonly onHorizon?: (model: HorizonModelMessage) => void;
   readonly foldMs?: number;
   readonly leaseFoldMs?: number;
   readonly backoffFirstMs?: number;
@@ -111,6 +113,7 @@ export function startReporter(options: ReporterOptions): Reporter {
       open = { ms: response.openMs, toldAtMs: performance.now() };
       if (response.endedLeases.length > 0) options.onEnded?.(response.endedLeases);
       if (response.drainingLeases.length > 0) options.onDraining?.(response.drainingLeases);
+      if (response.horizon !== null) options.onHorizon?.(response.horizon);
       if (response.resendFull) {
         full = true;
         dirty = true;

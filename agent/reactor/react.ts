@@ -8,6 +8,7 @@
 import { toSubletError } from "../../src/common/errors.ts";
 import type { Spare } from "../../src/common/nouns.ts";
 import { onFacts, onUse } from "../consent/sharing.ts";
+import { nextSpell } from "../offer/spell.ts";
 import { onDrain, onReclaim, onResume } from "../reclaim/admin.ts";
 import {
   endUnwanted,
@@ -182,6 +183,7 @@ export function react(state: AgentState, event: AgentEvent, nowMs: number, unixM
   }
   moveRegions(draft);
   reoffer(draft, event);
+  Object.assign(draft, nextSpell(state, draft, event.type === "jobs", nowMs));
   const { nowMs: _now, unixMs: _unix, out, ...next } = draft;
   return { state: next, effects: out };
 }

@@ -10,6 +10,7 @@ import type { JobFacts, Lease, SlurmJobFacts, Spare } from "../../src/common/nou
 import type { ConsentConfig } from "../../src/config/consent.ts";
 import type { LeaseBook } from "../../src/lease/book.ts";
 import { emptyBook } from "../../src/lease/book.ts";
+import type { Spell } from "../offer/spell.ts";
 
 /** What the configuration and the inventory say; fixed for the agent's life. */
 export interface NodeSetup {
@@ -123,6 +124,10 @@ export interface AgentState {
   /** Offered last; revision rises with every change. */
   readonly spare: readonly Spare[];
   readonly revision: number;
+  /** Undefined until the jobs were looked at. */
+  readonly spell: Spell | undefined;
+  /** Batch jobs that arrived since. */
+  readonly arrivals: number;
   readonly nextUid: number;
 }
 
@@ -147,6 +152,8 @@ export function initialState(setup: NodeSetup): AgentState {
     guarded: false,
     spare: [],
     revision: 0,
+    spell: undefined,
+    arrivals: 0,
     nextUid: 0,
   };
 }

@@ -21,9 +21,10 @@ import type {
   LocalRenew,
   LocalRequest,
   LocalResponse,
+  OfferMessage,
 } from "../../src/rpc/messages.ts";
 import type { JobWatcher } from "../jobs/watch.ts";
-import { endpointMessage, type Identification, leaseMessage, offerMessage } from "../offer/messages.ts";
+import { endpointMessage, type Identification, leaseMessage } from "../offer/messages.ts";
 import type { Asker } from "../reactor/events.ts";
 import type { Guest } from "../reactor/state.ts";
 import type { Ask, Shell, ShellLog } from "../shell.ts";
@@ -41,6 +42,7 @@ import type { Connection, LocalHandlers } from "./server.ts";
 export interface LocalOptions {
   readonly shell: Shell;
   readonly self: () => Identification;
+  readonly offer: () => OfferMessage;
   readonly controllers: Controllers;
   readonly controllerConnected: () => boolean;
   /** For how long from now this node may lend without asking; 0: ask. */
@@ -270,7 +272,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     return {
       body: "status",
       status: {
-        offer: offerMessage(shell.state, options.self()),
+        offer: options.offer(),
         findings: options.findings(),
         controllerConnected: options.controllerConnected(),
       },

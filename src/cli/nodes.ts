@@ -27,6 +27,13 @@ const columns: readonly Column<NodeStatusMessage>[] = [
   },
   { title: "SPARE CORES", text: ({ offer }) => spareCores(offer) },
   { title: "SPARE MEMORY", text: ({ offer }) => spareMemory(offer), align: "right" },
+  {
+    title: "LASTS",
+    text: ({ offer }) =>
+      offer === null ? "" : offer.horizonMs === 0 ? "?" : formatDuration(offer.horizonMs),
+    align: "right",
+    spare: 6,
+  },
   { title: "LEASES", text: ({ leases }) => String(leases), align: "right", spare: 1 },
   {
     title: "LENT",

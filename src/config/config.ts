@@ -64,6 +64,7 @@ export interface ControllerConfig {
   readonly listen: string;
   readonly metricsListen: string;
   readonly pollIntervalMs: number;
+  readonly horizonConfidence: number;
   readonly slurmConf: string | undefined;
   readonly trustedUids: readonly number[];
   readonly adminGid: number | undefined;
@@ -180,6 +181,7 @@ export function loadControllerConfig(path: string, environment: Environment = pr
     listen: raw.listen,
     metricsListen: raw.metrics_listen,
     pollIntervalMs: raw.poll_interval_ms,
+    horizonConfidence: raw.horizon_confidence,
     slurmConf: raw.slurm_conf,
     trustedUids: raw.trusted_uids,
     adminGid: raw.admin_gid,

@@ -72,6 +72,12 @@ export const controllerSchema = z.strictObject({
   listen: address.default("0.0.0.0:7700").describe("gRPC for agents and the CLI"),
   metrics_listen: address.default("0.0.0.0:7703").describe("HTTP /metrics and /healthz"),
   poll_interval_ms: ms.default(10_000).describe("between two looks at slurmctld, when it answers fast"),
+  horizon_confidence: z
+    .number()
+    .min(0.5)
+    .max(0.99)
+    .default(0.8)
+    .describe("share of the horizons of offers that hold until a job comes"),
   slurm_conf: path.optional().describe("sets SLURM_CONF for Slurm's commands"),
   trusted_uids: z.array(id).max(64).default([0]).describe("daemon users that may act for others"),
   admin_gid: id.optional().describe("group whose members see and end all leases"),

@@ -15,6 +15,7 @@ import { refusedCallers } from "../rpc/refused.ts";
 import { serve } from "../rpc/server.ts";
 import { type CommandRunner, createPoller, maxPollDelayMs, type PollerClock } from "../slurm/poller.ts";
 import { agentPool } from "./agents.ts";
+import { newLearner } from "./horizon.ts";
 import { countRpcs, measuredRunner, notGrantedCounter, showCluster } from "./metrics.ts";
 import { type ControllerEvents, controllerService } from "./service.ts";
 import { newState } from "./state.ts";
@@ -44,6 +45,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const { config, log, identity, clock } = options;
   const registry = createRegistry();
   const metrics = controllerMetrics(registry);
+  metrics.horizonConfidence.set(config.horizonConfidence);
   const notGranted = notGrantedCounter(registry);
   const state = newState();
   const agents = agentPool((address) => connectNode(address, { identity, tls: config.tls }));
@@ -71,6 +73,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
       metrics.leaseRequests.inc({ outcome });
       metrics.leaseRequestSeconds.observe(tookMs / 1000);
     },
+    onHorizon: (outcome) => metrics.horizonPredictions.inc({ outcome }),
     onNotGranted(node, reason, error) {
       notGranted.inc({ reason });
       log.info({ node, reason, message: error.message }, "agent did not grant");
@@ -83,6 +86,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     nowMs: clock.nowMs,
     adminGid: config.adminGid,
     events,
+    learner: newLearner(config.horizonConfidence, clock.nowMs()),
   });
   const onRefused = refusedCallers((fields, text) => log.warn(fields, text));
   const server = await serve({

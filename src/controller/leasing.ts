@@ -117,7 +117,8 @@ async function ask(options: LeasingOptions, { leaseId, candidate, ...rest }: Try
   const address = state.agents.get(node)?.offer.address;
   if (address === undefined) throw new SubletError("UNAVAILABLE", `the agent of ${node} is gone`);
   // exclude_nodes and node have done their work; the agent needs to see neither.
-  const request = { ...rest.wish, excludeNodes: [], node: "" };
+  const { termMs } = rest.wish.termMs === 0 && candidate.termMs === usualTermMs ? rest.wish : candidate;
+  const request = { ...rest.wish, termMs, excludeNodes: [], node: "" };
   const { signal } = rest.call;
   onProposed(state, { leaseId, node, cores: candidate.cores, memoryBytes: candidate.memoryBytes }, nowMs());
   let sent = false;

@@ -7,10 +7,18 @@ import { SubletError, toSubletError } from "../common/errors.ts";
 import { leaseEnded } from "../lease/lifecycle.ts";
 import { openMs } from "../placement/place.ts";
 import { stateFromWire } from "../rpc/convert.ts";
-import type { LeaseMessage, PrincipalMessage } from "../rpc/messages.ts";
+import type { HorizonModelMessage, LeaseMessage, OfferMessage, PrincipalMessage } from "../rpc/messages.ts";
 import type { CallContext, ControllerHandlers, ReportHandler } from "../rpc/server.ts";
 import type { ClusterSnapshot } from "../slurm/snapshot.ts";
 import type { AgentPool } from "./agents.ts";
+import {
+  type HorizonLearner,
+  horizonModel,
+  type Outcome,
+  onLearnerTick,
+  onSpell,
+  onSpellLost,
+} from "./horizon.ts";
 import { requestLease } from "./leasing.ts";
 import { checkLease, checkReport, leaseIdPattern } from "./report.ts";
 import {
@@ -29,6 +37,8 @@ export interface ControllerEvents {
   onAgent(node: string, event: "joined" | "silent" | "superseded" | "forgotten"): void;
   onRequest(outcome: "granted" | "refused" | "failed", tookMs: number): void;
   onNotGranted(node: string, reason: string, error: SubletError): void;
+  /** What became of a horizon that an offer stated. */
+  onHorizon(outcome: Outcome): void;
 }
 
 type ReportSend = Parameters<ReportHandler>[1];
@@ -41,6 +51,8 @@ export interface ServiceOptions {
   readonly nowMs: () => number;
   readonly adminGid: number | undefined;
   readonly events: ControllerEvents;
+  /** How long capacity lasts, learned from what agents report. */
+  readonly learner: HorizonLearner;
 }
 
 export interface ControllerServiceParts {
@@ -54,10 +66,19 @@ const forwardTimeoutMs = 5_000;
 const answerMarginMs = 100;
 
 export function controllerService(options: ServiceOptions): ControllerServiceParts {
-  const { state, agents, nowMs, events } = options;
+  const { state, agents, nowMs, events, learner } = options;
   let streams = 0;
   /** How to reach the agents that report, by node. */
   const downlinks = new Map<string, { streamId: number; send: ReportSend }>();
+
+  /** Learns from the offer; gives the model that this stream has not heard of yet. */
+  function horizonOf(offer: OfferMessage, told: number | undefined): HorizonModelMessage | null {
+    const { node, spell, horizonMs } = offer;
+    const partitions = options.snapshot()?.nodes.get(node)?.partitions ?? [];
+    const outcome = onSpell(learner, { node, partitions, spell, horizonMs }, nowMs(), Date.now());
+    if (outcome !== undefined) events.onHorizon(outcome);
+    return told === learner.version ? null : horizonModel(learner, partitions);
+  }
 
   /**
    * Tells the agents of the owners: a client hears why its lease ended, or that it is wanted back, as soon as the lender
@@ -90,6 +111,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
       );
     const streamId = ++streams;
     let node: string | undefined;
+    let horizonTold: number | undefined;
     try {
       for await (const message of requests) {
         const checked = checkReport(message);
@@ -109,12 +131,15 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
         if (joined) events.onAgent(node, "joined");
         downlinks.set(node, { streamId, send });
         // One that does not fit is made up for by the next.
-        send({ ...ack, openMs: openMs(node, options.snapshot(), nowMs()) });
+        const horizon = horizonOf(checked.offer, horizonTold);
+        horizonTold = learner.version;
+        send({ ...ack, horizon, openMs: openMs(node, options.snapshot(), nowMs()) });
         tellOwners(ended, draining);
       }
     } finally {
       if (node !== undefined && downlinks.get(node)?.streamId === streamId) downlinks.delete(node);
       const silent = onStreamClosed(state, streamId, node);
+      if (silent !== undefined) onSpellLost(learner, silent);
       if (silent !== undefined) events.onAgent(silent, "silent");
     }
   };
@@ -201,6 +226,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
   };
 
   function tick(): void {
+    onLearnerTick(learner, nowMs());
     const { forgottenAgents }: TickReply = onTick(state, nowMs());
     for (const { node, offer } of forgottenAgents) {
       agents.drop(offer.address);

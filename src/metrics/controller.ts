@@ -30,6 +30,13 @@ export function controllerMetrics(registry: Registry) {
       help: "Cores of the cluster by what holds them: total, jobs, spare, leased.",
       labels: ["state"],
     }),
+    horizonPredictions: counter(registry, "horizon_predictions_total", {
+      help: "Horizons that offers stated, by what became of them: kept, or broken by a job. Kept / all should be the confidence.",
+      labels: ["outcome"],
+    }),
+    horizonConfidence: gauge(registry, "horizon_confidence", {
+      help: "Share of the horizons that should be kept, as configured.",
+    }),
     clusterLeases: gauge(registry, "cluster_leases", { help: "Leases that agents reported and that live." }),
     clusterMemoryBytes: gauge(registry, "cluster_memory_bytes", {
       help: "Memory of the cluster by what holds it: total, jobs, spare, leased.",

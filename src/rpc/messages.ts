@@ -65,6 +65,13 @@ export interface SpareMessage {
   memoryBytes: number;
 }
 
+export interface SpellMessage {
+  class: CapacityClassName;
+  ageMs: number;
+  begunSeen: boolean;
+  arrivals: number;
+}
+
 export interface OfferMessage {
   node: string;
   revision: number;
@@ -77,6 +84,7 @@ export interface OfferMessage {
   coresUsedByJobs: number;
   memoryBytesUsedByJobs: number;
   lending: LendingName;
+  spell: SpellMessage | null;
 }
 
 export interface PrincipalMessage {
@@ -136,10 +144,22 @@ export interface ReportRequest {
   full: boolean;
 }
 
+export interface HorizonTableMessage {
+  class: CapacityClassName;
+  arrivalsPerHour: number[];
+}
+
+export interface HorizonModelMessage {
+  tables: HorizonTableMessage[];
+  confidence: number;
+  ageEdgesMs: number[];
+}
+
 export interface ReportResponse {
   ackedRevision: number;
   resendFull: boolean;
   endedLeases: LeaseMessage[];
+  horizon: HorizonModelMessage | null;
   drainingLeases: LeaseMessage[];
   openMs: number;
 }
@@ -353,6 +373,7 @@ export type Init<T> = T extends Uint8Array
 /** All messages by their name in the .proto files. */
 export interface Messages {
   Spare: SpareMessage;
+  Spell: SpellMessage;
   Offer: OfferMessage;
   Principal: PrincipalMessage;
   LeaseRequest: LeaseRequestMessage;
@@ -360,6 +381,8 @@ export interface Messages {
   Lease: LeaseMessage;
   Refusal: RefusalMessage;
   ReportRequest: ReportRequest;
+  HorizonTable: HorizonTableMessage;
+  HorizonModel: HorizonModelMessage;
   ReportResponse: ReportResponse;
   RequestLeaseRequest: RequestLeaseRequest;
   RequestLeaseResponse: RequestLeaseResponse;

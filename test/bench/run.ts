@@ -22,6 +22,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   reclaim: { about: "reclaim against the floor of kill and rmdir", load: () => import("./reclaim.ts") },
   cold: { about: "lease to first answer, cold and from the pool", load: () => import("./cold.ts") },
   idle: { about: "what an agent costs its node when nothing happens", load: () => import("./idle.ts") },
+  horizon: { about: "leases cut short with and without horizons", load: () => import("./horizon.ts") },
   jobstart: { about: "added start time of a job", load: () => import("./jobstart.ts") },
 };
 

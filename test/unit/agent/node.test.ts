@@ -6,6 +6,7 @@ import { type TestContext, test } from "node:test";
 import { connectStarter } from "../../../agent/executor/starter.ts";
 import { watchMetrics } from "../../../agent/metrics.ts";
 import { nodeService } from "../../../agent/node/service.ts";
+import { offerMessage } from "../../../agent/offer/messages.ts";
 import { Shell } from "../../../agent/shell.ts";
 import { connectNode, type NodeClient } from "../../../src/rpc/client.ts";
 import type { Identity } from "../../../src/rpc/identity.ts";
@@ -66,7 +67,13 @@ async function world(t: TestContext): Promise<World> {
     listen: "127.0.0.1:0",
     identity: fakeIdentity(0),
     trustedUids: [0],
-    node: nodeService({ shell, self: () => self, adminGid: 50, findings: () => ({ k: "v" }) }),
+    node: nodeService({
+      shell,
+      self: () => self,
+      offer: () => offerMessage(shell.state, self, shell.nowMs(), 0),
+      adminGid: 50,
+      findings: () => ({ k: "v" }),
+    }),
   });
   const clients: NodeClient[] = [];
   t.after(async () => {

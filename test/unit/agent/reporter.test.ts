@@ -31,6 +31,7 @@ class FakeStream implements ReportStream {
             ackedRevision: 0,
             resendFull: false,
             endedLeases: [],
+            horizon: null,
             drainingLeases: [],
             openMs: 0,
             ...response,

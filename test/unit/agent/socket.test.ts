@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { connectStarter } from "../../../agent/executor/starter.ts";
+import { offerMessage } from "../../../agent/offer/messages.ts";
 import { Shell } from "../../../agent/shell.ts";
 import type { Controllers } from "../../../agent/socket/controllers.ts";
 import { localHandlers } from "../../../agent/socket/local.ts";
@@ -76,6 +77,7 @@ async function world(
   const handlers = localHandlers({
     shell,
     self: () => identification,
+    offer: () => offerMessage(shell.state, identification, shell.nowMs(), 0),
     controllers: options.controllers ?? [],
     controllerConnected: () => false,
     openMs: () => options.openMs ?? 0,

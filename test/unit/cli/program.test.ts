@@ -172,9 +172,9 @@ describe("with a controller", () => {
     assert.equal(status, 0);
     assert.equal(
       out,
-      "NODE  STATE  CORES           MEMORY  SPARE CORES    SPARE MEMORY  LEASES  LENT             HEARD\n" +
-        "n1    mixed    5/8  8 GiB of 16 GiB  2 unallocated         1 GiB       1  1 core, 1 MiB  1 s ago\n" +
-        "n2    down     0/8       0 B of 0 B  no agent                          0  0 cores, 0 B\n" +
+      "NODE  STATE  CORES           MEMORY  SPARE CORES    SPARE MEMORY  LASTS  LEASES  LENT             HEARD\n" +
+        "n1    mixed    5/8  8 GiB of 16 GiB  2 unallocated         1 GiB      ?       1  1 core, 1 MiB  1 s ago\n" +
+        "n2    down     0/8       0 B of 0 B  no agent                                 0  0 cores, 0 B\n" +
         "Slurm was asked 3 s ago. CORES and MEMORY: given to jobs, of all.\n",
     );
     const narrow = await sublet(["nodes"], environment, 60);

@@ -211,6 +211,7 @@ describe("controller.toml and cli.toml", () => {
       listen: "0.0.0.0:7700",
       metricsListen: "0.0.0.0:7703",
       pollIntervalMs: 10_000,
+      horizonConfidence: 0.8,
       slurmConf: undefined,
       trustedUids: [0],
       adminGid: undefined,

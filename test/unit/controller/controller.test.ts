@@ -38,6 +38,7 @@ async function controllerWith(runner: CommandRunner = noSlurm, listen = "127.0.0
       listen,
       metricsListen: "127.0.0.1:0",
       pollIntervalMs: 60_000,
+      horizonConfidence: 0.8,
       slurmConf: undefined,
       trustedUids: [0],
       adminGid: 40000,

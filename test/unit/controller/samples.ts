@@ -15,6 +15,7 @@ export function offerMessage(node: string, changes: Partial<OfferMessage> = {}):
     memoryBytesTotal: 2048 * mib,
     coresUsedByJobs: 0,
     memoryBytesUsedByJobs: 0,
+    spell: null,
     lending: "LENDING_ON",
     ...changes,
   };

@@ -59,6 +59,8 @@ async function page(): Promise<string> {
   controller.agents.set(3);
   controller.leaseRequests.inc({ outcome: "granted" });
   controller.leaseRequestSeconds.observe(0.02);
+  controller.horizonPredictions.inc({ outcome: "kept" }, 4);
+  controller.horizonConfidence.set(0.8);
   controller.clusterCores.set({ state: "total" }, 24);
   controller.clusterMemoryBytes.set({ state: "total" }, 2 ** 36);
   return (await registry.metrics()).replace(/^(process_start_time_seconds) \d+$/m, "$1 1700000000");

@@ -21,6 +21,12 @@ import type {
 import { decodeMessage, encodeMessage } from "../../../src/rpc/schema.ts";
 
 const spare: Messages["Spare"] = { class: "CAPACITY_CLASS_IDLE", cores: [1, 8191], memoryBytes: 2 ** 40 };
+const spell: Messages["Spell"] = {
+  class: "CAPACITY_CLASS_UNALLOCATED",
+  ageMs: 5,
+  begunSeen: true,
+  arrivals: 9,
+};
 const offer: Messages["Offer"] = {
   node: "n1",
   revision: 7,
@@ -33,7 +39,10 @@ const offer: Messages["Offer"] = {
   coresUsedByJobs: 1,
   memoryBytesUsedByJobs: 6,
   lending: "LENDING_DRAINED",
+  spell,
 };
+const horizonTable: Messages["HorizonTable"] = { class: "CAPACITY_CLASS_IDLE", arrivalsPerHour: [0.5, 12] };
+const horizon: Messages["HorizonModel"] = { tables: [horizonTable], confidence: 0.8, ageEdgesMs: [15_000] };
 const owner: Messages["Principal"] = { uid: 20001, gid: 20002, jobId: 42, node: "n2" };
 const request: Messages["LeaseRequest"] = {
   kind: "LEASE_KIND_REGION",
@@ -76,7 +85,10 @@ const samples: {
   readonly [N in Exclude<MessageName, "LocalRequest" | "LocalResponse">]: Required<Messages[N]>;
 } = {
   Spare: spare,
+  Spell: spell,
   Offer: offer,
+  HorizonTable: horizonTable,
+  HorizonModel: horizon,
   Principal: owner,
   LeaseRequest: request,
   Endpoint: endpoint,
@@ -87,6 +99,7 @@ const samples: {
     ackedRevision: 1,
     resendFull: true,
     endedLeases: [lease],
+    horizon,
     drainingLeases: [lease],
     openMs: 60_000,
   },
