@@ -127,6 +127,8 @@ export function loadLibsublet(path: string): Libsublet {
     agent_socket: "const char *",
     timeout_ms: u64,
     spin_us: u64,
+    spill_folder: "const char *",
+    spill_bytes: u64,
   });
   const leaseOptions = koffi.struct({
     struct_bytes: u32,
