@@ -88,10 +88,16 @@ export async function attack(target: Target, meanwhile: () => Promise<void>): Pr
 export interface Held {
   readonly fds: number;
   readonly rssMib: number;
+  readonly children: number;
 }
 
-/** Descriptors and resident memory of a process. */
+/** Descriptors, resident memory and children of a process. */
 export function heldBy(pid: number): Held {
   const kib = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return { fds: readdirSync(`/proc/${pid}/fd`).length, rssMib: Math.round(Number(kib) / 1024) };
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean);
+  return {
+    fds: readdirSync(`/proc/${pid}/fd`).length,
+    children: children.length,
+    rssMib: Math.round(Number(kib) / 1024),
+  };
 }
