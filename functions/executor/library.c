@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "executor/symbols.h"
+
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10u
 #endif
@@ -60,6 +62,20 @@ int library_equal(int fd, int other_fd)
     if (b != MAP_FAILED)
         munmap(b, size);
     return equal;
+}
+
+bool library_defines(int fd, const char *name)
+{
+    struct stat info;
+    if (fstat(fd, &info) != 0)
+        return false;
+    size_t size = (size_t)info.st_size;
+    void *bytes = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    if (bytes == MAP_FAILED)
+        return false;
+    bool defines = symbols_define(bytes, size, name);
+    munmap(bytes, size);
+    return defines;
 }
 
 /** Without /proc: by way of a file that is gone again when this returns. */

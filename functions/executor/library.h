@@ -5,6 +5,7 @@
 #ifndef SUBLET_EXECUTOR_LIBRARY_H
 #define SUBLET_EXECUTOR_LIBRARY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "sublet/status.h"
@@ -15,6 +16,9 @@ sublet_status library_begin(size_t size, int *fd_out, void **bytes_out);
 sublet_status library_seal(int fd, void *bytes, size_t size);
 /** The same content? */
 int library_equal(int fd, int other_fd);
+
+/** Does the file define this function? Read without running anything of it; false also when that cannot be told. */
+bool library_defines(int fd, const char *name);
 
 /**
  * dlopens a library from its descriptor, which must stay open; NULL with the reason in *why_out. Goes by /proc, and

@@ -190,14 +190,22 @@ void workers_remove_stream(struct workers *workers, uint32_t worker, uint32_t st
         (void)tell_stream(slot, stream);
 }
 
-sublet_status workers_add_library(struct workers *workers, int fd, uint32_t *library_out)
+sublet_status workers_find_library(const struct workers *workers, int fd, uint32_t *library_out)
 {
     for (uint32_t i = 0; i < workers->libraries; i++)
         if (library_equal(fd, workers->library_fds[i])) {
-            close(fd);
             *library_out = i;
             return SUBLET_OK;
         }
+    return SUBLET_ERR_NOT_FOUND;
+}
+
+sublet_status workers_add_library(struct workers *workers, int fd, uint32_t *library_out)
+{
+    if (workers_find_library(workers, fd, library_out) == SUBLET_OK) {
+        close(fd);
+        return SUBLET_OK;
+    }
     if (workers->libraries == LIBRARIES_MAX)
         return SUBLET_ERR_BUSY;
     struct worker_message message = {.kind = WORKER_LIBRARY, .index = workers->libraries};

@@ -1,6 +1,7 @@
 /*
  * What clients ask for: HELLO, LOAD, RESOLVE, CANCEL, and the greeting of a TCP connection. A library is user code from
- * its first constructor on, so LOAD and RESOLVE try it in a process of their own and answer when that has ended.
+ * its first constructor on, so LOAD tries it in a process of its own and answers when that has ended. RESOLVE does so
+ * only for a name that the file does not show to be its own (of a library that it needs in turn, or of no one).
  */
 #include <errno.h>
 #include <signal.h>
@@ -141,7 +142,10 @@ static void resolve(struct supervisor *supervisor, struct connection *connection
         status = library < supervisor->workers.libraries
                      ? workers_find_function(&supervisor->workers, library, name, &function)
                      : SUBLET_ERR_NOT_FOUND;
-    if (status == SUBLET_ERR_NOT_FOUND && library < supervisor->workers.libraries)
+    bool loaded = library < supervisor->workers.libraries;
+    if (status == SUBLET_ERR_NOT_FOUND && loaded && library_defines(supervisor->workers.library_fds[library], name))
+        status = workers_add_function(&supervisor->workers, library, name, &function);
+    if (status == SUBLET_ERR_NOT_FOUND && loaded)
         probe(supervisor, connection, supervisor->workers.library_fds[library], name);
     else if (connection_answer(supervisor, connection, status, &function, status == SUBLET_OK ? sizeof(function) : 0,
                                NULL, 0))
@@ -151,7 +155,14 @@ static void resolve(struct supervisor *supervisor, struct connection *connection
 static void load(struct supervisor *supervisor, struct connection *connection)
 {
     sublet_status status = library_seal(connection->library_fd, connection->library, connection->header.size);
+    uint32_t number = 0;
     connection->library = NULL;
+    if (status == SUBLET_OK &&
+        workers_find_library(&supervisor->workers, connection->library_fd, &number) == SUBLET_OK) {
+        if (connection_answer(supervisor, connection, SUBLET_OK, &number, sizeof(number), NULL, 0))
+            connection_resume(supervisor, connection);
+        return;
+    }
     if (status == SUBLET_OK) {
         probe(supervisor, connection, connection->library_fd, NULL);
         return;

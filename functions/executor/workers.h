@@ -70,6 +70,8 @@ void workers_start_stream(struct workers *workers, uint32_t worker, uint32_t str
 /** Takes it away; a worker in the middle of its call is ended. */
 void workers_remove_stream(struct workers *workers, uint32_t worker, uint32_t stream);
 
+/** The number of a library with this content; NOT_FOUND before workers_add_library. */
+sublet_status workers_find_library(const struct workers *workers, int fd, uint32_t *library_out);
 /** Takes over a sealed library that a probe has loaded; one that is there already keeps its number. */
 sublet_status workers_add_library(struct workers *workers, int fd, uint32_t *library_out);
 /** The number of a function that is known; NOT_FOUND before workers_add_function. */

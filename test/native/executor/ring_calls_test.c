@@ -289,6 +289,9 @@ static void bad_libraries_and_names_are_refused(void **state)
     assert_int_equal(peer_load(f->peer.fd, LIBRARIES "/libecho.so", &library), SUBLET_OK);
     assert_int_equal(library, 0); /* the same library keeps its number */
     assert_int_equal(peer_resolve(f->peer.fd, library, "echo", &function), SUBLET_OK);
+    uint32_t other;
+    assert_int_equal(peer_resolve(f->peer.fd, library, "strlen", &other), SUBLET_OK); /* of what it needs: by a probe */
+    assert_int_equal(peer_resolve(f->peer.fd, library, "strlen_", &other), SUBLET_ERR_NOT_FOUND);
     assert_int_equal(function, f->echo);
     assert_ring_echoes(&f->peer.rings[0], f->echo);
 }
