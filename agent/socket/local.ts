@@ -173,6 +173,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
         node: options.self().node,
         spare,
         openMs: options.openMs(),
+        horizonMs: options.offer().horizonMs,
       },
     );
   }

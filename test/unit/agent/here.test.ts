@@ -8,6 +8,7 @@ const facts: HereFacts = {
   node: "n1",
   spare: [{ class: "unallocated", cores: [2, 3], memoryBytes: 64 * mib }],
   openMs: 3_600_000,
+  horizonMs: 0,
 };
 
 test("what this node serves whole, it grants; named, too, and regions only then", () => {
@@ -28,6 +29,8 @@ test("what placement would see otherwise is the controller's", () => {
   ];
   for (const change of notHere) assert.ok(!servedHere({ ...wish, ...change }, facts), JSON.stringify(change));
   assert.ok(!servedHere(wish, { ...facts, openMs: 0 }));
+  assert.ok(!servedHere(wish, { ...facts, horizonMs: wish.termMs - 1 }));
+  assert.ok(servedHere(wish, { ...facts, horizonMs: wish.termMs }));
   assert.ok(!servedHere(wish, { ...facts, spare: [] }));
   const shared = facts.spare.map((part) => ({ ...part, class: "shared" as const }));
   assert.ok(!servedHere(wish, { ...facts, spare: shared }));
