@@ -31,11 +31,13 @@ import { readAvailableBytes, readInventory } from "./inventory/inventory.ts";
 import { jobRoots } from "./jobs/scan.ts";
 import { watchJobs } from "./jobs/watch.ts";
 import { watchMetrics } from "./metrics.ts";
+import { nodeAdmin } from "./node/admin.ts";
 import { nodeService } from "./node/service.ts";
 import { horizon } from "./offer/horizon.ts";
 import { executorSocket, type Identification, leaseMessage, offerMessage } from "./offer/messages.ts";
 import { openMsOf, startReporter } from "./offer/reporter.ts";
 import type { AdoptedGuest } from "./reactor/events.ts";
+import { drainText } from "./reclaim/drained.ts";
 import { askOwnSocket, endStarter, writeRoots } from "./run-dir.ts";
 import { Shell, type ShellLog } from "./shell.ts";
 import { localHandlers } from "./socket/local.ts";
@@ -222,9 +224,12 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
   const findings = (): Record<string, string> => ({
     ...found,
     "slurm.jobs_found": existsSync(roots.cpuset) ? "yes" : "no job yet",
+    drained: drainText(shell.state.drain),
     starter: shell.state.starterUp ? "connected" : "not connected",
   });
 
+  const admin = nodeAdmin({ shell, stateDir: config.reclaim.stateDir, log });
+  await admin.restore();
   let address = config.listen;
   const epochUnixMs = Date.now();
   const self = (): Identification => ({
@@ -260,7 +265,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
         log.info({ controller: client.address, why }, connected ? "controller found" : "controller lost"),
     }),
   );
-  const service = { shell, self, offer, adminGid: config.adminGid, findings };
+  const service = { shell, self, offer, adminGid: config.adminGid, findings, admin };
   const rpc = await serve({
     listen: config.listen,
     identity,

@@ -12,6 +12,7 @@ import type { Asker } from "../reactor/events.ts";
 import type { Guest } from "../reactor/state.ts";
 import type { Shell } from "../shell.ts";
 import { newToken } from "../socket/local.ts";
+import type { NodeAdmin } from "./admin.ts";
 
 export interface NodeServiceOptions {
   readonly shell: Shell;
@@ -19,9 +20,17 @@ export interface NodeServiceOptions {
   readonly offer: () => OfferMessage;
   readonly adminGid: number | undefined;
   readonly findings: () => Record<string, string>;
+  readonly admin: NodeAdmin;
 }
 
-export function nodeService({ shell, self, offer, adminGid, findings }: NodeServiceOptions): NodeHandlers {
+export function nodeService({
+  shell,
+  self,
+  offer,
+  adminGid,
+  findings,
+  admin,
+}: NodeServiceOptions): NodeHandlers {
   const isAdmin = (uid: number, gid: number): boolean =>
     uid === 0 || (adminGid !== undefined && gid === adminGid);
 
@@ -75,6 +84,15 @@ export function nodeService({ shell, self, offer, adminGid, findings }: NodeServ
         (guest) => guest.phase !== "ending" && (asker.all || guest.lease.owner.uid === asker.uid),
       );
       return { leases: guests.map(message) };
+    },
+    async drain({ caller, ...wanted }, context) {
+      return { outcome: await admin.drain(askerOf(context, caller), wanted) };
+    },
+    async resume({ caller }, context) {
+      return { outcome: await admin.resume(askerOf(context, caller)) };
+    },
+    async reclaim({ caller, ...wanted }, context) {
+      return { outcome: await admin.reclaim(askerOf(context, caller), wanted) };
     },
     async getNode() {
       return { offer: offer(), findings: findings() };

@@ -24,6 +24,7 @@ import type {
   OfferMessage,
 } from "../../src/rpc/messages.ts";
 import type { JobWatcher } from "../jobs/watch.ts";
+import type { NodeAdmin } from "../node/admin.ts";
 import { endpointMessage, type Identification, leaseMessage } from "../offer/messages.ts";
 import type { Asker } from "../reactor/events.ts";
 import type { Guest } from "../reactor/state.ts";
@@ -49,6 +50,7 @@ export interface LocalOptions {
   readonly openMs: () => number;
   readonly adminGid: number | undefined;
   readonly findings: () => Record<string, string>;
+  readonly admin: NodeAdmin;
   readonly jobs: Pick<JobWatcher, "begun" | "ended" | "rescan">;
   readonly log: ShellLog;
 }
@@ -88,7 +90,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
   /** The same of leases on other nodes. */
   remoteDraining(leases: readonly LeaseMessage[]): void;
 } {
-  const { shell, controllers } = options;
+  const { shell, controllers, admin } = options;
   const sessions = new Map<number, Session>();
 
   function principal({ peer }: Connection, jobId: number): Principal {
@@ -295,6 +297,12 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
           return hook(connection, request.hook);
         case "status":
           return status();
+        case "drain":
+          return { body: "outcome", outcome: await admin.drain(asker(connection), request.drain) };
+        case "resume":
+          return { body: "outcome", outcome: await admin.resume(asker(connection)) };
+        case "reclaim":
+          return { body: "outcome", outcome: await admin.reclaim(asker(connection), request.reclaim) };
         default:
           throw new SubletError(
             "INVALID_ARGUMENT",

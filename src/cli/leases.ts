@@ -29,7 +29,7 @@ export function formatLeases(leases: readonly LeaseMessage[], width: number | un
   return formatTable(columns, leases, width);
 }
 
-async function listLeases(session: Session): Promise<LeaseMessage[]> {
+export async function listLeases(session: Session): Promise<LeaseMessage[]> {
   if (session.config.controller === undefined) return withAgent(session, (agent) => agent.list());
   return withController(session, async (controller) => (await controller.listLeases({})).leases);
 }

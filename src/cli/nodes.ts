@@ -5,6 +5,7 @@ import { type Session, withController } from "./session.ts";
 
 function spareCores(offer: OfferMessage | null): string {
   if (offer === null) return "no agent";
+  if (offer.lending === "LENDING_DRAINED") return "drained";
   const parts = offer.spare
     .filter(({ cores }) => cores.length > 0)
     .map(({ cores, class: name }) => `${cores.length} ${formatEnum(name, "CAPACITY_CLASS_")}`);

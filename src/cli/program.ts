@@ -7,6 +7,7 @@ import { type InvokeOptions, invoke } from "./invoke.ts";
 import { leases, release } from "./leases.ts";
 import { nodes } from "./nodes.ts";
 import { type Output, writeError } from "./output.ts";
+import { addAdminCommands } from "./reclaim.ts";
 import type { Session } from "./session.ts";
 import { status } from "./status.ts";
 import { type TraceOptions, trace } from "./trace.ts";
@@ -24,7 +25,7 @@ interface GlobalOptions {
 const help = `
 Exit status:
   0  done
-  1  failed: refused, not found, or the doctor found something broken
+  1  failed: refused, not found, a node did not do its part, or the doctor found something broken
   2  wrong usage or settings
   3  unavailable: no daemon answers in time, or nothing is spare
 
@@ -36,6 +37,7 @@ Examples:
   sublet leases --json                      your leases, for programs
   sublet invoke ./libprice.so price --in options.bin --out prices.bin --cores 2
   sublet trace ./libprice.so price          where the time of a call goes
+  sublet drain 'n[1-4]' --budget 60 --reason disk   lend nothing there, and have it empty in a minute
   sublet doctor                             what is wrong with this node, and how to mend it
 `;
 
@@ -161,6 +163,9 @@ export async function run(
     .action((library: string, name: string, options: TraceOptions) =>
       trace(session(), library, name, options),
     );
+  addAdminCommands(program, session, () => {
+    result = exitStatus.failed;
+  });
   program
     .command("doctor")
     .description(

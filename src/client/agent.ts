@@ -12,12 +12,15 @@ import type {
   Init,
   LeaseMessage,
   LeaseRequestMessage,
+  LocalDrain,
   LocalDraining,
   LocalLeased,
+  LocalReclaim,
   LocalRequest,
   LocalResponse,
   LocalRevoked,
   LocalStatusReport,
+  NodeOutcome,
 } from "../rpc/messages.ts";
 import { errorCodeOf } from "../rpc/status.ts";
 
@@ -47,6 +50,10 @@ export interface AgentClient {
   /** The caller's own leases in the cluster; root and the admin group see all. */
   list(options?: RequestOptions): Promise<LeaseMessage[]>;
   status(options?: RequestOptions): Promise<LocalStatusReport>;
+  /** For root and the admin group: lend nothing more; lend again; take leases back. */
+  drain(request: Init<LocalDrain>, options?: RequestOptions): Promise<NodeOutcome>;
+  resume(options?: RequestOptions): Promise<NodeOutcome>;
+  reclaim(request: Init<LocalReclaim>, options?: RequestOptions): Promise<NodeOutcome>;
   /** Settles when the connection has ended; with the error unless close() ended it. */
   readonly closed: Promise<SubletError | undefined>;
   close(): void;
@@ -167,6 +174,11 @@ export async function connectAgent(options: AgentClientOptions): Promise<AgentCl
     return response.lease;
   };
 
+  const outcomeOf = (response: LocalResponse): NodeOutcome => {
+    if (response.body !== "outcome") throw unexpected(response);
+    return response.outcome;
+  };
+
   return {
     async lease(wanted, call = {}) {
       const response = await request({ lease: { request: wanted, jobId: call.jobId ?? 0 } }, call);
@@ -185,6 +197,9 @@ export async function connectAgent(options: AgentClientOptions): Promise<AgentCl
       if (response.body !== "status") throw unexpected(response);
       return response.status;
     },
+    drain: async (drain, call) => outcomeOf(await request({ drain }, call)),
+    resume: async (call) => outcomeOf(await request({ resume: {} }, call)),
+    reclaim: async (reclaim, call) => outcomeOf(await request({ reclaim }, call)),
     closed: ended.promise,
     close: () => end(undefined),
   };

@@ -7,7 +7,10 @@ import { SubletError } from "../common/errors.ts";
 import type { NodeClient } from "../rpc/client.ts";
 
 /** What we ask of agents. */
-export type AgentClient = Pick<NodeClient, "grant" | "renew" | "release" | "close">;
+export type AgentClient = Pick<
+  NodeClient,
+  "grant" | "renew" | "release" | "drain" | "resume" | "reclaim" | "close"
+>;
 
 export interface AgentPool {
   /** Runs one call on the agent at that address. @throws DEADLINE_EXCEEDED when its turn did not come. */

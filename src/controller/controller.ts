@@ -74,6 +74,8 @@ export async function startController(options: ControllerOptions): Promise<Contr
       metrics.leaseRequestSeconds.observe(tookMs / 1000);
     },
     onHorizon: (outcome) => metrics.horizonPredictions.inc({ outcome }),
+    onAdmin: (what, uid, why, nodes, failed) =>
+      log.warn({ what, uid, why, nodes, failed }, "an administrator was served"),
     onNotGranted(node, reason, error) {
       notGranted.inc({ reason });
       log.info({ node, reason, message: error.message }, "agent did not grant");

@@ -6,10 +6,19 @@
 import { SubletError, toSubletError } from "../common/errors.ts";
 import { leaseEnded } from "../lease/lifecycle.ts";
 import { openMs } from "../placement/place.ts";
+import type { CallOptions } from "../rpc/client.ts";
 import { stateFromWire } from "../rpc/convert.ts";
-import type { HorizonModelMessage, LeaseMessage, OfferMessage, PrincipalMessage } from "../rpc/messages.ts";
+import type {
+  ControllerServiceResumeRequest,
+  HorizonModelMessage,
+  LeaseMessage,
+  NodeOutcome,
+  OfferMessage,
+  PrincipalMessage,
+} from "../rpc/messages.ts";
 import type { CallContext, ControllerHandlers, ReportHandler } from "../rpc/server.ts";
 import type { ClusterSnapshot } from "../slurm/snapshot.ts";
+import { type AdminClient, askNodes, mustBeAdmin, selectTargets, type Target } from "./admin.ts";
 import type { AgentPool } from "./agents.ts";
 import {
   type HorizonLearner,
@@ -39,8 +48,11 @@ export interface ControllerEvents {
   onNotGranted(node: string, reason: string, error: SubletError): void;
   /** What became of a horizon that an offer stated. */
   onHorizon(outcome: Outcome): void;
+  /** An administrator was served: what was asked, by whom and why, of how many nodes, and of how many in vain. */
+  onAdmin?(what: string, uid: number, why: string, nodes: number, failed: number): void;
 }
 
+type Asked = Promise<{ outcome: NodeOutcome | null }>;
 type ReportSend = Parameters<ReportHandler>[1];
 
 export interface ServiceOptions {
@@ -187,7 +199,40 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
     }
   }
 
+  /** Carries what an administrator wants to the nodes that he selected. */
+  async function administer(
+    what: "drain" | "resume" | "reclaim",
+    request: ControllerServiceResumeRequest & { readonly reason?: string },
+    context: CallContext,
+    ask: (client: AdminClient, target: Target, caller: PrincipalMessage, call: CallOptions) => Asked,
+  ): Promise<{ outcomes: NodeOutcome[] }> {
+    const caller = principalOf(context, request.caller);
+    mustBeAdmin(caller, options.adminGid);
+    const { targets, failures } = selectTargets(options, request.selection, what === "reclaim");
+    const { signal } = context;
+    const timeoutMs = Math.max(1, context.deadlineMs - answerMarginMs);
+    const answers = await askNodes(options, targets, timeoutMs, (client, target, leftMs) =>
+      ask(client, target, caller, { timeoutMs: leftMs, signal }),
+    );
+    const outcomes = [...answers, ...failures];
+    const failed = outcomes.filter(({ code }) => code !== 0).length;
+    events.onAdmin?.(what, caller.uid, request.reason ?? "", outcomes.length, failed);
+    return { outcomes };
+  }
+
   const handlers: ControllerHandlers = {
+    drain: (request, context) =>
+      administer("drain", request, context, (client, _, caller, call) => {
+        const { mode, budgetMs, reason } = request;
+        return client.drain({ mode, budgetMs, reason, caller }, call);
+      }),
+    resume: (request, context) =>
+      administer("resume", request, context, (client, _, caller, call) => client.resume({ caller }, call)),
+    reclaim: (request, context) =>
+      administer("reclaim", request, context, (client, { leaseIds }, caller, call) => {
+        const { mode, budgetMs, reason } = request;
+        return client.reclaim({ leaseIds, mode, budgetMs, reason, caller }, call);
+      }),
     report,
     async requestLease({ request, owner }, context) {
       const startedMs = nowMs();

@@ -36,6 +36,8 @@ export type ReasonName =
   | "REASON_START_FAILED"
   | "REASON_GUARD";
 
+export type ReclaimModeName = "RECLAIM_MODE_UNSPECIFIED" | "RECLAIM_MODE_IMMEDIATE" | "RECLAIM_MODE_GRACEFUL";
+
 export type HookEventName =
   | "HOOK_EVENT_UNSPECIFIED"
   | "HOOK_EVENT_PROLOG"
@@ -136,6 +138,16 @@ export interface RefusalMessage {
   retryAfterMs: number;
 }
 
+export interface NodeOutcome {
+  node: string;
+  code: number;
+  message: string;
+  leasesEnded: number;
+  leasesLeft: number;
+  drainingLeaseIds: string[];
+  lending: LendingName;
+}
+
 // controller.proto
 
 export interface ReportRequest {
@@ -225,6 +237,36 @@ export interface ListNodesResponse {
   snapshotValid: boolean;
 }
 
+export interface Selection {
+  nodes: string[];
+  partitions: string[];
+  all: boolean;
+  leaseIds: string[];
+}
+
+export interface ControllerServiceDrainRequest {
+  selection: Selection | null;
+  mode: ReclaimModeName;
+  budgetMs: number;
+  reason: string;
+  caller: PrincipalMessage | null;
+}
+
+export interface ControllerServiceDrainResponse {
+  outcomes: NodeOutcome[];
+}
+
+export interface ControllerServiceResumeRequest {
+  selection: Selection | null;
+  caller: PrincipalMessage | null;
+}
+
+export type ControllerServiceResumeResponse = ControllerServiceDrainResponse;
+
+export type ControllerServiceReclaimRequest = ControllerServiceDrainRequest;
+
+export type ControllerServiceReclaimResponse = ControllerServiceDrainResponse;
+
 // node.proto
 
 export interface GrantRequest {
@@ -271,6 +313,29 @@ export interface GetNodeResponse {
   findings: Record<string, string>;
 }
 
+export interface DrainRequest {
+  mode: ReclaimModeName;
+  budgetMs: number;
+  reason: string;
+  caller: PrincipalMessage | null;
+}
+
+export interface DrainResponse {
+  outcome: NodeOutcome | null;
+}
+
+export interface ResumeRequest {
+  caller: PrincipalMessage | null;
+}
+
+export type ResumeResponse = DrainResponse;
+
+export interface ReclaimRequest extends DrainRequest {
+  leaseIds: string[];
+}
+
+export type ReclaimResponse = DrainResponse;
+
 // local.proto
 
 export interface LocalLease {
@@ -305,6 +370,18 @@ export interface LocalHook {
   stepId: number;
 }
 
+export interface LocalDrain {
+  mode: ReclaimModeName;
+  budgetMs: number;
+  reason: string;
+}
+
+export type LocalResume = Record<never, never>;
+
+export interface LocalReclaim extends LocalDrain {
+  leaseIds: string[];
+}
+
 /** One of these; `body` says which. Without `body` the sender knows a request that we do not. */
 export type LocalRequestBody =
   | { body: "lease"; lease: LocalLease }
@@ -313,6 +390,9 @@ export type LocalRequestBody =
   | { body: "list"; list: LocalList }
   | { body: "hook"; hook: LocalHook }
   | { body: "status"; status: LocalStatus }
+  | { body: "drain"; drain: LocalDrain }
+  | { body: "resume"; resume: LocalResume }
+  | { body: "reclaim"; reclaim: LocalReclaim }
   | { body?: undefined };
 
 export type LocalRequest = { id: number } & LocalRequestBody;
@@ -357,6 +437,7 @@ export type LocalResponseBody =
   | { body: "status"; status: LocalStatusReport }
   | { body: "revoked"; revoked: LocalRevoked }
   | { body: "draining"; draining: LocalDraining }
+  | { body: "outcome"; outcome: NodeOutcome }
   | { body?: undefined };
 
 export type LocalResponse = { id: number; code: number; message: string } & LocalResponseBody;
@@ -419,6 +500,23 @@ export interface Messages {
   LocalStatusReport: LocalStatusReport;
   LocalRevoked: LocalRevoked;
   LocalDraining: LocalDraining;
+  LocalDrain: LocalDrain;
+  LocalResume: LocalResume;
+  LocalReclaim: LocalReclaim;
+  NodeOutcome: NodeOutcome;
+  Selection: Selection;
+  ControllerServiceDrainRequest: ControllerServiceDrainRequest;
+  ControllerServiceDrainResponse: ControllerServiceDrainResponse;
+  ControllerServiceResumeRequest: ControllerServiceResumeRequest;
+  ControllerServiceResumeResponse: ControllerServiceResumeResponse;
+  ControllerServiceReclaimRequest: ControllerServiceReclaimRequest;
+  ControllerServiceReclaimResponse: ControllerServiceReclaimResponse;
+  DrainRequest: DrainRequest;
+  DrainResponse: DrainResponse;
+  ResumeRequest: ResumeRequest;
+  ResumeResponse: ResumeResponse;
+  ReclaimRequest: ReclaimRequest;
+  ReclaimResponse: ReclaimResponse;
 }
 
 export type MessageName = keyof Messages;
@@ -430,6 +528,9 @@ export interface NodeMethods {
   release: { request: ReleaseRequest; response: ReleaseResponse };
   listLeases: { request: ListLeasesRequest; response: ListLeasesResponse };
   getNode: { request: GetNodeRequest; response: GetNodeResponse };
+  drain: { request: DrainRequest; response: DrainResponse };
+  resume: { request: ResumeRequest; response: ResumeResponse };
+  reclaim: { request: ReclaimRequest; response: ReclaimResponse };
 }
 
 export interface ControllerMethods {
@@ -441,4 +542,7 @@ export interface ControllerMethods {
     response: ControllerServiceListLeasesResponse;
   };
   listNodes: { request: ListNodesRequest; response: ListNodesResponse };
+  drain: { request: ControllerServiceDrainRequest; response: ControllerServiceDrainResponse };
+  resume: { request: ControllerServiceResumeRequest; response: ControllerServiceResumeResponse };
+  reclaim: { request: ControllerServiceReclaimRequest; response: ControllerServiceReclaimResponse };
 }

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { connectStarter } from "../../../agent/executor/starter.ts";
 import { watchMetrics } from "../../../agent/metrics.ts";
+import { nodeAdmin } from "../../../agent/node/admin.ts";
 import { nodeService } from "../../../agent/node/service.ts";
 import { offerMessage } from "../../../agent/offer/messages.ts";
 import { Shell } from "../../../agent/shell.ts";
@@ -73,6 +74,7 @@ async function world(t: TestContext): Promise<World> {
       offer: () => offerMessage(shell.state, self, shell.nowMs(), 0),
       adminGid: 50,
       findings: () => ({ k: "v" }),
+      admin: nodeAdmin({ shell, stateDir: dir, log: silent }),
     }),
   });
   const clients: NodeClient[] = [];

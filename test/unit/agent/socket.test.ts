@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { connectStarter } from "../../../agent/executor/starter.ts";
+import { nodeAdmin } from "../../../agent/node/admin.ts";
 import { offerMessage } from "../../../agent/offer/messages.ts";
 import { Shell } from "../../../agent/shell.ts";
 import type { Controllers } from "../../../agent/socket/controllers.ts";
@@ -31,12 +32,14 @@ interface World {
   /** A controller tells of leases on other nodes. */
   remoteEnded(leases: readonly LeaseMessage[]): void;
   remoteDraining(leases: readonly LeaseMessage[]): void;
+  readonly dir: string;
+  restore(): Promise<void>;
 }
 
 /** An agent without cgroups: a hierarchy without controllers has no directories. */
 async function world(
   t: TestContext,
-  options: { controllers?: Controllers; cores?: number; openMs?: number } = {},
+  options: { controllers?: Controllers; cores?: number; openMs?: number; stateDir?: string } = {},
 ): Promise<World> {
   const dir = mkdtempSync(join(tmpdir(), "sublet-socket-"));
   const fake = await fakeStarter(join(dir, "starter.sock"));
@@ -74,6 +77,7 @@ async function world(
     address: "127.0.0.1:1",
     epochUnixMs: 1,
   };
+  const admin = nodeAdmin({ shell, stateDir: options.stateDir ?? dir, log: silent });
   const handlers = localHandlers({
     shell,
     self: () => identification,
@@ -83,6 +87,7 @@ async function world(
     openMs: () => options.openMs ?? 0,
     adminGid: undefined,
     findings: () => ({ a: "b" }),
+    admin,
     jobs: { begun: () => undefined, ended: () => undefined, rescan: () => undefined },
     log: silent,
   });
@@ -108,6 +113,8 @@ async function world(
     peer: undefined,
     remoteEnded: handlers.remoteEnded,
     remoteDraining: handlers.remoteDraining,
+    dir,
+    restore: admin.restore,
     async client() {
       const client = await localClient(path);
       clients.push(client);
@@ -456,6 +463,87 @@ test("a start that fails here is the controller's to make good", async (t) => {
   here.fake.mode = "fail";
   assert.equal(leaseOf(await client.call({ body: "lease", lease: { request: wish } })).node, "n2");
   assert.equal(controller.owners.length, 1);
+});
+
+test("drain, resume and reclaim of this node: administrators only; a drain outlives the agent", async (t) => {
+  const here = await world(t);
+  const client = await here.client();
+  const { id } = leaseOf(await client.call({ body: "lease", lease: { request: wish } }));
+  here.peer = { uid: 1234, gid: 1234 };
+  for (const body of [
+    { body: "drain", drain: { mode: "RECLAIM_MODE_IMMEDIATE" } },
+    { body: "resume", resume: {} },
+    { body: "reclaim", reclaim: { mode: "RECLAIM_MODE_IMMEDIATE" } },
+  ] as const)
+    assert.equal((await client.call(body)).code, errorCodes.PERMISSION_DENIED, body.body);
+  assert.equal(here.shell.state.drain, undefined);
+  here.peer = { uid: 0, gid: 0 };
+  const drained = await client.call({
+    body: "drain",
+    drain: { mode: "RECLAIM_MODE_GRACEFUL", budgetMs: 60_000, reason: "disk" },
+  });
+  assert.ok(drained.body === "outcome");
+  assert.deepEqual(
+    { ...drained.outcome },
+    {
+      node: "n1",
+      code: 0,
+      message: "",
+      leasesEnded: 0,
+      leasesLeft: 0,
+      drainingLeaseIds: [id],
+      lending: "LENDING_DRAINED",
+    },
+  );
+  const after = await world(t, { stateDir: here.dir });
+  await after.restore();
+  assert.equal(after.shell.state.drain?.why, "disk");
+  assert.equal(after.shell.state.spare.length, 0);
+  const resumed = await client.call({ body: "resume", resume: {} });
+  assert.ok(resumed.body === "outcome" && resumed.outcome.lending === "LENDING_ON");
+  const later = await world(t, { stateDir: here.dir });
+  await later.restore();
+  assert.equal(later.shell.state.drain, undefined);
+  assert.deepEqual(
+    readdirSync(here.dir).filter((name) => name.includes("drained")),
+    [],
+  );
+});
+
+test("reclaim: leases that are not here are told so; a budget and a mode have bounds", async (t) => {
+  const here = await world(t);
+  const client = await here.client();
+  const { id } = leaseOf(await client.call({ body: "lease", lease: { request: wish } }));
+  here.peer = { uid: 0, gid: 0 };
+  const reclaim = async (wanted: object) => client.call({ body: "reclaim", reclaim: wanted });
+  const immediate = { mode: "RECLAIM_MODE_IMMEDIATE" };
+  assert.equal((await reclaim({})).code, errorCodes.INVALID_ARGUMENT);
+  assert.equal((await reclaim({ mode: "RECLAIM_MODE_GRACEFUL" })).code, errorCodes.INVALID_ARGUMENT);
+  assert.equal(
+    (await reclaim({ mode: "RECLAIM_MODE_GRACEFUL", budgetMs: 3_600_001 })).code,
+    errorCodes.INVALID_ARGUMENT,
+  );
+  assert.equal((await reclaim({ ...immediate, leaseIds: ["x"] })).code, errorCodes.NOT_FOUND);
+  const done = await reclaim({ ...immediate, leaseIds: ["x", id] });
+  assert.ok(done.body === "outcome");
+  assert.deepEqual([done.outcome.leasesEnded, done.outcome.message], [1, "1 leases had ended before"]);
+  assert.equal(here.shell.state.guests.size, 0);
+});
+
+test("a disk that is full: drained all the same, and the answer says that a restart forgets it", async (t) => {
+  const here = await world(t, { stateDir: "/nonexistent/state" });
+  const client = await here.client();
+  here.peer = { uid: 0, gid: 0 };
+  const answer = await client.call({ body: "drain", drain: { mode: "RECLAIM_MODE_IMMEDIATE" } });
+  assert.ok(answer.body === "outcome" && answer.outcome.lending === "LENDING_DRAINED");
+  assert.match(answer.outcome.message, /a restart of the agent forgets it: .*ENOENT/);
+});
+
+test("a record of a drain that cannot be read counts as one", async (t) => {
+  const here = await world(t);
+  writeFileSync(join(here.dir, "drained.json"), "{");
+  await here.restore();
+  assert.match(here.shell.state.drain?.why ?? "", /cannot be read/);
 });
 
 test("no controller answers: the node decides alone, unless it may not serve the request", async (t) => {

@@ -113,6 +113,7 @@ describe("usage", () => {
 
 describe("with a controller", () => {
   const released: string[] = [];
+  const asked: object[] = [];
   const environment: Record<string, string> = {};
   const closers: (() => Promise<void>)[] = [];
   before(async () => {
@@ -128,6 +129,20 @@ describe("with a controller", () => {
         if (node !== "n2") throw new SubletError("PERMISSION_DENIED", `lease ${leaseId} is another user's`);
         released.push(leaseId);
         return { lease };
+      },
+      drain: async ({ selection, mode, budgetMs, reason }) => {
+        asked.push({ selection, mode, budgetMs, reason });
+        return {
+          outcomes: [
+            { node: "n1", drainingLeaseIds: [lease.id ?? ""], leasesEnded: 1, lending: "LENDING_DRAINED" },
+            { node: "n2", code: 14, message: "no agent reports from n2" },
+          ],
+        };
+      },
+      resume: async () => ({ outcomes: [{ node: "n1", lending: "LENDING_ON" }] }),
+      reclaim: async ({ selection, mode, budgetMs, reason }) => {
+        asked.push({ selection, mode, budgetMs, reason });
+        return { outcomes: [{ node: "n1", drainingLeaseIds: ["gone"], lending: "LENDING_ON" }] };
       },
       listNodes: async () => ({
         snapshotValid: true,
@@ -167,6 +182,43 @@ describe("with a controller", () => {
     for (const close of closers.reverse()) await close();
   });
 
+  it("drains what is selected, tells node by node, and fails where one did not", async () => {
+    const args = ["drain", "n[1-2]", "gpu1", "--partition", "main", "--reason", "disk", "--no-wait"];
+    const { status, out, err } = await sublet(args, environment);
+    assert.equal(status, 1);
+    assert.equal(
+      out,
+      "NODE  LENDING  ENDED  LEFT  NOTE\n" +
+        "n1    drained      1     1\n" +
+        "n2    ?            0     0  UNAVAILABLE: no agent reports from n2\n",
+    );
+    assert.match(err, /1 of 2 nodes/);
+    assert.deepEqual(asked.pop(), {
+      selection: { nodes: ["n[1-2]", "gpu1"], partitions: ["main"], all: false, leaseIds: [] },
+      mode: "RECLAIM_MODE_GRACEFUL",
+      budgetMs: 30_000,
+      reason: "disk",
+    });
+  });
+  it("reclaims leases, waits for their budgets, and resumes", async () => {
+    const args = ["--json", "reclaim", "--lease", "a", "--lease", "b", "--budget", "5"];
+    const { status, out } = await sublet(args, environment);
+    assert.equal(status, 0);
+    const { outcomes, failed } = JSON.parse(out) as { outcomes: Record<string, unknown>[]; failed: number };
+    assert.deepEqual([failed, outcomes[0]?.leasesEnded, outcomes[0]?.drainingLeaseIds], [0, 1, []]);
+    assert.deepEqual(asked.pop(), {
+      selection: { nodes: [], partitions: [], all: false, leaseIds: ["a", "b"] },
+      mode: "RECLAIM_MODE_GRACEFUL",
+      budgetMs: 5_000,
+      reason: "",
+    });
+    assert.equal((await sublet(["resume", "--all"], environment)).status, 0);
+    const nothing = await sublet(["resume"], environment);
+    assert.equal(nothing.status, 1);
+    assert.match(nothing.err, /nothing is selected/);
+    assert.equal((await sublet(["drain", "n1", "--budget", "0"], environment)).status, 2);
+    assert.equal((await sublet(["reclaim", "n1", "--mode", "keep"], environment)).status, 2);
+  });
   it("shows nodes", async () => {
     const { status, out } = await sublet(["nodes"], environment);
     assert.equal(status, 0);

@@ -164,6 +164,62 @@ test("that a lease is wanted back is told to the agent of its owner's node, with
   assert.deepEqual(lender.told, []);
 });
 
+test("administrators: carried to what is selected, each node answers, one that cannot is listed, others may not", async () => {
+  const controller = await controllerWith(slurm({ n1: "IDLE", n2: "IDLE", n3: "IDLE" }));
+  const failing = async (): Promise<void> => {
+    throw new SubletError("UNAVAILABLE", "broken");
+  };
+  const [n1, n2, n3] = [
+    await agentWith({ node: "n1", cores: 4 }),
+    await agentWith({ node: "n2" }),
+    await agentWith({ node: "n3", onAdmin: failing }),
+  ];
+  for (const agent of [n1, n2, n3]) await agent.join(controller.address);
+  const client = clientOf(controller);
+  const codes = (outcomes: readonly { node: string; code: number }[]) =>
+    outcomes.map(({ node, code }) => `${node} ${code}`).join();
+  const drained = await client.drain({
+    selection: { nodes: ["n[1-2]", "n1,n9"], all: false },
+    reason: "disk",
+    caller: { uid: 0 },
+  });
+  assert.equal(codes(drained.outcomes), "n1 0,n2 0,n9 14");
+  assert.deepEqual([n1.admin, n2.admin, n3.admin], [["drain by 0: disk"], ["drain by 0: disk"], []]);
+  await until("Slurm's answer", async () => (await client.listNodes({})).snapshotValid);
+  assert.equal(
+    codes((await client.resume({ selection: { partitions: ["p"], nodes: ["n1"] } })).outcomes),
+    "n1 0,n2 0,n3 14",
+  );
+  await assert.rejects(client.resume({ selection: { partitions: ["q"] } }), {
+    message: /no partition q; Slurm has p/,
+  });
+  const resumed = await client.resume({ selection: { all: true } });
+  assert.equal(codes(resumed.outcomes), "n1 0,n2 0,n3 14");
+  const [a, b] = [
+    (await client.requestLease({ request: { ...oneCore, node: "n1" }, owner: user })).lease?.id ?? "",
+    (await client.requestLease({ request: { ...oneCore, node: "n1" }, owner: user })).lease?.id ?? "",
+  ];
+  const taken = await client.reclaim({
+    selection: { leaseIds: [a, b, "nobody"] },
+    mode: "RECLAIM_MODE_IMMEDIATE",
+  });
+  assert.equal(codes(taken.outcomes), "n1 0, 5");
+  assert.equal(n1.admin.at(-1), `reclaim ${[a, b].sort().join(" ")}`);
+  const nothing = { code: "INVALID_ARGUMENT" };
+  await assert.rejects(client.drain({ selection: { leaseIds: [a] } }), nothing);
+  await assert.rejects(client.reclaim({ selection: { leaseIds: [a], all: true } }), nothing);
+  await assert.rejects(client.resume({}), nothing);
+  await assert.rejects(client.resume({ selection: { nodes: ["n["] } }), nothing);
+  const ordinary = clientOf(controller, 20_001);
+  for (const call of [ordinary.drain, ordinary.resume, ordinary.reclaim])
+    await assert.rejects(call({ selection: { all: true }, caller: { uid: 0 } }), {
+      code: "PERMISSION_DENIED",
+    });
+  await assert.rejects(client.drain({ selection: { all: true }, caller: { uid: 20_001, gid: 1 } }), {
+    code: "PERMISSION_DENIED",
+  });
+});
+
 test("callers who are not trusted act for themselves and cannot report", async () => {
   const controller = await controllerWith();
   const agent = await agentWith({ node: "n1" });

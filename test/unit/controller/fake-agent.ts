@@ -39,6 +39,8 @@ export interface FakeAgentOptions {
   readonly memoryBytes: number;
   /** Runs in the middle of a grant; may refuse, wait, or fail. */
   readonly onGrant?: (leaseId: string) => Promise<void>;
+  /** Runs in the middle of drain, resume and reclaim; may fail. */
+  readonly onAdmin?: (node: string) => Promise<void>;
   /** Offers more than there is, as an offer that is out of date does. */
   readonly boastCores?: number;
 }
@@ -49,6 +51,8 @@ export interface FakeAgent {
   readonly owners: PrincipalMessage[];
   readonly seen: { grants: number; releases: number; concurrent: number; resends: number };
   leases(): readonly Lease[];
+  /** What administrators asked of this node. */
+  readonly admin: string[];
   /** What the controller told of leases on other nodes: ended, or draining. */
   readonly told: LeaseMessage[];
   /** A batch job takes a lease back. */
@@ -71,6 +75,7 @@ export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
   let revision = 0;
   const owners: PrincipalMessage[] = [];
   const told: LeaseMessage[] = [];
+  const admin: string[] = [];
   const seen = { grants: 0, releases: 0, concurrent: 0, resends: 0 };
   let running = 0;
   let report: (leases: LeaseMessage[], full: boolean) => void = () => undefined;
@@ -133,6 +138,21 @@ export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
     async listLeases() {
       return { leases: all() };
     },
+    async drain({ caller, reason }) {
+      admin.push(`drain by ${caller?.uid}: ${reason}`);
+      await options.onAdmin?.(node);
+      return { outcome: { node, lending: "LENDING_DRAINED" } };
+    },
+    async resume({ caller }) {
+      admin.push(`resume by ${caller?.uid}`);
+      await options.onAdmin?.(node);
+      return { outcome: { node, lending: "LENDING_ON" } };
+    },
+    async reclaim({ leaseIds }) {
+      admin.push(`reclaim ${[...leaseIds].sort().join(" ") || "all"}`);
+      await options.onAdmin?.(node);
+      return { outcome: { node, leasesEnded: leaseIds.length } };
+    },
     async getNode() {
       return { offer: offer(), findings: {} };
     },
@@ -172,6 +192,7 @@ export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
     owners,
     seen,
     leases: () => [...book.leases.values()],
+    admin,
     told,
     revoke(leaseId) {
       const { book: next, ended } = revokeLeases(book, ({ id }) => id === leaseId, "batch_job");

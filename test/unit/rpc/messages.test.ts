@@ -17,6 +17,7 @@ import type {
   MessageName,
   Messages,
   ReasonName,
+  ReclaimModeName,
 } from "../../../src/rpc/messages.ts";
 import { decodeMessage, encodeMessage } from "../../../src/rpc/schema.ts";
 
@@ -80,6 +81,23 @@ const findings = { cgroup: "v1", "kernel.osrelease": "6.1" };
 const byCaller = { caller: owner };
 const oneLease = { lease };
 const leaseOnNode = { leaseId: "l-1", node: "n1" };
+
+const outcome: Messages["NodeOutcome"] = {
+  node: "n1",
+  code: 14,
+  message: "no agent",
+  leasesEnded: 1,
+  leasesLeft: 2,
+  drainingLeaseIds: ["l-1"],
+  lending: "LENDING_DRAINED",
+};
+const selection: Messages["Selection"] = {
+  nodes: ["n[1-2]"],
+  partitions: ["main"],
+  all: true,
+  leaseIds: ["l-1"],
+};
+const taking = { mode: "RECLAIM_MODE_GRACEFUL", budgetMs: 5, reason: "disk" } as const;
 
 const samples: {
   readonly [N in Exclude<MessageName, "LocalRequest" | "LocalResponse">]: Required<Messages[N]>;
@@ -158,6 +176,23 @@ const samples: {
   LocalHookDone: { leasesEnded: 1, tookUs: 2 },
   LocalStatusReport: { offer, findings, controllerConnected: true },
   LocalRevoked: { leaseId: "l-1", state: "LEASE_STATE_REVOKED", reason: "REASON_BATCH_JOB" },
+  LocalDrain: taking,
+  LocalResume: {},
+  LocalReclaim: { ...taking, leaseIds: ["l-1"] },
+  NodeOutcome: outcome,
+  Selection: selection,
+  ControllerServiceDrainRequest: { selection, ...taking, ...byCaller },
+  ControllerServiceDrainResponse: { outcomes: [outcome] },
+  ControllerServiceResumeRequest: { selection, ...byCaller },
+  ControllerServiceResumeResponse: { outcomes: [outcome] },
+  ControllerServiceReclaimRequest: { selection, ...taking, ...byCaller },
+  ControllerServiceReclaimResponse: { outcomes: [outcome] },
+  DrainRequest: { ...taking, ...byCaller },
+  DrainResponse: { outcome },
+  ResumeRequest: byCaller,
+  ResumeResponse: { outcome },
+  ReclaimRequest: { ...taking, ...byCaller, leaseIds: ["l-1"] },
+  ReclaimResponse: { outcome },
   LocalDraining: { leaseId: "l-1", remainingMs: 1000, reason: "REASON_ADMIN" },
 };
 
@@ -168,6 +203,9 @@ const requests: readonly Messages["LocalRequest"][] = [
   { id: 4, body: "list", list: {} },
   { id: 5, body: "hook", hook: samples.LocalHook },
   { id: 6, body: "status", status: {} },
+  { id: 7, body: "drain", drain: taking },
+  { id: 8, body: "resume", resume: {} },
+  { id: 9, body: "reclaim", reclaim: samples.LocalReclaim },
 ];
 const answered = { id: 1, code: 8, message: "no" };
 const responses: readonly Messages["LocalResponse"][] = [
@@ -178,6 +216,7 @@ const responses: readonly Messages["LocalResponse"][] = [
   { ...answered, body: "status", status: samples.LocalStatusReport },
   { ...answered, body: "revoked", revoked: samples.LocalRevoked },
   { ...answered, body: "draining", draining: samples.LocalDraining },
+  { ...answered, body: "outcome", outcome },
 ];
 
 const enums = {
@@ -234,6 +273,11 @@ const enums = {
     LENDING_HOLD_OUT: 3,
     LENDING_DRAINED: 4,
   } satisfies Record<LendingName, number>,
+  ReclaimMode: {
+    RECLAIM_MODE_UNSPECIFIED: 0,
+    RECLAIM_MODE_IMMEDIATE: 1,
+    RECLAIM_MODE_GRACEFUL: 2,
+  } satisfies Record<ReclaimModeName, number>,
   HookEvent: {
     HOOK_EVENT_UNSPECIFIED: 0,
     HOOK_EVENT_PROLOG: 1,

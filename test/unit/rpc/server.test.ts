@@ -37,6 +37,9 @@ const nodeHandlers: NodeHandlers = {
   release: unused,
   listLeases: unused,
   getNode: unused,
+  drain: unused,
+  resume: unused,
+  reclaim: unused,
 };
 const controllerHandlers: ControllerHandlers = {
   report: unused,
@@ -45,6 +48,9 @@ const controllerHandlers: ControllerHandlers = {
   releaseLease: unused,
   listLeases: unused,
   listNodes: unused,
+  drain: unused,
+  resume: unused,
+  reclaim: unused,
 };
 
 const closers: (() => void | Promise<void>)[] = [];

@@ -182,6 +182,9 @@ async function nodeServer(
     renew: unused,
     release: unused,
     listLeases: unused,
+    drain: unused,
+    resume: unused,
+    reclaim: unused,
     getNode: async (_, { caller: who }) => ({ findings: { uid: `${who.uid}`, trusted: `${who.trusted}` } }),
   };
   const onCall = (event: CallEvent): unknown => events.push(event);

@@ -55,6 +55,9 @@ it("lets in who shows a certificate of the same authority, and nobody else", asy
     renew: unused,
     release: unused,
     listLeases: unused,
+    drain: unused,
+    resume: unused,
+    reclaim: unused,
     getNode: async () => ({ findings: { let: "in" } }),
   };
   const server = await serve({ listen: "127.0.0.1:0", identity, trustedUids: [0], node, tls: ours });
