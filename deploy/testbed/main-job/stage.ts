@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL("../../../", import.meta.url));
 /** Fills `folder` and returns it. Its parents must be open to the job user. */
 export async function stage(folder: string): Promise<string> {
   await mkdir(folder, { recursive: true, mode: 0o755 });
-  for (const part of ["bin/options-job", "lib", "functions"])
+  for (const part of ["bin/options-job", "bin/durable-job", "lib", "functions"])
     await cp(join(root, "build/native", part), join(folder, part), {
       recursive: true,
       force: true,
