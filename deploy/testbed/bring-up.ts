@@ -8,7 +8,7 @@ import { jobUser, type Layout } from "./layout.ts";
 import { makeControl, makeNode, mountState } from "./namespaces.ts";
 import { makeNetwork } from "./network.ts";
 import { attempt, run } from "./shell.ts";
-import { cgroupConf, hostsFile, mpiConf, slurmConf, slurmConfPath } from "./slurm-conf.ts";
+import { cgroupConf, hostsFile, mpiConf, plugstackConf, slurmConf, slurmConfPath } from "./slurm-conf.ts";
 import { nativeDir, treeRoot, writeSubletConf } from "./sublet-conf.ts";
 
 export const stateFile = (stateDir: string): string => join(stateDir, "state.json");
@@ -52,6 +52,8 @@ export async function bringUp(
   writeFileSync(slurmConfPath(stateDir), slurmConf(layout, settings));
   writeFileSync(join(stateDir, "cgroup.conf"), cgroupConf(settings));
   writeFileSync(join(stateDir, "mpi.conf"), mpiConf);
+  const plugin = (options.spank ?? saved.agents) ? pluginOf(stateDir) : undefined;
+  writeFileSync(join(stateDir, "plugstack.conf"), plugstackConf(plugin));
   writeFileSync(join(stateDir, "hosts"), hostsFile(layout));
   await makeControl(layout);
   for (const node of layout.nodes) await makeNode(layout, node);
@@ -68,6 +70,12 @@ export async function bringUp(
   writeSubletConf(layout, options.agentSettings, options.controllerSettings);
   const names = ["controller", ...layout.nodes.map((node) => `agent-${node.name}`)];
   await Promise.all(names.map((name) => cluster.startDaemon(name, 30_000)));
+}
+
+/** spank_sublet.so, where the machine that built it had Slurm's headers. */
+function pluginOf(stateDir: string): string | undefined {
+  const path = join(nativeDir(stateDir), "lib", "spank_sublet.so");
+  return existsSync(path) ? path : undefined;
 }
 
 /** The program that is Prolog and Epilog. A testbed with agents but without it would lend cores that jobs never get back. */

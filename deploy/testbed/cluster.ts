@@ -43,6 +43,8 @@ export interface ClusterOptions {
   controllerSettings?: Settings;
   /** Prolog and Epilog. Default: sublet-hook as built, or none without agents; false: none. */
   hook?: string | false;
+  /** spank_sublet.so in plugstack.conf; by default where agents run. */
+  spank?: boolean;
   slurmdTimeoutS?: number;
   /** More lines for slurm.conf; of a setting given twice Slurm takes the last. */
   slurmConf?: readonly string[];

@@ -99,6 +99,11 @@ export function cgroupConf(settings: SlurmSettings): string {
   return `${lines.join("\n")}\n`;
 }
 
+/** plugstack.conf with our plugin; without one, a comment. */
+export function plugstackConf(plugin: string | undefined): string {
+  return plugin === undefined ? "# no plugin\n" : `optional ${plugin}\n`;
+}
+
 /** mpi.conf: PMIx names its directory after the job only, and the nodes share /tmp, but not /dev/shm. */
 export const mpiConf = "PMIxCliTmpDirBase=/dev/shm\n";
 

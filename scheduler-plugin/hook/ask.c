@@ -1,6 +1,7 @@
 /**
  * One request to the agent: u32 little-endian length, then a LocalRequest of proto/sublet/v1/local.proto, written and
- * read by hand (the format is protobuf's; three varints do not justify a library in a prolog).
+ * read by hand (the format is protobuf's; ten fields do not justify a library in a prolog). One at a time: the buffers
+ * are static, since neither a prolog nor slurmstepd has a stack to spare for them.
  */
 #include "hook.h"
 
@@ -22,23 +23,61 @@ static size_t put_varint(unsigned char *to, uint64_t value)
     return size;
 }
 
-/** The whole frame: LocalRequest{id = 1, hook = {event, job_id, uid}}. */
-static size_t make_frame(unsigned char *frame, enum hook_event event, uint32_t job_id, uint32_t uid)
+/** A number of field `field`; 0 is not sent, as protobuf has it. */
+static size_t put_number(unsigned char *to, unsigned field, uint64_t value)
 {
-    unsigned char hook[32];
-    size_t inner = 0, size = 4;
-    hook[inner++] = 1 << 3;
-    inner += put_varint(hook + inner, (uint64_t)event);
-    hook[inner++] = 2 << 3;
-    inner += put_varint(hook + inner, job_id);
-    hook[inner++] = 3 << 3;
-    inner += put_varint(hook + inner, uid);
-    frame[size++] = 1 << 3; /* id */
-    frame[size++] = 1;
-    frame[size++] = 6 << 3 | 2; /* hook */
-    size += put_varint(frame + size, inner);
-    memcpy(frame + size, hook, inner);
-    size += inner;
+    if (value == 0)
+        return 0;
+    size_t size = put_varint(to, field << 3);
+    return size + put_varint(to + size, value);
+}
+
+static size_t put_bytes(unsigned char *to, unsigned field, const void *bytes, size_t length)
+{
+    if (length == 0)
+        return 0;
+    size_t size = put_varint(to, field << 3 | 2);
+    size += put_varint(to + size, length);
+    memcpy(to + size, bytes, length);
+    return size + length;
+}
+
+static size_t put_name(unsigned char *to, unsigned field, const char *name)
+{
+    return name == NULL ? 0 : put_bytes(to, field, name, strnlen(name, HOOK_NAME_MAX));
+}
+
+static size_t put_cores(unsigned char *to, unsigned field, const struct hook_notice *notice)
+{
+    static unsigned char packed[HOOK_CORES_MAX * 5];
+    size_t size = 0;
+    for (size_t i = 0; i < notice->core_count && i < HOOK_CORES_MAX; i++)
+        size += put_varint(packed + size, notice->cores[i]);
+    return put_bytes(to, field, packed, size);
+}
+
+/** LocalHook; its size. At most HOOK_CORES_MAX * 5 + 3 * HOOK_NAME_MAX + 100 bytes: it fits into a frame. */
+static size_t make_hook(unsigned char *to, const struct hook_notice *notice)
+{
+    size_t size = put_number(to, 1, notice->event);
+    size += put_number(to + size, 2, notice->job_id);
+    size += put_number(to + size, 3, notice->uid);
+    size += put_number(to + size, 4, notice->consent);
+    size += put_cores(to + size, 5, notice);
+    size += put_number(to + size, 6, notice->memory_bytes);
+    size += put_name(to + size, 7, notice->partition);
+    size += put_name(to + size, 8, notice->account);
+    size += put_name(to + size, 9, notice->qos);
+    return size + put_number(to + size, 10, notice->step_id);
+}
+
+/** The whole frame: LocalRequest{id = 1, hook}. */
+static size_t make_frame(unsigned char *frame, const struct hook_notice *notice)
+{
+    static unsigned char hook[FRAME_MAX - 16];
+    size_t inner = make_hook(hook, notice), size = 4;
+    size += put_number(frame + size, 1, 1);
+    size += put_bytes(frame + size, 6, hook, inner);
     uint32_t length = (uint32_t)(size - 4);
     for (int i = 0; i < 4; i++)
         frame[i] = (unsigned char)(length >> (8 * i));
@@ -118,10 +157,10 @@ static bool read_response(const unsigned char *at, size_t size, uint64_t *id, ui
     return true;
 }
 
-static const char *converse(int fd, enum hook_event event, uint32_t job_id, uint32_t uid, int64_t end_ms)
+static const char *converse(int fd, const struct hook_notice *notice, int64_t end_ms)
 {
     static unsigned char frame[FRAME_MAX];
-    size_t size = make_frame(frame, event, job_id, uid);
+    size_t size = make_frame(frame, notice);
     if (!move_all(fd, frame, size, 1, end_ms))
         return "the agent did not take the request";
     for (;;) {
@@ -141,8 +180,7 @@ static const char *converse(int fd, enum hook_event event, uint32_t job_id, uint
     }
 }
 
-const char *ask_agent(const char *socket_path, enum hook_event event, uint32_t job_id, uint32_t uid, int64_t end_ms,
-                      bool *there)
+const char *ask_agent(const char *socket_path, const struct hook_notice *notice, int64_t end_ms, bool *there)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(socket_path) >= sizeof(address.sun_path))
@@ -159,7 +197,7 @@ const char *ask_agent(const char *socket_path, enum hook_event event, uint32_t j
         (void)poll(NULL, 0, 5);
     }
     *there = true;
-    why = converse(fd, event, job_id, uid, end_ms);
+    why = converse(fd, notice, end_ms);
 done:
     close(fd);
     return why;

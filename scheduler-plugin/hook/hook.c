@@ -7,11 +7,11 @@
  *
  *   sublet-hook [prolog|epilog] [--socket PATH] [--roots PATH] [--timeout-ms N]
  *
- * Without a word it goes by SLURM_SCRIPT_CONTEXT. The job comes from SLURM_JOB_ID and SLURM_JOB_UID.
+ * Without a word it goes by SLURM_SCRIPT_CONTEXT. The job comes from SLURM_JOB_ID and SLURM_JOB_UID,
+ * what is known about its consent from SPANK_SUBLET_CONSENT, SLURM_JOB_PARTITION, SLURM_JOB_ACCOUNT and SLURM_JOB_QOS.
  */
 #include "hook.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,31 +19,9 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
-#define TIMEOUT_MS       2000
-#define TIMEOUT_MAX_MS   60000
-#define EMPTY_TIMEOUT_MS 1000
-#define SLACK_MS         300
-#define SYSLOG_WARNING   "<28>" /* daemon.warning */
-
-int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static uint32_t number(const char *text, uint32_t most, uint32_t otherwise)
-{
-    char *end;
-    if (text == NULL || *text == '\0' || *text == '-')
-        return otherwise;
-    errno = 0;
-    unsigned long value = strtoul(text, &end, 10);
-    return errno != 0 || *end != '\0' || value > most ? otherwise : (uint32_t)value;
-}
+#define SYSLOG_WARNING "<28>" /* daemon.warning */
 
 static void on_alarm(int signal_number)
 {
@@ -80,40 +58,36 @@ static void report(const char *text)
 
 int main(int argc, char **argv)
 {
-    const char *socket_path = "/run/sublet/agent.sock", *roots_path = "/run/sublet/cgroups";
+    struct hook_site site = {HOOK_SOCKET_PATH, HOOK_ROOTS_PATH, HOOK_TIMEOUT_MS};
     const char *context = getenv("SLURM_SCRIPT_CONTEXT");
-    uint32_t timeout_ms = TIMEOUT_MS;
-    enum hook_event event = context != NULL && strstr(context, "epilog") != NULL ? HOOK_EPILOG : HOOK_PROLOG;
-    int64_t start_ms = now_ms();
+    struct hook_notice notice = {
+        .event = context != NULL && strstr(context, "epilog") != NULL ? HOOK_EPILOG : HOOK_PROLOG,
+        .job_id = hook_number(getenv("SLURM_JOB_ID"), UINT32_MAX, 0),
+        .uid = hook_number(getenv("SLURM_JOB_UID"), UINT32_MAX, 0),
+        .consent = hook_consent_of(getenv("SPANK_SUBLET_CONSENT")), /* set by the SPANK plugin at submission */
+        .partition = getenv("SLURM_JOB_PARTITION"),
+        .account = getenv("SLURM_JOB_ACCOUNT"),
+        .qos = getenv("SLURM_JOB_QOS"),
+    };
+    char text[400];
     signal(SIGPIPE, SIG_IGN);
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "prolog") == 0)
-            event = HOOK_PROLOG;
+            notice.event = HOOK_PROLOG;
         else if (strcmp(argv[i], "epilog") == 0)
-            event = HOOK_EPILOG;
+            notice.event = HOOK_EPILOG;
         else if (strcmp(argv[i], "--socket") == 0 && value != NULL)
-            socket_path = argv[++i];
+            site.socket_path = argv[++i];
         else if (strcmp(argv[i], "--roots") == 0 && value != NULL)
-            roots_path = argv[++i];
+            site.roots_path = argv[++i];
         else if (strcmp(argv[i], "--timeout-ms") == 0 && value != NULL)
-            timeout_ms = number(argv[++i], TIMEOUT_MAX_MS, TIMEOUT_MS);
+            site.timeout_ms = hook_number(argv[++i], HOOK_TIMEOUT_MAX_MS, HOOK_TIMEOUT_MS);
         else
             fprintf(stderr, "sublet-hook: %s is not understood and passed over\n", argv[i]);
     }
-    limit_run_time(timeout_ms + EMPTY_TIMEOUT_MS + SLACK_MS);
-    uint32_t job_id = number(getenv("SLURM_JOB_ID"), UINT32_MAX, 0);
-    uint32_t uid = number(getenv("SLURM_JOB_UID"), UINT32_MAX, 0);
-    bool there = false, found = false;
-    const char *why = ask_agent(socket_path, event, job_id, uid, start_ms + timeout_ms, &there);
-    if (why == NULL || event == HOOK_EPILOG)
-        return 0;
-    int left = empty_guests(roots_path, now_ms() + EMPTY_TIMEOUT_MS, &found);
-    if (there || found) {
-        char text[400];
-        snprintf(text, sizeof(text), "job %u: %s after %lld ms: guests killed here, %d processes left", job_id, why,
-                 (long long)(now_ms() - start_ms), left);
+    limit_run_time(site.timeout_ms + HOOK_EMPTY_TIMEOUT_MS + HOOK_SLACK_MS);
+    if (tell_agent(&site, &notice, text, sizeof(text)))
         report(text);
-    }
     return 0;
 }

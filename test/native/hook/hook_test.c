@@ -10,6 +10,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "listener.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <fcntl.h>
@@ -23,16 +25,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 160, TIMEOUT_MS = 200, GUESTS = 3, HIERARCHIES = 2, REPLY_BYTES = 256 };
+enum { PATH_BYTES = 160, TIMEOUT_MS = 200, GUESTS = 3, HIERARCHIES = 2 };
 
 static const char *const controllers[HIERARCHIES] = {"pids", "freezer"};
-
-struct reply {
-    char bytes[REPLY_BYTES];
-    size_t size;
-    bool endless; /* again and again */
-    bool closes;
-};
 
 struct scene {
     char folder[PATH_BYTES], socket[PATH_BYTES], roots[PATH_BYTES];
@@ -42,6 +37,7 @@ struct scene {
     char request[256];
     size_t request_size;
     int request_pipe;
+    const char *more[4]; /* of the hook's environment */
 };
 
 static int64_t now_us(void)
@@ -138,34 +134,10 @@ static int end(void **state)
     return left == 0 ? 0 : -1;
 }
 
-/** A process that takes connections, hands the first bytes of each to the test, and replies what it was told. */
 static void start_fake_agent(struct scene *scene, const struct reply *reply)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), requests[2];
-    memcpy(address.sun_path, scene->socket, strlen(scene->socket) + 1);
-    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(listen(listener, 8), 0);
-    assert_int_equal(pipe(requests), 0);
-    scene->agent = fork();
-    if (scene->agent == 0) {
-        signal(SIGPIPE, SIG_IGN);
-        for (;;) {
-            char bytes[256];
-            int fd = accept(listener, NULL, NULL);
-            ssize_t size = recv(fd, bytes, sizeof(bytes), 0);
-            (void)!write(requests[1], bytes, size > 0 ? (size_t)size : 0);
-            ssize_t sent;
-            do
-                sent = send(fd, reply->bytes, reply->size, 0);
-            while (reply->endless && sent > 0);
-            if (reply->closes)
-                close(fd);
-        }
-    }
-    close(listener);
-    close(requests[1]);
-    scene->request_pipe = requests[0];
+    scene->agent = start_listener(scene->socket, reply, &scene->request_pipe);
+    assert_true(scene->agent > 0);
 }
 
 /** Runs the hook as slurmd does; how long it took. Checks the exit status and that stdout stays empty. */
@@ -184,7 +156,14 @@ static int64_t run_hook(struct scene *scene, const char *event, const char *cont
         close_range(3, ~0U, 0);
         char job[] = "SLURM_JOB_ID=4711", uid[] = "SLURM_JOB_UID=20001", variable[64];
         snprintf(variable, sizeof(variable), "SLURM_SCRIPT_CONTEXT=%s", context);
-        char *environment[] = {job, uid, variable, NULL};
+        char *environment[] = {job,
+                               uid,
+                               variable,
+                               (char *)scene->more[0],
+                               (char *)scene->more[1],
+                               (char *)scene->more[2],
+                               (char *)scene->more[3],
+                               NULL};
         char *arguments[] = {(char *)"sublet-hook",
                              (char *)"--socket",
                              scene->socket,
@@ -231,15 +210,6 @@ static void assert_helped_itself(struct scene *scene, int64_t took_us, int64_t l
     assert_ptr_equal(strchr(scene->errors, '\n'), scene->errors + strlen(scene->errors) - 1);
 }
 
-#define REPLY(text)                                                                                                    \
-    {                                                                                                                  \
-        .bytes = text, .size = sizeof(text) - 1                                                                        \
-    }
-/* LocalRevoked with id 0, an answer to another request that failed, then {id: 1, hook_done: {leases_ended: 2}}. */
-#define NOTICE "\x05\0\0\0\x4a\x03\x0a\x01x"
-#define OTHER  "\x04\0\0\0\x08\x02\x10\x05"
-#define DONE   "\x06\0\0\0\x08\x01\x3a\x02\x08\x02"
-
 static void an_answer_is_all_it_takes(void **state)
 {
     struct scene *scene = *state;
@@ -254,6 +224,28 @@ static void an_answer_is_all_it_takes(void **state)
     char request[256];
     assert_int_equal(read(scene->request_pipe, request, sizeof(request)), sizeof(expected) - 1);
     assert_memory_equal(request, expected, sizeof(expected) - 1);
+}
+
+/** As in test/unit/wire/recorded-local.json. */
+static void what_is_known_of_consent_goes_with_a_prolog(void **state)
+{
+    struct scene *scene = *state;
+    static const struct reply reply = REPLY(DONE);
+    static const char expected[] = "\x24\0\0\0\x08\x01\x32\x20\x08\x01\x10\xe7\x24\x18\xa1\x9c\x01\x20\x01"
+                                   "\x3a\x04main\x42\x07physics\x4a\x04long";
+    char request[256];
+    scene->more[0] = "SPANK_SUBLET_CONSENT=share";
+    scene->more[1] = "SLURM_JOB_PARTITION=main";
+    scene->more[2] = "SLURM_JOB_ACCOUNT=physics";
+    scene->more[3] = "SLURM_JOB_QOS=long";
+    start_fake_agent(scene, &reply);
+    run_hook(scene, "prolog", "");
+    assert_int_equal(read(scene->request_pipe, request, sizeof(request)), sizeof(expected) - 1);
+    assert_memory_equal(request, expected, sizeof(expected) - 1);
+    scene->more[0] = "SPANK_SUBLET_CONSENT=shar"; /* what is not understood is a no */
+    run_hook(scene, "prolog", "");
+    assert_int_equal(read(scene->request_pipe, request, sizeof(request)), sizeof(expected) - 1);
+    assert_int_equal(request[18], 2);
 }
 
 static void the_context_tells_prolog_from_epilog(void **state)
@@ -447,6 +439,7 @@ int main(void)
 #define HOOK_TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
         HOOK_TEST(an_answer_is_all_it_takes),
+        HOOK_TEST(what_is_known_of_consent_goes_with_a_prolog),
         HOOK_TEST(the_context_tells_prolog_from_epilog),
         HOOK_TEST(an_agent_that_is_silent_is_waited_for),
         HOOK_TEST(an_agent_that_hangs_before_accept_is_waited_for),
