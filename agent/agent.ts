@@ -28,6 +28,7 @@ import { Guard } from "./guard/guard.ts";
 import { type GuardPolicy, loadPolicy } from "./guard/policy.ts";
 import { foundSignals, Signals } from "./guard/signals.ts";
 import { readAvailableBytes, readInventory } from "./inventory/inventory.ts";
+import { followJobs } from "./jobs/follow.ts";
 import { jobRoots } from "./jobs/scan.ts";
 import { watchJobs } from "./jobs/watch.ts";
 import { watchMetrics } from "./metrics.ts";
@@ -35,7 +36,7 @@ import { nodeAdmin } from "./node/admin.ts";
 import { nodeService } from "./node/service.ts";
 import { horizon } from "./offer/horizon.ts";
 import { executorSocket, type Identification, leaseMessage, offerMessage } from "./offer/messages.ts";
-import { openMsOf, startReporter } from "./offer/reporter.ts";
+import { openMsOf, type Reporter, startReporter } from "./offer/reporter.ts";
 import type { AdoptedGuest } from "./reactor/events.ts";
 import { drainText } from "./reclaim/drained.ts";
 import { askOwnSocket, endStarter, writeRoots } from "./run-dir.ts";
@@ -197,6 +198,16 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     onProblem: (message) => log.error({ message }, "jobs are seen by the slow rescan only"),
   });
   shell.sampleMemory();
+  let reporters: readonly Reporter[] = [];
+  const following = followJobs({
+    shell,
+    roots,
+    tree,
+    config,
+    onReceipts: (receipts) => {
+      for (const reporter of reporters) reporter.receiptsAdded(receipts);
+    },
+  });
 
   const controllers = config.controllers.map((address) =>
     connectController(address, { identity, tls: config.tls }),
@@ -225,6 +236,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     ...found,
     "slurm.jobs_found": existsSync(roots.cpuset) ? "yes" : "no job yet",
     drained: drainText(shell.state.drain),
+    "consent.use_of_cores": following.source,
     starter: shell.state.starterUp ? "connected" : "not connected",
   });
 
@@ -248,7 +260,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     const nowMs = shell.nowMs();
     return offerMessage(state, self(), nowMs, lasting.ofSpell(state.spell, nowMs, Date.now()));
   };
-  const reporters = controllers.map((client) =>
+  reporters = controllers.map((client) =>
     startReporter({
       client,
       source: {
@@ -257,10 +269,12 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
           [...shell.state.guests.values()]
             .filter((guest) => guest.phase !== "ending")
             .map((guest) => leaseMessage(guest, self(), shell.nowMs(), stats.invocations(guest.lease.id))),
+        receipts: () => following.receipts.kept,
       },
       onEnded: (leases) => onEnded(leases),
       onDraining: (leases) => onDraining(leases),
       onHorizon: (model) => lasting.learn(model),
+      onFacts: (jobs) => shell.dispatch({ type: "facts", jobs }),
       onContact: (connected, why) =>
         log.info({ controller: client.address, why }, connected ? "controller found" : "controller lost"),
     }),
@@ -285,6 +299,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     openMs: () => (config.leaseHereFirst ? openMsOf(reporters) : 0),
     jobs,
     log,
+    receipts: following.receipts,
   });
   onEnded = handlers.remoteEnded;
   onDraining = handlers.remoteDraining;
@@ -315,6 +330,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     jobs.rescan();
     shell.sampleMemory();
     guard.check();
+    following.tick();
     for (const reporter of reporters) reporter.keepalive();
   }, tickMs);
   log.info(
@@ -338,6 +354,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     async close(drain) {
       clearInterval(tick);
       guard.close();
+      following.close();
       if (drain && !(await drained())) log.error({}, "guests are still there: see their cgroups");
       await local.close();
       jobs.close();

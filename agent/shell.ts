@@ -24,6 +24,10 @@ export interface ShellLog {
 /** Who wants to know. All are called after the state has changed. */
 export interface ShellListener {
   onOffer?(): void;
+  /** A lease is asked for; before it is decided. */
+  onAsked?(): void;
+  /** Events were handled that may have changed jobs or guests: called once for each run of them. */
+  onChanged?(): void;
   onLease?(guest: Guest): void;
   onNotify?(holder: number, guest: Guest): void;
   /** A lease has a new end: see the effect. */
@@ -123,6 +127,7 @@ export class Shell {
       }
     } finally {
       this.#running = false;
+      for (const listener of this.#listeners) listener.onChanged?.();
       this.#arm();
       this.pool.check();
     }
@@ -130,7 +135,10 @@ export class Shell {
 
   /** Handles an event that wants an answer. Rejects with a SubletError. */
   ask(event: Ask): Promise<Answer> {
-    if (event.type === "grant") this.sampleMemory(memoryFreshMs);
+    if (event.type === "grant") {
+      this.sampleMemory(memoryFreshMs);
+      for (const listener of this.#listeners) listener.onAsked?.();
+    }
     const call = this.#nextCall++;
     return new Promise((resolve, reject) => {
       this.#calls.set(call, { resolve, reject });

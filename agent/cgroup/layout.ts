@@ -44,6 +44,14 @@ function cgroupMounts(mountinfo: string): Mount[] {
   return mounts;
 }
 
+/** Mount of the v1 hierarchy that has this controller, whether we use it or not. */
+export function v1Mount(
+  name: string,
+  mountinfo: string = readFileSync("/proc/self/mountinfo", "utf8"),
+): string | undefined {
+  return cgroupMounts(mountinfo).find((each) => each.type === "cgroup" && each.options.includes(name))?.path;
+}
+
 function withMissing(version: 1 | 2, mounts: Map<Controller, string>): CgroupLayout {
   return { version, mounts, missing: controllers.filter((name) => !mounts.has(name)) };
 }

@@ -7,12 +7,20 @@
  */
 import { toSubletError } from "../../src/common/errors.ts";
 import type { ControllerClient, ReportStream } from "../../src/rpc/client.ts";
-import type { HorizonModelMessage, LeaseMessage, OfferMessage } from "../../src/rpc/messages.ts";
+import type {
+  HorizonModelMessage,
+  JobFactMessage,
+  LeaseMessage,
+  OfferMessage,
+  ReceiptMessage,
+} from "../../src/rpc/messages.ts";
 
 export interface ReportSource {
   offer(): OfferMessage;
   /** All live leases. */
   leases(): LeaseMessage[];
+  /** Of jobs that ended, as far as they are kept. */
+  receipts?(): readonly ReceiptMessage[];
 }
 
 export interface ReporterOptions {
@@ -26,6 +34,8 @@ export interface ReporterOptions {
   readonly onDraining?: (leases: readonly LeaseMessage[]) => void;
   /** What the cluster's spells have taught. */
   readonly onHorizon?: (model: HorizonModelMessage) => void;
+  /** All jobs of this node, by Slurm. */
+  readonly onFacts?: (jobs: readonly JobFactMessage[]) => void;
   readonly foldMs?: number;
   readonly leaseFoldMs?: number;
   readonly backoffFirstMs?: number;
@@ -38,6 +48,8 @@ export interface Reporter {
   openMs(): number;
   offerChanged(): void;
   leaseChanged(lease: LeaseMessage): void;
+  /** A job ended. It is told again at the start of each stream, so nothing is asked in return. */
+  receiptsAdded(receipts: readonly ReceiptMessage[]): void;
   /** Sends the offer, so that the controller knows that we live. */
   keepalive(): void;
   close(): void;
@@ -51,6 +63,8 @@ export function openMsOf(reporters: readonly Reporter[]): number {
 
 /** What a controller said of this node is old news after three keepalives. */
 const openFreshMs = 15_000;
+/** A receipt may be some ten thousand bytes long. */
+const maxReceiptsPerReport = 16;
 
 export function startReporter(options: ReporterOptions): Reporter {
   const foldMs = options.foldMs ?? 100;
@@ -59,6 +73,8 @@ export function startReporter(options: ReporterOptions): Reporter {
   const backoffMaxMs = options.backoffMaxMs ?? 2_000;
   const abort = new AbortController();
   const changed = new Map<string, LeaseMessage>();
+  /** Receipts for the reports to come. */
+  let untold: ReceiptMessage[] = [];
   let stream: ReportStream | undefined;
   let connected = false;
   let full = true;
@@ -75,12 +91,15 @@ export function startReporter(options: ReporterOptions): Reporter {
     timer = undefined;
     if (stream === undefined || paused || !dirty) return;
     const leases = full ? options.source.leases() : [...changed.values()];
-    const report = { offer: options.source.offer(), leases, full };
+    if (full) untold = [...(options.source.receipts?.() ?? [])];
+    const receipts = untold.splice(0, maxReceiptsPerReport);
+    const report = { offer: options.source.offer(), leases, full, receipts };
+    dirty = untold.length > 0;
     full = false;
-    dirty = false;
     changed.clear();
     sentAtMs = performance.now();
     paused = !stream.send(report);
+    if (dirty) schedule();
   }
 
   function schedule(gapMs = foldMs): void {
@@ -114,6 +133,7 @@ export function startReporter(options: ReporterOptions): Reporter {
       if (response.endedLeases.length > 0) options.onEnded?.(response.endedLeases);
       if (response.drainingLeases.length > 0) options.onDraining?.(response.drainingLeases);
       if (response.horizon !== null) options.onHorizon?.(response.horizon);
+      if (response.jobFacts !== null) options.onFacts?.(response.jobFacts.jobs);
       if (response.resendFull) {
         full = true;
         dirty = true;
@@ -165,6 +185,11 @@ export function startReporter(options: ReporterOptions): Reporter {
     leaseChanged(lease) {
       changed.set(lease.id, lease);
       schedule(leaseFoldMs);
+    },
+    receiptsAdded(receipts) {
+      if (stream === undefined) return; // the next stream begins with all
+      untold.push(...receipts);
+      schedule();
     },
     keepalive: () => schedule(),
     close() {

@@ -5,11 +5,16 @@
 import { type ErrorCode, SubletError } from "../../src/common/errors.ts";
 import type { Principal } from "../../src/common/nouns.ts";
 import type { ControllerClient } from "../../src/rpc/client.ts";
-import type { LeaseMessage, LeaseRequestMessage, RequestLeaseResponse } from "../../src/rpc/messages.ts";
+import type {
+  LeaseMessage,
+  LeaseRequestMessage,
+  ReceiptMessage,
+  RequestLeaseResponse,
+} from "../../src/rpc/messages.ts";
 
 export type Controllers = readonly Pick<
   ControllerClient,
-  "address" | "requestLease" | "renewLease" | "releaseLease" | "listLeases"
+  "address" | "requestLease" | "renewLease" | "releaseLease" | "listLeases" | "listReceipts"
 >[];
 
 /** No controller could be asked at all; what it would have said is unknown and nothing has happened. */
@@ -81,6 +86,16 @@ export async function releaseAbandoned(
       if (attempt === releaseTries) throw thrown;
       await new Promise((resolve) => setTimeout(resolve, 250 * 4 ** attempt).unref());
     }
+}
+
+export async function receiptsRemote(
+  controllers: Controllers,
+  jobId: number,
+  caller: Principal,
+): Promise<ReceiptMessage[]> {
+  const call = { jobId, caller };
+  return (await firstOf(controllers, (each) => each.listReceipts(call, { timeoutMs: shortTimeoutMs })))
+    .receipts;
 }
 
 export async function listRemote(

@@ -16,22 +16,26 @@ import type {
   LeaseMessage,
   LeaseRequestMessage,
   LocalHook,
+  LocalJob,
   LocalLease,
   LocalRelease,
   LocalRenew,
   LocalRequest,
   LocalResponse,
   OfferMessage,
+  ReceiptMessage,
 } from "../../src/rpc/messages.ts";
 import type { JobWatcher } from "../jobs/watch.ts";
 import type { NodeAdmin } from "../node/admin.ts";
 import { endpointMessage, type Identification, leaseMessage } from "../offer/messages.ts";
 import type { Asker } from "../reactor/events.ts";
 import type { Guest } from "../reactor/state.ts";
+import { fitReceipts, type Receipts } from "../receipts/keep.ts";
 import type { Ask, Shell, ShellLog } from "../shell.ts";
 import {
   type Controllers,
   listRemote,
+  receiptsRemote,
   releaseAbandoned,
   releaseRemote,
   renewRemote,
@@ -53,6 +57,7 @@ export interface LocalOptions {
   readonly admin: NodeAdmin;
   readonly jobs: Pick<JobWatcher, "begun" | "ended" | "rescan">;
   readonly log: ShellLog;
+  readonly receipts?: Pick<Receipts, "of">;
 }
 
 interface Session {
@@ -271,6 +276,23 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     return { body: "hookDone", hookDone: { leasesEnded: answer.leasesEnded, tookUs: answer.tookUs } };
   }
 
+  /** What this node knows, and of other nodes what the controller knows, as far as it fits into a frame. */
+  async function job(connection: Connection, { jobId }: LocalJob): Promise<Init<LocalResponse>> {
+    const found = options.receipts?.of(jobId, asker(connection)) ?? [];
+    let others: ReceiptMessage[] = [];
+    if (options.controllerConnected())
+      try {
+        const all = await receiptsRemote(controllers, jobId, principal(connection, 0));
+        others = all.filter((each) => !isLocal(each.node));
+      } catch (thrown) {
+        options.log.warn(
+          { message: toSubletError(thrown).message },
+          "receipts of other nodes are not listed",
+        );
+      }
+    return { body: "receipts", receipts: fitReceipts([...found, ...others]) };
+  }
+
   function status(): Init<LocalResponse> {
     return {
       body: "status",
@@ -303,6 +325,8 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
           return { body: "outcome", outcome: await admin.resume(asker(connection)) };
         case "reclaim":
           return { body: "outcome", outcome: await admin.reclaim(asker(connection), request.reclaim) };
+        case "job":
+          return job(connection, request.job);
         default:
           throw new SubletError(
             "INVALID_ARGUMENT",

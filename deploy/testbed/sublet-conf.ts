@@ -21,7 +21,7 @@ const conf = (layout: Layout, name: string): string => join(layout.stateDir, "et
 type Setting = string | number | boolean | readonly (string | number)[];
 
 /** More or other settings for the daemons, e.g. `{ lease_term_ms: 2000, reclaim: { budget_ms: 500 } }`. */
-export type Settings = Readonly<Record<string, Setting | Readonly<Record<string, Setting>>>>;
+export type Settings = { readonly [key: string]: Setting | Settings };
 
 /**
  * The nodes share this machine's cores: a guest of one would get nothing beside a busy job of another, which no guest of

@@ -4,6 +4,7 @@ import { SubletError, toSubletError } from "../common/errors.ts";
 import { loadCliConfig } from "../config/config.ts";
 import { doctor } from "./doctor/doctor.ts";
 import { type InvokeOptions, invoke } from "./invoke.ts";
+import { jobs } from "./jobs.ts";
 import { leases, release } from "./leases.ts";
 import { nodes } from "./nodes.ts";
 import { type Output, writeError } from "./output.ts";
@@ -115,6 +116,13 @@ export async function run(
     .command("leases")
     .description("live leases: yours; root and the admin group see all")
     .action(() => leases(session()));
+  program
+    .command("jobs")
+    .argument("<job>", "its number", integer(1, 0xffff_fffe))
+    .description(
+      "what guests cost a job, by node: who, how long, pressure; yours, root and the admin group all",
+    )
+    .action((job: number) => jobs(session(), job));
   program
     .command("status")
     .description("what the agent of this node offers and found")

@@ -15,6 +15,7 @@ import type {
   LocalDrain,
   LocalDraining,
   LocalLeased,
+  LocalReceipts,
   LocalReclaim,
   LocalRequest,
   LocalResponse,
@@ -54,6 +55,8 @@ export interface AgentClient {
   drain(request: Init<LocalDrain>, options?: RequestOptions): Promise<NodeOutcome>;
   resume(options?: RequestOptions): Promise<NodeOutcome>;
   reclaim(request: Init<LocalReclaim>, options?: RequestOptions): Promise<NodeOutcome>;
+  /** Receipts of a job of the caller; root and the admin group see all. */
+  job(jobId: number, options?: RequestOptions): Promise<LocalReceipts>;
   /** Settles when the connection has ended; with the error unless close() ended it. */
   readonly closed: Promise<SubletError | undefined>;
   close(): void;
@@ -200,6 +203,11 @@ export async function connectAgent(options: AgentClientOptions): Promise<AgentCl
     drain: async (drain, call) => outcomeOf(await request({ drain }, call)),
     resume: async (call) => outcomeOf(await request({ resume: {} }, call)),
     reclaim: async (reclaim, call) => outcomeOf(await request({ reclaim }, call)),
+    async job(jobId, call) {
+      const response = await request({ job: { jobId } }, call);
+      if (response.body !== "receipts") throw unexpected(response);
+      return response.receipts;
+    },
     closed: ended.promise,
     close: () => end(undefined),
   };

@@ -7,7 +7,8 @@ import { SubletError } from "../common/errors.ts";
 import type { Spare } from "../common/nouns.ts";
 import { leaseEnded } from "../lease/lifecycle.ts";
 import { classFromWire, spareFromWire, stateFromWire } from "../rpc/convert.ts";
-import type { LeaseMessage, OfferMessage, ReportRequest } from "../rpc/messages.ts";
+import type { LeaseMessage, OfferMessage, ReceiptMessage, ReportRequest } from "../rpc/messages.ts";
+import { checkReceipt } from "./receipts.ts";
 
 export interface Report {
   readonly offer: OfferMessage;
@@ -16,10 +17,12 @@ export interface Report {
   readonly live: readonly LeaseMessage[];
   readonly ended: readonly LeaseMessage[];
   readonly full: boolean;
+  readonly receipts: readonly ReceiptMessage[];
 }
 
 export const maxLeasesPerNode = 4096;
 const maxSpare = 16;
+const maxReceipts = 256;
 
 export const leaseIdPattern = /^[A-Za-z0-9_-]{1,63}$/;
 export const nodeNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -28,7 +31,7 @@ const addressPattern = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]{1,255}):\d{1,5}$/;
 /** @throws SubletError INVALID_ARGUMENT. */
 export function checkReport(message: ReportRequest): Report {
   const bad = (why: string): SubletError => new SubletError("INVALID_ARGUMENT", `report: ${why}`);
-  const { offer, leases, full } = message;
+  const { offer, leases, full, receipts } = message;
   if (offer === null) throw bad("has no offer; each report carries one");
   if (!nodeNamePattern.test(offer.node)) throw bad("the node's name is not one");
   if (!addressPattern.test(offer.address)) throw bad(`${offer.node}: the address is not host:port`);
@@ -39,13 +42,15 @@ export function checkReport(message: ReportRequest): Report {
     throw bad(`${offer.node}: more than ${maxSpare} kinds of spare capacity`);
   for (const { cores, memoryBytes } of offer.spare) checkShare(offer.node, cores, memoryBytes);
   if (leases.length > maxLeasesPerNode) throw bad(`${offer.node}: more than ${maxLeasesPerNode} leases`);
+  if (receipts.length > maxReceipts) throw bad(`${offer.node}: more than ${maxReceipts} receipts at once`);
+  const checked = receipts.map((receipt) => checkReceipt(receipt, offer.node));
   const live: LeaseMessage[] = [];
   const ended: LeaseMessage[] = [];
   for (const lease of leases) {
     checkLease(lease, offer.node);
     (leaseEnded(stateFromWire(lease.state)) ? ended : live).push(lease);
   }
-  return { offer, spare: offer.spare.map(spareFromWire), live, ended, full };
+  return { offer, spare: offer.spare.map(spareFromWire), live, ended, full, receipts: checked };
 }
 
 function checkShare(node: string, cores: readonly number[], memoryBytes: number): void {

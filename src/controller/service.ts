@@ -20,6 +20,7 @@ import type { CallContext, ControllerHandlers, ReportHandler } from "../rpc/serv
 import type { ClusterSnapshot } from "../slurm/snapshot.ts";
 import { type AdminClient, askNodes, mustBeAdmin, selectTargets, type Target } from "./admin.ts";
 import type { AgentPool } from "./agents.ts";
+import { FactsTold } from "./facts.ts";
 import {
   type HorizonLearner,
   horizonModel,
@@ -29,6 +30,7 @@ import {
   onSpellLost,
 } from "./horizon.ts";
 import { requestLease } from "./leasing.ts";
+import { ReceiptStore } from "./receipts.ts";
 import { checkLease, checkReport, leaseIdPattern } from "./report.ts";
 import {
   type ControllerState,
@@ -73,6 +75,8 @@ export interface ControllerServiceParts {
   tick(): void;
 }
 
+/** Of one job with a full list of guests each, these fit into one answer. */
+const maxListedReceipts = 150;
 const forwardTimeoutMs = 5_000;
 /** Kept back from the caller's deadline. */
 const answerMarginMs = 100;
@@ -82,6 +86,8 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
   let streams = 0;
   /** How to reach the agents that report, by node. */
   const downlinks = new Map<string, { streamId: number; send: ReportSend }>();
+  const told = new FactsTold();
+  const receipts = new ReceiptStore();
 
   /** Learns from the offer; gives the model that this stream has not heard of yet. */
   function horizonOf(offer: OfferMessage, told: number | undefined): HorizonModelMessage | null {
@@ -115,6 +121,20 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
     }
   }
 
+  /** Sends with what the agent does not know of Slurm's view of its node; a message without `more` only if there is news. */
+  function tell(node: string, more: Partial<Parameters<ReportSend>[0]> | undefined): void {
+    const snapshot = options.snapshot();
+    const jobs = told.newsFor(node, snapshot);
+    if (jobs === undefined && more === undefined) return;
+    const response = {
+      ackedRevision: state.agents.get(node)?.offer.revision ?? 0,
+      openMs: openMs(node, snapshot, nowMs()),
+      jobFacts: jobs === undefined ? null : { jobs },
+      ...more,
+    };
+    if (downlinks.get(node)?.send(response) !== true) told.forget(node);
+  }
+
   const report: ReportHandler = async (requests, send, { caller }) => {
     if (!caller.trusted)
       throw new SubletError(
@@ -145,7 +165,9 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
         // One that does not fit is made up for by the next.
         const horizon = horizonOf(checked.offer, horizonTold);
         horizonTold = learner.version;
-        send({ ...ack, horizon, openMs: openMs(node, options.snapshot(), nowMs()) });
+        if (joined) told.forget(node);
+        tell(node, { ...ack, horizon });
+        for (const receipt of checked.receipts) receipts.add(receipt);
         tellOwners(ended, draining);
       }
     } finally {
@@ -260,6 +282,12 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
       const asker = principalOf(context, caller);
       return { leases: listLeases(state, seesAll(asker) ? "all" : asker.uid, nowMs()) };
     },
+    async listReceipts({ jobId, caller }, context) {
+      const asker = principalOf(context, caller);
+      const all = seesAll(asker);
+      const visible = receipts.of(jobId).filter(({ uid }) => all || (uid !== 0 && uid === asker.uid));
+      return { receipts: visible.slice(-maxListedReceipts) };
+    },
     async listNodes() {
       const snapshot = options.snapshot();
       return {
@@ -272,6 +300,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
 
   function tick(): void {
     onLearnerTick(learner, nowMs());
+    for (const node of downlinks.keys()) tell(node, undefined);
     const { forgottenAgents }: TickReply = onTick(state, nowMs());
     for (const { node, offer } of forgottenAgents) {
       agents.drop(offer.address);

@@ -104,6 +104,11 @@ export function kindFromWire(kind: LeaseKindName): LeaseKind {
   return needNoun(kinds, kind, "lease kind");
 }
 
+export function consentToWire(consent: Consent | undefined): ConsentName {
+  if (consent === undefined) return "CONSENT_UNSPECIFIED";
+  return consent === "share" ? "CONSENT_SHARE" : "CONSENT_NO";
+}
+
 /** What is said and not understood counts as a no. */
 export function consentFromWire(consent: ConsentName): Consent | undefined {
   if (consent === "CONSENT_UNSPECIFIED") return undefined;

@@ -148,12 +148,59 @@ export interface NodeOutcome {
   lending: LendingName;
 }
 
+export interface JobFactMessage {
+  jobId: number;
+  uid: number;
+  partition: string;
+  account: string;
+  qos: string;
+  exclusive: boolean;
+}
+
+export interface PressureMessage {
+  durationMs: number;
+  cpuUs: number;
+  memoryUs: number;
+  ioUs: number;
+}
+
+export interface ReceiptGuestMessage {
+  leaseId: string;
+  uid: number;
+  kind: LeaseKindName;
+  class: CapacityClassName;
+  coreSeconds: number;
+  byteSeconds: number;
+  leases: number;
+}
+
+export interface ReceiptActionMessage {
+  action: string;
+  count: number;
+}
+
+export interface ReceiptMessage {
+  jobId: number;
+  node: string;
+  uid: number;
+  fromUnixMs: number;
+  toUnixMs: number;
+  ended: boolean;
+  consent: ConsentName;
+  guests: ReceiptGuestMessage[];
+  actions: ReceiptActionMessage[];
+  alone: PressureMessage | null;
+  beside: PressureMessage | null;
+  pressureOf: string;
+}
+
 // controller.proto
 
 export interface ReportRequest {
   offer: OfferMessage | null;
   leases: LeaseMessage[];
   full: boolean;
+  receipts: ReceiptMessage[];
 }
 
 export interface HorizonTableMessage {
@@ -172,6 +219,7 @@ export interface ReportResponse {
   resendFull: boolean;
   endedLeases: LeaseMessage[];
   horizon: HorizonModelMessage | null;
+  jobFacts: JobFacts | null;
   drainingLeases: LeaseMessage[];
   openMs: number;
 }
@@ -267,6 +315,19 @@ export type ControllerServiceReclaimRequest = ControllerServiceDrainRequest;
 
 export type ControllerServiceReclaimResponse = ControllerServiceDrainResponse;
 
+export interface JobFacts {
+  jobs: JobFactMessage[];
+}
+
+export interface ListReceiptsRequest {
+  jobId: number;
+  caller: PrincipalMessage | null;
+}
+
+export interface ListReceiptsResponse {
+  receipts: ReceiptMessage[];
+}
+
 // node.proto
 
 export interface GrantRequest {
@@ -357,6 +418,10 @@ export type LocalList = Record<never, never>;
 
 export type LocalStatus = Record<never, never>;
 
+export interface LocalJob {
+  jobId: number;
+}
+
 export interface LocalHook {
   event: HookEventName;
   jobId: number;
@@ -393,6 +458,7 @@ export type LocalRequestBody =
   | { body: "drain"; drain: LocalDrain }
   | { body: "resume"; resume: LocalResume }
   | { body: "reclaim"; reclaim: LocalReclaim }
+  | { body: "job"; job: LocalJob }
   | { body?: undefined };
 
 export type LocalRequest = { id: number } & LocalRequestBody;
@@ -429,6 +495,11 @@ export interface LocalDraining {
   reason: ReasonName;
 }
 
+export interface LocalReceipts {
+  receipts: ReceiptMessage[];
+  leftOut: number;
+}
+
 export type LocalResponseBody =
   | { body: "leased"; leased: LocalLeased }
   | { body: "lease"; lease: LeaseMessage }
@@ -438,6 +509,7 @@ export type LocalResponseBody =
   | { body: "revoked"; revoked: LocalRevoked }
   | { body: "draining"; draining: LocalDraining }
   | { body: "outcome"; outcome: NodeOutcome }
+  | { body: "receipts"; receipts: LocalReceipts }
   | { body?: undefined };
 
 export type LocalResponse = { id: number; code: number; message: string } & LocalResponseBody;
@@ -461,6 +533,11 @@ export interface Messages {
   Endpoint: EndpointMessage;
   Lease: LeaseMessage;
   Refusal: RefusalMessage;
+  JobFact: JobFactMessage;
+  Pressure: PressureMessage;
+  ReceiptGuest: ReceiptGuestMessage;
+  ReceiptAction: ReceiptActionMessage;
+  Receipt: ReceiptMessage;
   ReportRequest: ReportRequest;
   HorizonTable: HorizonTableMessage;
   HorizonModel: HorizonModelMessage;
@@ -476,6 +553,9 @@ export interface Messages {
   ListNodesRequest: ListNodesRequest;
   NodeStatus: NodeStatusMessage;
   ListNodesResponse: ListNodesResponse;
+  JobFacts: JobFacts;
+  ListReceiptsRequest: ListReceiptsRequest;
+  ListReceiptsResponse: ListReceiptsResponse;
   GrantRequest: GrantRequest;
   GrantResponse: GrantResponse;
   RenewRequest: RenewRequest;
@@ -493,6 +573,8 @@ export interface Messages {
   LocalRelease: LocalRelease;
   LocalList: LocalList;
   LocalStatus: LocalStatus;
+  LocalJob: LocalJob;
+  LocalReceipts: LocalReceipts;
   LocalHook: LocalHook;
   LocalLeased: LocalLeased;
   LocalLeases: LocalLeases;
@@ -545,4 +627,5 @@ export interface ControllerMethods {
   drain: { request: ControllerServiceDrainRequest; response: ControllerServiceDrainResponse };
   resume: { request: ControllerServiceResumeRequest; response: ControllerServiceResumeResponse };
   reclaim: { request: ControllerServiceReclaimRequest; response: ControllerServiceReclaimResponse };
+  listReceipts: { request: ListReceiptsRequest; response: ListReceiptsResponse };
 }

@@ -33,7 +33,7 @@ const jobStates = [
 ];
 
 /** Fields of a job in this order, then a mark by which a line that was cut is known. See jobs.ts. */
-const jobFormat = "%A|%T|%u|%U|%a|%P|%h|%C|%S|%e|%N|%Y|.";
+const jobFormat = "%A|%T|%u|%U|%a|%P|%h|%C|%S|%e|%N|%Y|%q|.";
 
 export const nodesCommand: SlurmCommand = {
   question: "nodes",

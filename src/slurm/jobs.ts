@@ -1,5 +1,5 @@
 /**
- * Reads the jobs as `jobsCommand` prints them: one line a job, thirteen fields divided by `|`, the last one a dot.
+ * Reads the jobs as `jobsCommand` prints them: one line a job, fourteen fields divided by `|`, the last one a dot.
  * No field is free text of a user; a line that does not fit is an error, since half a list of jobs looks like
  * spare capacity.
  */
@@ -29,9 +29,10 @@ export interface SlurmJob {
   readonly nodes: readonly string[];
   /** Nodes that Slurm has in mind for a pending job. */
   readonly plannedNodes: readonly string[];
+  readonly qos: string | undefined;
 }
 
-const fieldCount = 13;
+const fieldCount = 14;
 
 /** Meaning of squeue's %h. Newer words (TOPO, whatever comes) are read as exclusive: in doubt nothing is lent. */
 const sharingOf: Readonly<Record<string, JobSharing>> = {
@@ -61,8 +62,8 @@ function parseJob(line: string): SlurmJob {
   const fields = line.split("|");
   if (fields.length !== fieldCount || fields[fieldCount - 1] !== ".")
     throw bad(`${fields.length} fields, not ${fieldCount}`);
-  const [id, state, user, uid, account, partitions, sharing, cores, start, end, nodes, planned] =
-    fields as string[] as [...Repeat12];
+  const [id, state, user, uid, account, partitions, sharing, cores, start, end, nodes, planned, qos] =
+    fields as string[] as [...Repeat13];
   const number = (name: string, value: string): number => {
     if (!/^\d{1,10}$/.test(value)) throw bad(`${name} ${JSON.stringify(value)} is not a number`);
     return Number(value);
@@ -83,10 +84,12 @@ function parseJob(line: string): SlurmJob {
     endUnixMs: time("end", end),
     nodes: hosts(nodes),
     plannedNodes: hosts(planned),
+    qos: absent.has(qos) ? undefined : qos,
   };
 }
 
-type Repeat12 = [
+type Repeat13 = [
+  string,
   string,
   string,
   string,

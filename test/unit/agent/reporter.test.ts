@@ -7,6 +7,7 @@ import type {
   Init,
   LeaseMessage,
   OfferMessage,
+  ReceiptMessage,
   ReportRequest,
   ReportResponse,
 } from "../../../src/rpc/messages.ts";
@@ -34,6 +35,7 @@ class FakeStream implements ReportStream {
             horizon: null,
             drainingLeases: [],
             openMs: 0,
+            jobFacts: null,
             ...response,
           },
     );
@@ -63,6 +65,8 @@ interface World {
   readonly streams: FakeStream[];
   readonly contacts: boolean[];
   readonly ended: string[];
+  readonly kept: ReceiptMessage[];
+  readonly facts: number[][];
   failures: number;
   tries: number;
   revision: number;
@@ -74,7 +78,9 @@ function world(t: TestContext, failures = 0): World {
   const streams: FakeStream[] = [];
   const contacts: boolean[] = [];
   const ended: string[] = [];
-  const here = { streams, contacts, ended, failures, tries: 0, revision: 1 };
+  const kept: ReceiptMessage[] = [];
+  const facts: number[][] = [];
+  const here = { streams, contacts, ended, kept, facts, failures, tries: 0, revision: 1 };
   const reporter = startReporter({
     client: {
       address: "c:1",
@@ -88,9 +94,11 @@ function world(t: TestContext, failures = 0): World {
     source: {
       offer: () => ({ revision: here.revision }) as OfferMessage,
       leases: () => [lease("all")],
+      receipts: () => kept,
     },
     onContact: (connected) => contacts.push(connected),
     onEnded: (leases) => ended.push(...leases.map(({ id }) => id)),
+    onFacts: (jobs) => facts.push(jobs.map(({ jobId }) => jobId)),
     foldMs: 20,
     backoffFirstMs: 2,
     backoffMaxMs: 8,
@@ -141,6 +149,35 @@ test("resend_full, and a controller that reads slowly", async (t) => {
   await eventually("goes on", () => stream.sent.length === 4);
   assert.equal(ids(stream.sent[3]), "b");
   assert.deepEqual(here.ended, ["far", "away"]);
+});
+
+test("receipts: new ones at once, a few per report; all that are kept at the start of a stream", async (t) => {
+  const here = world(t);
+  await eventually("stream", () => here.streams[0]?.sent.length === 1);
+  const stream = here.streams[0] as FakeStream;
+  const jobsIn = (report: Init<ReportRequest> | undefined) => report?.receipts?.map((each) => each.jobId);
+  assert.deepEqual(jobsIn(stream.sent[0]), []);
+  here.kept.push(...Array.from({ length: 20 }, (_, i) => ({ jobId: i }) as ReceiptMessage));
+  here.reporter.receiptsAdded(here.kept);
+  await eventually("both parts", () => stream.sent.length === 3);
+  assert.deepEqual([jobsIn(stream.sent[1])?.length, jobsIn(stream.sent[2])], [16, [16, 17, 18, 19]]);
+  stream.close();
+  await eventually("next stream, both parts", () => here.streams[1]?.sent.length === 2);
+  assert.deepEqual(
+    here.streams[1]?.sent.map((report) => jobsIn(report)?.length),
+    [16, 4],
+  );
+});
+
+test("facts of jobs are passed on, none is no news", async (t) => {
+  const here = world(t);
+  await eventually("stream", () => here.streams.length === 1);
+  here.streams[0]?.answer();
+  here.streams[0]?.answer({ jobFacts: { jobs: [] } });
+  const fact = { jobId: 7, uid: 1, partition: "", account: "", qos: "", exclusive: false };
+  here.streams[0]?.answer({ jobFacts: { jobs: [fact] } });
+  await eventually("facts", () => here.facts.length === 2);
+  assert.deepEqual(here.facts, [[], [7]]);
 });
 
 test("contact lost: tries again until it answers, and begins with everything", async (t) => {

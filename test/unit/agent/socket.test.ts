@@ -366,6 +366,10 @@ function fakeController(): { controllers: Controllers; released: string[]; up: b
         state.released.push(`${leaseId}@${node}`);
         return { lease: remoteLease(leaseId ?? "") };
       },
+      async listReceipts() {
+        guard();
+        return { receipts: [] };
+      },
       async listLeases() {
         guard();
         return { leases: [] };

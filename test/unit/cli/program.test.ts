@@ -62,6 +62,32 @@ const lease: Init<LeaseMessage> = {
   invocations: 7,
 };
 
+const pressure = { durationMs: 10_000, cpuUs: 150_000, memoryUs: 0, ioUs: 0 };
+const receipt = {
+  jobId: 7,
+  node: "n1",
+  uid: 20001,
+  fromUnixMs: 1000,
+  toUnixMs: 61_000,
+  ended: true,
+  consent: "CONSENT_SHARE" as const,
+  guests: [
+    {
+      leaseId: "l-1",
+      uid: 20002,
+      kind: "LEASE_KIND_FUNCTION" as const,
+      class: "CAPACITY_CLASS_SHARED" as const,
+      coreSeconds: 12.34,
+      byteSeconds: 2 ** 30,
+      leases: 1,
+    },
+  ],
+  actions: [{ action: "freeze", count: 2 }],
+  alone: pressure,
+  beside: { ...pressure, cpuUs: 300_000 },
+  pressureOf: "node",
+};
+
 describe("usage", () => {
   it("is explained", async () => {
     const { status, out } = await sublet(["--help"]);
@@ -122,6 +148,7 @@ describe("with a controller", () => {
     const unused = async (): Promise<never> => assert.fail("not used");
     const handlers: ControllerHandlers = {
       report: unused,
+      listReceipts: async ({ jobId }) => ({ receipts: jobId === 7 ? [receipt] : [] }),
       requestLease: unused,
       renewLease: unused,
       listLeases: async () => ({ leases: [lease] }),
@@ -255,6 +282,26 @@ describe("with a controller", () => {
       err: "",
     });
     assert.deepEqual(released, ["n2-abc"]);
+  });
+  it("shows what guests cost a job", async () => {
+    const { out } = await sublet(["jobs", "7"], environment);
+    assert.equal(
+      out,
+      `Job 7 on n1: 1 min, shares what it does not use.
+LEASE    UID  KIND      CLASS   CORE SECONDS   MEMORY
+l-1    20002  function  shared          12.3  1 GiB·s
+Guard: freeze 2×.
+Pressure of the whole node, time in which some task waited:
+  without guests (10 s): cpu 1.50 %, memory 0.00 %, io 0.00 %
+  with guests (10 s): cpu 3.00 %, memory 0.00 %, io 0.00 %
+`,
+    );
+    const json = JSON.parse((await sublet(["--json", "jobs", "7"], environment)).out);
+    assert.deepEqual(json, { receipts: [receipt], leftOut: 0 });
+    const none = await sublet(["jobs", "8"], environment);
+    assert.equal(none.status, 1);
+    assert.match(none.err, /^sublet: no receipt of job 8 is known here/);
+    assert.equal((await sublet(["jobs", "x"], environment)).status, 2);
   });
   it("says what was refused, and ends with 1", async () => {
     assert.deepEqual(await sublet(["release", "n2-abc", "--node", "n9"], environment), {

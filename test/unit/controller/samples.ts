@@ -47,5 +47,5 @@ export function reportMessage(
   leases: LeaseMessage[] = [],
   full = true,
 ): ReportRequest {
-  return { offer: offerMessage(node, changes), leases, full };
+  return { offer: offerMessage(node, changes), leases, full, receipts: [] };
 }

@@ -202,7 +202,7 @@ test("reports out of bounds are refused", () => {
   const lease = leaseMessage("a", "n1");
   const spare = (cores: number[]) => [{ class: "CAPACITY_CLASS_IDLE" as const, cores, memoryBytes: 1 }];
   for (const bad of [
-    { offer: null, leases: [], full: true },
+    { offer: null, receipts: [], leases: [], full: true },
     reportMessage("../etc"),
     reportMessage("n1", { address: "nowhere" }),
     reportMessage("n1", { revision: 2 ** 60 }),
@@ -220,7 +220,10 @@ test("reports out of bounds are refused", () => {
     ),
   ])
     assert.throws(() => checkReport(bad), { code: "INVALID_ARGUMENT" });
-  assert.equal(checkReport({ offer: offerMessage("n1"), leases: [lease], full: false }).live.length, 1);
+  assert.equal(
+    checkReport({ offer: offerMessage("n1"), leases: [lease], full: false, receipts: [] }).live.length,
+    1,
+  );
 });
 
 test("any order of events: leases are indexed exactly, and a full report is the truth", () => {

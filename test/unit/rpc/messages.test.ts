@@ -98,6 +98,39 @@ const selection: Messages["Selection"] = {
   leaseIds: ["l-1"],
 };
 const taking = { mode: "RECLAIM_MODE_GRACEFUL", budgetMs: 5, reason: "disk" } as const;
+const jobFact: Messages["JobFact"] = {
+  jobId: 7,
+  uid: 5000,
+  partition: "main",
+  account: "physics",
+  qos: "long",
+  exclusive: true,
+};
+const pressure: Messages["Pressure"] = { durationMs: 1, cpuUs: 2, memoryUs: 3, ioUs: 4 };
+const receiptGuest: Messages["ReceiptGuest"] = {
+  leaseId: "l-1",
+  uid: 20001,
+  kind: "LEASE_KIND_FUNCTION",
+  class: "CAPACITY_CLASS_SHARED",
+  coreSeconds: 1.5,
+  byteSeconds: 2 ** 60,
+  leases: 1,
+};
+const receiptAction: Messages["ReceiptAction"] = { action: "freeze", count: 3 };
+const receipt: Messages["Receipt"] = {
+  jobId: 7,
+  node: "n1",
+  uid: 5000,
+  fromUnixMs: 1_700_000_000_000,
+  toUnixMs: 1_700_000_001_000,
+  ended: true,
+  consent: "CONSENT_SHARE",
+  guests: [receiptGuest],
+  actions: [receiptAction],
+  alone: pressure,
+  beside: pressure,
+  pressureOf: "node",
+};
 
 const samples: {
   readonly [N in Exclude<MessageName, "LocalRequest" | "LocalResponse">]: Required<Messages[N]>;
@@ -112,7 +145,12 @@ const samples: {
   Endpoint: endpoint,
   Lease: lease,
   Refusal: { reason: "REASON_NO_CORES", node: "n1", message: "full", retryAfterMs: 5 },
-  ReportRequest: { offer, leases: [lease], full: true },
+  JobFact: jobFact,
+  Pressure: pressure,
+  ReceiptGuest: receiptGuest,
+  ReceiptAction: receiptAction,
+  Receipt: receipt,
+  ReportRequest: { offer, leases: [lease], full: true, receipts: [receipt] },
   ReportResponse: {
     ackedRevision: 1,
     resendFull: true,
@@ -120,6 +158,7 @@ const samples: {
     horizon,
     drainingLeases: [lease],
     openMs: 60_000,
+    jobFacts: { jobs: [jobFact] },
   },
   RequestLeaseRequest: { request, owner },
   RequestLeaseResponse: { lease, endpoint, refusals: 2 },
@@ -144,6 +183,9 @@ const samples: {
     leasedMemoryBytes: 8,
   },
   ListNodesResponse: { nodes: [], snapshotAgeMs: 1, snapshotValid: true },
+  JobFacts: { jobs: [jobFact] },
+  ListReceiptsRequest: { jobId: 7, ...byCaller },
+  ListReceiptsResponse: { receipts: [receipt] },
   GrantRequest: { leaseId: "l-1", request, owner },
   GrantResponse: { lease, endpoint },
   RenewRequest: { leaseId: "l-1", ...byCaller },
@@ -159,6 +201,8 @@ const samples: {
   LocalRelease: leaseOnNode,
   LocalList: {},
   LocalStatus: {},
+  LocalJob: { jobId: 7 },
+  LocalReceipts: { receipts: [receipt], leftOut: 1 },
   LocalHook: {
     event: "HOOK_EVENT_STEP",
     jobId: 4,
@@ -206,6 +250,7 @@ const requests: readonly Messages["LocalRequest"][] = [
   { id: 7, body: "drain", drain: taking },
   { id: 8, body: "resume", resume: {} },
   { id: 9, body: "reclaim", reclaim: samples.LocalReclaim },
+  { id: 11, body: "job", job: samples.LocalJob },
 ];
 const answered = { id: 1, code: 8, message: "no" };
 const responses: readonly Messages["LocalResponse"][] = [
@@ -215,6 +260,7 @@ const responses: readonly Messages["LocalResponse"][] = [
   { ...answered, body: "hookDone", hookDone: samples.LocalHookDone },
   { ...answered, body: "status", status: samples.LocalStatusReport },
   { ...answered, body: "revoked", revoked: samples.LocalRevoked },
+  { ...answered, body: "receipts", receipts: samples.LocalReceipts },
   { ...answered, body: "draining", draining: samples.LocalDraining },
   { ...answered, body: "outcome", outcome },
 ];
@@ -354,7 +400,7 @@ describe("messages.ts and the .proto files", () => {
 describe("decoding", () => {
   it("fills defaults: zero, empty, null for messages, no body", () => {
     const empty = decodeMessage("ReportRequest", Buffer.alloc(0));
-    assert.deepEqual({ ...empty }, { offer: null, leases: [], full: false });
+    assert.deepEqual({ ...empty }, { offer: null, leases: [], full: false, receipts: [] });
     assert.deepEqual({ ...decodeMessage("LocalResponse", Buffer.alloc(0)) }, { id: 0, code: 0, message: "" });
   });
   it("refuses bytes that are no message", () => {

@@ -51,6 +51,7 @@ const controllerHandlers: ControllerHandlers = {
   drain: unused,
   resume: unused,
   reclaim: unused,
+  listReceipts: unused,
 };
 
 const closers: (() => void | Promise<void>)[] = [];

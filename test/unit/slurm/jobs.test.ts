@@ -34,6 +34,7 @@ test("reads what squeue of Slurm 22.05 prints", () => {
     endUnixMs: 1795509184_000,
     nodes: ["n3"],
     plannedNodes: [],
+    qos: "normal",
   });
   assert.equal(jobs[6]?.startUnixMs, undefined);
 });
@@ -47,7 +48,7 @@ test("a suspended job still holds its nodes, an unknown state may", () => {
 
 test("no jobs are no jobs, sharing that we do not know is exclusive", () => {
   assert.deepEqual(parseJobs(""), []);
-  assert.equal(parseJobs("9|RUNNING|u|1|a|p|TOPO|1|5|N/A|n1|(null)|.\n")[0]?.sharing, "exclusive");
+  assert.equal(parseJobs("9|RUNNING|u|1|a|p|TOPO|1|5|N/A|n1|(null)|normal|.\n")[0]?.sharing, "exclusive");
 });
 
 test("what is cut or not ours is an error, never fewer jobs", () => {
@@ -56,7 +57,7 @@ test("what is cut or not ours is an error, never fewer jobs", () => {
     if (text[length - 1] === "\n") continue;
     assert.throws(() => parseJobs(text.slice(0, length)), { code: "INTERNAL" }, `cut at ${length}`);
   }
-  const line = "9|RUNNING|u|1|a|p|OK|1|5|N/A|n1|(null)|.\n";
+  const line = "9|RUNNING|u|1|a|p|OK|1|5|N/A|n1|(null)|normal|.\n";
   assert.equal(parseJobs(line).length, 1);
   for (const [from, to] of [
     ["9|", "x|"],
@@ -83,7 +84,7 @@ test("any fields survive the way through a line", () => {
       (id, user, uid, account, cores, on) => {
         fc.pre(account !== "null");
         const list = `n[${on.join(",")}]`;
-        const [job] = parseJobs(`${id}|RUNNING|${user}|${uid}|${account}|a,b|OK|${cores}|1|2|${list}||.\n`);
+        const [job] = parseJobs(`${id}|RUNNING|${user}|${uid}|${account}|a,b|OK|${cores}|1|2|${list}||q|.\n`);
         assert.deepEqual(
           [job?.id, job?.user, job?.uid, job?.account, job?.cores, job?.nodes, job?.partitions],
           [id, user, uid, account, cores, on.map((n) => `n${n}`), ["a", "b"]],

@@ -222,5 +222,5 @@ test("the commands are pinned", () => {
     [nodesCommand.program, ...nodesCommand.args].join(" "),
     "scontrol --all --oneliner show nodes",
   );
-  assert.ok(jobsCommand.args.includes("--format=%A|%T|%u|%U|%a|%P|%h|%C|%S|%e|%N|%Y|."));
+  assert.ok(jobsCommand.args.includes("--format=%A|%T|%u|%U|%a|%P|%h|%C|%S|%e|%N|%Y|%q|."));
 });

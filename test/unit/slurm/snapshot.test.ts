@@ -56,7 +56,7 @@ test("no nodes, a cut text, an error message as text: no snapshot", () => {
 test("10,000 nodes and jobs are read within a second", () => {
   const nodeLine = fixture("small-busy-nodes.txt").split("\n")[0] as string;
   const nodes = Array.from({ length: 10_000 }, (_, i) => nodeLine.replace("NodeName=n1", `NodeName=n${i}`));
-  const jobs = nodes.map((_, i) => `${i}|RUNNING|u|1|a|p|OK|1|5|N/A|n${i}|(null)|.`);
+  const jobs = nodes.map((_, i) => `${i}|RUNNING|u|1|a|p|OK|1|5|N/A|n${i}|(null)|normal|.`);
   const startedMs = performance.now();
   const snapshot = makeSnapshot({ nodes: `${nodes.join("\n")}\n`, jobs: `${jobs.join("\n")}\n` }, 0, 0);
   assert.equal(snapshot.nodes.size, 10_000);

@@ -1,0 +1,52 @@
+/** Follows the jobs of this node beyond their cgroups' coming and going: what sharing ones use, and who was beside them. */
+import { join } from "node:path";
+import type { AgentConfig } from "../../src/config/config.ts";
+import type { ReceiptMessage } from "../../src/rpc/messages.ts";
+import type { GuestTree } from "../cgroup/guests.ts";
+import { v1Mount } from "../cgroup/layout.ts";
+import { keepReceipts, type Receipts } from "../receipts/keep.ts";
+import { pressureReader } from "../receipts/pressure.ts";
+import type { Shell } from "../shell.ts";
+import { startUseSampler } from "./sampler.ts";
+import type { JobRoots } from "./scan.ts";
+import { UseReader, type UseSource } from "./use.ts";
+
+export interface JobFollower {
+  readonly receipts: Receipts;
+  /** From where it is known how jobs use their cores. */
+  readonly source: UseSource;
+  /** For the agent's slow tick. */
+  tick(): void;
+  close(): void;
+}
+
+export function followJobs(options: {
+  readonly shell: Shell;
+  readonly roots: JobRoots;
+  readonly tree: GuestTree;
+  readonly config: Pick<AgentConfig, "slurmCgroup" | "consent">;
+  /** Receipts of jobs that ended. */
+  readonly onReceipts: (receipts: readonly ReceiptMessage[]) => void;
+}): JobFollower {
+  const { shell, roots, tree, config } = options;
+  const cpuacct = tree.layout.version === 1 ? v1Mount("cpuacct") : undefined;
+  const reader = new UseReader({
+    roots,
+    tree,
+    cpuacct: cpuacct === undefined ? undefined : join(cpuacct, config.slurmCgroup),
+    proc: "/proc",
+  });
+  const sampler = startUseSampler(shell, reader, config.consent.wakeMs);
+  const receipts = keepReceipts(shell, pressureReader(roots), options.onReceipts);
+  return {
+    receipts,
+    get source() {
+      return reader.source;
+    },
+    tick() {
+      sampler.sample();
+      receipts.tick();
+    },
+    close: sampler.close,
+  };
+}

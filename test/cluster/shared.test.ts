@@ -1,0 +1,175 @@
+/**
+ * Capacity of class shared on a real Slurm: a job that allows sharing sleeps on its cores, a lease uses one, the job wakes
+ * and has its core back; then its receipt says who was there and for how long. A job that refuses has no neighbours.
+ */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
+import { jobUser } from "../../deploy/testbed/layout.ts";
+import { until } from "../../deploy/testbed/shell.ts";
+import { bob, controller, hold, root, sublet } from "./users.ts";
+
+const wakeMs = 500;
+let cluster: Cluster;
+let scratch = "";
+before(async () => {
+  scratch = mkdtempSync(join(tmpdir(), "sublet-shared-"));
+  execFileSync("chmod", ["755", scratch]);
+  cluster = await startCluster({
+    waitForLockMs: 60_000,
+    slurmConf: [
+      "JobAcctGatherType=jobacct_gather/cgroup",
+      "PartitionName=shut Nodes=ALL",
+      "PartitionName=silent Nodes=ALL",
+    ],
+    agentSettings: {
+      consent: {
+        partition: { main: "share", shut: "no" },
+        quiet_ms: 1000,
+        wake_ms: wakeMs,
+        memory_margin_mib: 64,
+      },
+    },
+    controllerSettings: { poll_interval_ms: 500 },
+  });
+});
+after(async () => {
+  await cluster?.stop();
+  rmSync(scratch, { recursive: true, force: true });
+});
+
+/** Sleeps until it is told to work, then keeps one core busy for some seconds. */
+const sleeper = (name: string): string => `#!/bin/bash
+while [ ! -e ${scratch}/${name} ]; do sleep 1; done
+end=$((SECONDS + 4))
+while [ $SECONDS -lt $end ]; do :; done
+`;
+
+async function spare(node: string): Promise<Record<string, number[]>> {
+  const { offer } = (await sublet(cluster, node, root, ["status", "--json"])).json();
+  return Object.fromEntries(
+    offer.spare.map((each: { class: string; cores: number[] }) => [
+      each.class.slice("CAPACITY_CLASS_".length).toLowerCase(),
+      each.cores,
+    ]),
+  );
+}
+
+const submit = (node: string, partition: string, args: readonly string[], script: string): Promise<number> =>
+  cluster.sbatch({ args: [`--nodelist=${node}`, `--partition=${partition}`, "--mem=1024", ...args], script });
+
+type Receipt = {
+  node: string;
+  ended: boolean;
+  uid: number;
+  consent: string;
+  pressureOf: string;
+  guests: { leaseId: string; uid: number; class: string; coreSeconds: number; byteSeconds: number }[];
+  alone: { durationMs: number };
+  beside: { durationMs: number };
+};
+
+const liveLeases = async (): Promise<number> =>
+  (await sublet(cluster, "n1", root, ["leases", "--json"])).json().leases.length;
+
+test("cores that a sharing job leaves unused are lent, and its again when it wakes", async (t) => {
+  const jobId = await submit("n1", "main", ["--ntasks=2"], sleeper("one"));
+  const { cpus } = cluster.node("n1");
+  const shared = await until("class shared is offered", 30_000, async () => {
+    const offered = (await spare("n1")).shared ?? [];
+    return offered.length > 0 ? offered : undefined;
+  });
+  assert.deepEqual(shared, cpus);
+  const beforeMs = Date.now();
+  const held = await hold(cluster, bob, "n1", "n1");
+  let wokenMs = 0;
+  let overMs = 0;
+  try {
+    assert.equal(held.lease.class, "CAPACITY_CLASS_SHARED");
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    assert.equal(await liveLeases(), 1, "the lease was taken back from a job that sleeps");
+    writeFileSync(join(scratch, "one"), "");
+    wokenMs = Date.now();
+    await until("the lease is over", 10_000, async () => ((await liveLeases()) === 0 ? true : undefined));
+    overMs = Date.now();
+  } finally {
+    await held.letGo();
+  }
+  assert.equal((await cluster.waitJob(jobId, 60_000)).state, "COMPLETED");
+  const found = async (user: typeof bob, ...more: string[]) =>
+    sublet(cluster, "n1", user, [...more, "--json", "jobs", String(jobId)]);
+  const receipts = async (user: typeof bob, ...more: string[]): Promise<Receipt[]> =>
+    (await found(user, ...more)).json().receipts;
+  const jobOwner = { uid: jobUser.uid, gid: jobUser.gid };
+  await until("the receipt is final", 20_000, async () =>
+    (await receipts(root))[0]?.ended === true ? true : undefined,
+  );
+
+  await t.test("its receipt is right to the core second, at the agent and at the controller", async () => {
+    const own = await receipts(jobOwner);
+    const atController = await until("the controller has it", 10_000, async () => {
+      const there = await found(jobOwner, "--controller", controller);
+      return there.status === 0 ? (there.json().receipts as Receipt[]) : undefined;
+    });
+    assert.deepEqual(atController, own);
+    assert.equal(own.length, 1);
+    const [receipt] = own;
+    assert.ok(receipt !== undefined);
+    assert.equal(receipt.node, "n1");
+    assert.equal(receipt.uid, jobOwner.uid);
+    assert.equal(receipt.consent, "CONSENT_SHARE");
+    assert.match(receipt.pressureOf, /^(job|node)?$/);
+    const [guest] = receipt.guests;
+    assert.equal(receipt.guests.length, 1);
+    assert.equal(guest?.leaseId, held.lease.id);
+    assert.equal(guest.uid, bob.uid);
+    assert.equal(guest.class, "CAPACITY_CLASS_SHARED");
+    // From the grant to the end of its cgroup, by the agent's clock: between what was seen from outside.
+    const grantedMs = held.lease.grantedUnixMs;
+    assert.ok(grantedMs >= beforeMs - 100 && grantedMs <= wokenMs);
+    assert.ok(guest.coreSeconds * 1000 >= wokenMs - grantedMs, `${guest.coreSeconds} core seconds`);
+    assert.ok(guest.coreSeconds * 1000 <= overMs - grantedMs + 100, `${guest.coreSeconds} core seconds`);
+    assert.ok(Math.abs(guest.byteSeconds / guest.coreSeconds / held.lease.memoryBytes - 1) < 1e-9);
+    assert.ok(Math.abs(receipt.beside.durationMs / 1000 - guest.coreSeconds) < 0.1);
+    assert.ok(receipt.alone.durationMs > 4000);
+  });
+
+  await t.test("it is shown to the job's owner and to admins only, as a table too", async () => {
+    for (const more of [[], ["--controller", controller]]) {
+      const stranger = await found(bob, ...more);
+      assert.equal(stranger.status, 1);
+      assert.equal(stranger.json().error.code, "NOT_FOUND");
+      assert.equal((await receipts(root, ...more)).length, 1);
+    }
+    const table = await sublet(cluster, "n1", jobOwner, ["jobs", String(jobId)]);
+    assert.match(table.out, /^Job \d+ on n1: .*shares what it does not use/);
+    assert.match(table.out, new RegExp(`${held.lease.id} +${bob.uid} +function +shared +\\d+\\.\\d`));
+  });
+});
+
+test("a job that wants no neighbours has none; beside one that was not asked what Slurm left over is lent", async () => {
+  const submitted = await submit("n1", "shut", ["--ntasks=1"], "#!/bin/bash\nsleep 60\n");
+  await until("it runs", 20_000, async () =>
+    (await cluster.job(submitted)).state === "RUNNING" ? true : undefined,
+  );
+  await until("nothing is offered", 20_000, async () =>
+    Object.keys(await spare("n1")).length === 0 ? true : undefined,
+  );
+  // Long enough for its cores to count as unused.
+  await new Promise((resolve) => setTimeout(resolve, 7000));
+  assert.deepEqual(await spare("n1"), {});
+  await cluster.run(["scancel", String(submitted)]);
+  await cluster.waitJob(submitted, 60_000);
+  const silent = await submit("n1", "silent", ["--ntasks=1"], "#!/bin/bash\nsleep 60\n");
+  await until("the rest is offered", 30_000, async () => {
+    const offered = await spare("n1");
+    return offered.unallocated?.length === 1 ? true : undefined;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 7000));
+  assert.equal((await spare("n1")).shared, undefined);
+  await cluster.run(["scancel", String(silent)]);
+});
