@@ -41,8 +41,10 @@ fi
 
 say "building a machine of ${#packages[@]} packages (about a minute, cached in $folder)"
 work=$(mktemp -d "$PWD/build/vm/making-XXXXXX")
-trap 'rm -rf "$work"' EXIT
 root=$work/root
+# What is mounted in there must be gone before anything walks the tree: in a container mmdebstrap may leave /proc behind.
+unmount() { awk -v root="$root/" 'index($2, root) == 1 {print $2}' /proc/mounts | sort -r | xargs -r umount -l; }
+trap 'unmount; rm -rf --one-file-system "$work"' EXIT
 list=$(IFS=,; echo "${packages[*]}")
 # No documentation, no translations: a third of the size.
 mmdebstrap --quiet --mode=root --variant=minbase --include="$list" \
@@ -50,6 +52,7 @@ mmdebstrap --quiet --mode=root --variant=minbase --include="$list" \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
   --dpkgopt='path-exclude=/usr/share/locale/*' "$suite" "$root" > "$work/log" 2>&1 9>&- ||
   { tail -n 30 "$work/log" >&2; die "mmdebstrap failed: are the Debian mirrors reachable?"; }
+unmount
 install -m 755 deploy/vm/init "$root/sbin/vm-init"
 echo vm > "$root/etc/hostname"
 printf '127.0.0.1 localhost\n127.0.1.1 vm\n' > "$root/etc/hosts"
