@@ -320,7 +320,8 @@ static sublet_status make_path(struct link *link)
         path->workers[i].fd = -1;
         path->workers[i].number = i;
     }
-    struct ofi_settings settings = {.provider = ofi_wanted_provider(),
+    const char *wanted = link->session->fabric;
+    struct ofi_settings settings = {.provider = wanted[0] == '\0' ? NULL : wanted,
                                     .address = ofi_own_address(link->control, address, sizeof(address)),
                                     .completions = (uint32_t)slots + link->workers,
                                     .shared = true};
@@ -339,7 +340,7 @@ const char *ofi_link_provider(const struct link *link)
 
 sublet_status ofi_link_open(struct link *link, uint64_t end_ns)
 {
-    if (!ofi_wanted())
+    if (!ofi_wanted(link->session->fabric))
         return SUBLET_ERR_NOT_FOUND;
     link->fabric = calloc(1, sizeof(*link->fabric));
     if (link->fabric == NULL)

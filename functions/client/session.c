@@ -12,6 +12,7 @@
 #include "client/lease.h"
 #include "client/library.h"
 #include "client/link.h"
+#include "fabric/ofi.h"
 
 #define TIMEOUT_MS_DEFAULT UINT64_C(10000)
 #define SPIN_US_DEFAULT    UINT64_C(50)
@@ -70,6 +71,9 @@ sublet_status sublet_open(const sublet_options *options, sublet_session **sessio
         return error_set(SUBLET_ERR_INVALID, "the path of the agent's socket has more than %u bytes",
                          AGENT_PATH_MAX - 1);
     const char *folder = wanted.spill_folder != NULL ? wanted.spill_folder : secure_getenv("SUBLET_SPILL_DIR");
+    const char *fabric = wanted.fabric == NULL ? ofi_wanted_provider() : wanted.fabric;
+    if (fabric != NULL && strlen(fabric) > OFI_PROVIDER_MAX)
+        return error_set(SUBLET_ERR_INVALID, "no fabric has a name of more than %u bytes", OFI_PROVIDER_MAX);
     if (wanted.flags != 0)
         return error_set(SUBLET_ERR_INVALID, "unknown flags 0x%x", wanted.flags);
     if (wanted.timeout_ms > UINT64_MAX / 2000000 || wanted.spin_us > UINT64_MAX / 2000)
@@ -89,6 +93,8 @@ sublet_status sublet_open(const sublet_options *options, sublet_session **sessio
     session->opened_ns = now_ns();
     session->opened_cycles = cycles();
     session->spill_bytes = wanted.spill_bytes;
+    if (fabric != NULL)
+        snprintf(session->fabric, sizeof(session->fabric), "%s", fabric);
     session->agent.fd = -1;
     session->background.wake_fd = -1;
     snprintf(session->agent.path, sizeof(session->agent.path), "%s", path);

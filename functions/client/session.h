@@ -12,6 +12,7 @@
 
 #include "client/agent.h"
 #include "client/background.h"
+#include "fabric/ofi.h"
 #include "sublet/sublet.h"
 
 #define SESSION_LIBRARIES_MAX 32u
@@ -41,6 +42,7 @@ struct sublet_session {
     uint64_t spin_ns;
     uint64_t opened_ns; /* and the same in cycles: what one of these takes */
     uint64_t opened_cycles;
+    char fabric[OFI_PROVIDER_MAX + 1]; /* the provider to use, or "none"; "": the first that works */
     struct sublet_lease *leases;
     struct sublet_library *libraries;
     uint32_t library_count;

@@ -89,11 +89,10 @@ static bool holds_something(const char *path)
     return found;
 }
 
-bool ofi_wanted(void)
+bool ofi_wanted(const char *provider)
 {
-    const char *name = ofi_wanted_provider();
-    if (name != NULL)
-        return strcmp(name, "none") != 0;
+    if (provider[0] != '\0')
+        return strcmp(provider, "none") != 0;
     return holds_something("/sys/class/infiniband") || holds_something("/sys/class/cxi") ||
            access("/dev/hfi1_0", F_OK) == 0;
 }

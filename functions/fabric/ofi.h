@@ -4,7 +4,7 @@
  *
  * libfabric is loaded when the first endpoint is opened, and never linked: with Debian's 1.17 that takes 0.2 to 0.4 s.
  * Providers are tried in the order cxi, efa, verbs;ofi_rxm, psm3, opx; net, tcp and tcp;ofi_rxm work, too, but are only
- * used when they are named, since a plain connection is as fast. SUBLET_FABRIC_PROVIDER names one, or `none`.
+ * used when they are named, since a plain connection is as fast.
  *
  * An endpoint does nothing by itself: whoever waits polls it. A peer that dies is not noticed here. Memory can be
  * reached by those who know its key, until it is unregistered or the process ends.
@@ -48,8 +48,11 @@ struct ofi_target {
     uint64_t key;
 };
 
-/** Is there any sign of a device that a provider of the list drives, or a provider named? Costs some microseconds. */
-bool ofi_wanted(void);
+/**
+ * Is the provider to be tried? "none" is not; "" is when there is any sign of a device that a provider of the list
+ * drives. Costs some microseconds.
+ */
+bool ofi_wanted(const char *provider);
 /** What SUBLET_FABRIC_PROVIDER says; NULL when it says nothing. */
 const char *ofi_wanted_provider(void);
 

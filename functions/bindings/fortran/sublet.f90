@@ -50,11 +50,14 @@ module sublet
   integer(c_int32_t), parameter :: SUBLET_MIRRORED = 3
 
   type, bind(c) :: sublet_options
-    integer(c_int32_t) :: struct_bytes = 32
+    integer(c_int32_t) :: struct_bytes = 56
     integer(c_int32_t) :: flags = 0
     type(c_ptr) :: agent_socket = c_null_ptr
     integer(c_int64_t) :: timeout_ms = 0
     integer(c_int64_t) :: spin_us = 0
+    type(c_ptr) :: spill_folder = c_null_ptr
+    integer(c_int64_t) :: spill_bytes = 0
+    type(c_ptr) :: fabric = c_null_ptr
   end type
 
   type, bind(c) :: sublet_lease_options

@@ -181,6 +181,45 @@ static void a_lost_executor_is_noticed(void **state)
     assert_int_not_equal(invoke(fixture, "echo", "fine", 5, out, 8, &got, 0), SUBLET_OK);
 }
 
+/** Opens the fixture's session again, with a fabric of its own choice, and says how its lease is reached. */
+static void path_with(struct fixture *fixture, const char *fabric, char *path_out)
+{
+    sublet_options options = SUBLET_OPTIONS_INIT;
+    sublet_lease_info info = {.struct_bytes = sizeof(info)};
+    char path[100], out[8];
+    size_t got;
+    sublet_close(fixture->session);
+    snprintf(path, sizeof(path), "%s/agent.sock", fixture->folder);
+    options.agent_socket = path;
+    options.timeout_ms = fixture_timeout_ms;
+    options.fabric = fabric;
+    assert_int_equal(sublet_open(&options, &fixture->session), SUBLET_OK);
+    assert_int_equal(sublet_library_open(fixture->session, FUNCTIONS, &fixture->library), SUBLET_OK);
+    fixture_function(fixture, "1", true);
+    assert_int_equal(sublet_lease_info_get(lease_of(fixture, 1, 4), &info), SUBLET_OK);
+    strcpy(path_out, info.path);
+    assert_int_equal(invoke(fixture, "echo", "fine", 5, out, 8, &got, 0), SUBLET_OK);
+}
+
+static void a_session_says_which_fabric(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[32], named[32];
+    path_with(fixture, "none", path); /* in spite of the environment */
+    assert_string_equal(path, "tcp");
+    snprintf(named, sizeof(named), "%s", getenv("SUBLET_FABRIC_PROVIDER"));
+    setenv("SUBLET_FABRIC_PROVIDER", "none", 1);
+    path_with(fixture, named, path);
+    setenv("SUBLET_FABRIC_PROVIDER", named, 1);
+    assert_string_equal(path, named);
+    path_with(fixture, "cxi", path); /* not here */
+    assert_string_equal(path, "tcp");
+    sublet_options options = SUBLET_OPTIONS_INIT;
+    sublet_session *session;
+    options.fabric = "a-name-that-is-longer-than-any-provider's";
+    assert_int_equal(sublet_open(&options, &session), SUBLET_ERR_INVALID);
+}
+
 int main(void)
 {
     if (getenv("SUBLET_FABRIC_PROVIDER") == NULL)
@@ -190,7 +229,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(every_size_comes_back),      TEST(a_slow_worker_is_not_overrun), TEST(what_did_not_begin_is_sent_again),
         TEST(a_deadline_ends_a_call),     TEST(a_sleeping_worker_wakes),      TEST(threads_share_a_lease),
-        TEST(a_lost_executor_is_noticed),
+        TEST(a_lost_executor_is_noticed), TEST(a_session_says_which_fabric),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
