@@ -22,6 +22,7 @@ import { serve, splitAddress } from "../src/rpc/server.ts";
 import { type GuestTree, prepareRoot, removeRoot, rootDirs } from "./cgroup/guests.ts";
 import { discoverCgroups } from "./cgroup/layout.ts";
 import { findGuests, keepStarter } from "./executor/adopt.ts";
+import { probeFabric } from "./executor/fabric.ts";
 import { connectStarter, type ListedExecutor, type Starter } from "./executor/starter.ts";
 import { leaseStats } from "./executor/stats.ts";
 import { Guard } from "./guard/guard.ts";
@@ -80,6 +81,11 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     memoryBytes: config.memoryBytes,
     fabricAddress,
   });
+  const fabric = await probeFabric({
+    provider: config.fabricProvider,
+    program: join(config.nativeDir, "bin", "sublet-fabric-probe"),
+    uid: config.guestUidFirst,
+  });
   const readPolicy = (): GuardPolicy =>
     loadPolicy(config.guardPolicyFile, { cores: inventory.cores.length, memoryBytes: inventory.memoryBytes });
   const policy = readPolicy();
@@ -125,6 +131,8 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
       unixPath: executorSocket(config.runDir, guest.lease.id),
       tcpAddress: fabricAddress,
       spinUs: config.spinUs,
+      // A starter of an earlier version, which may still run, knows nothing of it.
+      ...(config.fabricProvider === "auto" && fabric.provider === "none" ? {} : { fabric: fabric.provider }),
       executor: join(config.nativeDir, "bin", "sublet-executor"),
     }),
     startTimeoutMs,
@@ -223,6 +231,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     "numa.nodes": `${inventory.numa.length}`,
     "cores.threads_per_core": `${Math.max(...inventory.siblings.map((group) => group.length))}`,
     "fabric.address": fabricAddress,
+    "fabric.provider": fabric.why === undefined ? fabric.provider : `none: ${fabric.why}`,
     "fabric.interface": inventory.fabricInterface ?? "none has the fabric address",
     "kernel.psi": existsSync("/proc/pressure/cpu") ? "yes" : "no",
     "guard.policy": `${config.guardPolicyFile ?? "built-in"}: ${policy.mode}`,
@@ -305,6 +314,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
   onDraining = handlers.remoteDraining;
   const registry = watchMetrics(shell, {
     controllersConnected: connectedCount,
+    fabricProvider: fabric.provider,
     counts: () => stats.totals(),
   });
   const guard = new Guard({ shell, tree, signals, policy, readPolicy, registry, log });

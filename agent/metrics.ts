@@ -10,6 +10,8 @@ import type { Shell } from "./shell.ts";
 
 export interface AgentGauges {
   readonly controllersConnected: () => number;
+  /** What executors may use beside TCP. */
+  readonly fabricProvider?: string;
   /** What executors have counted. */
   readonly counts?: () => Counts;
 }
@@ -112,6 +114,7 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
     },
   });
   const all = agentMetrics(registry);
+  all.fabricInfo.set({ provider: gauges.fabricProvider ?? "none" }, 1);
   metrics = all;
 
   function onEffect(effect: Effect): void {

@@ -43,7 +43,7 @@ export interface ShellOptions {
   /** What the starter must know beyond the guest itself. */
   readonly order: (guest: {
     lease: { id: string };
-  }) => Pick<StartOrder, "unixPath" | "tcpAddress" | "spinUs" | "executor">;
+  }) => Pick<StartOrder, "unixPath" | "tcpAddress" | "spinUs" | "executor" | "fabric">;
   readonly startTimeoutMs: number;
   readonly stats?: LeaseStats;
   /** Executors prepared ahead of leases, under uids that the reactor does not give out. */

@@ -1,7 +1,7 @@
 /**
  * Client of sublet-starter, the small privileged program that is the parent of all executors. If nobody listens on its
- * socket it is spawned (in a session of its own: it outlives the agent; a lock in it keeps it single). That is the only
- * program that an agent runs, and it runs it once.
+ * socket it is spawned (in a session of its own: it outlives the agent; a lock in it keeps it single). That and the
+ * probe of the fabric (fabric.ts) are the only programs that an agent runs, and it runs each once.
  *
  * The connection closes when the starter dies, and all executors with it: `onLost` is called, calls that wait fail with
  * UNAVAILABLE, and connectStarter() makes a new one.
@@ -29,6 +29,8 @@ export interface StartOrder {
   readonly spinUs: number;
   readonly meta: string;
   readonly executor: string;
+  /** Provider of libfabric whose devices it may use; "none": nothing of the kind. */
+  readonly fabric?: string;
   /** Hand out the executor that was prepared under this name, with this order's uid and cgroups. */
   readonly pool?: string;
 }
@@ -139,6 +141,7 @@ function startFields(order: StartOrder): Field[] {
     ["spin_us", `${order.spinUs}`],
     ["meta", order.meta],
     ["executor", order.executor],
+    ...(order.fabric === undefined ? [] : [["fabric", order.fabric] as const]),
     ...(order.pool === undefined ? [] : [["pool", order.pool] as const]),
   ];
 }

@@ -44,6 +44,7 @@ struct ofi_client {
 
 struct ofi_server {
     struct ofi *ofi;
+    const char *only; /* the provider that may be used; "": any */
     uint32_t greeting;
     uint32_t credits; /* promised to clients */
     uint32_t first, count;
@@ -65,15 +66,16 @@ static struct ofi_client *free_client(struct ofi_server *server)
     return NULL;
 }
 
-void ofi_serve_add(struct ofi_server **server, struct stream *stream, uint32_t index)
+void ofi_serve_add(struct ofi_server **server, const char *only, struct stream *stream, uint32_t index)
 {
-    if (*server == NULL)
+    if (*server == NULL && strcmp(only, "none") != 0)
         *server = calloc(1, sizeof(**server));
     struct ofi_client *client = *server == NULL ? NULL : free_client(*server);
     if (client == NULL) {
         shutdown(stream->fd, SHUT_RDWR);
         return;
     }
+    (*server)->only = only;
     *client = (struct ofi_client){.state = CLIENT_GREETING,
                                   .stream = stream,
                                   .index = index,
@@ -115,6 +117,8 @@ static sublet_status open_endpoint(struct ofi_server *server, const struct ofi_c
     char address[OFI_ADDRESS_MAX];
     if (server->ofi != NULL)
         return strcmp(ofi_provider(server->ofi), client->offer.provider) == 0 ? SUBLET_OK : SUBLET_ERR_NOT_FOUND;
+    if (server->only[0] != '\0' && strcmp(server->only, client->offer.provider) != 0)
+        return SUBLET_ERR_NOT_FOUND;
     ofi_keep_nothing();
     struct ofi_settings settings = {.provider = client->offer.provider,
                                     .address = ofi_own_address(client->stream->fd, address, sizeof(address)),

@@ -11,8 +11,11 @@
 
 struct ofi_server;
 
-/** A connection of the role STREAM_FABRIC has come: its client will say what it wants. */
-void ofi_serve_add(struct ofi_server **server, struct stream *stream, uint32_t index);
+/**
+ * A connection of the role STREAM_FABRIC has come: its client will say what it wants. `only` names the provider that
+ * may be used, or "none"; "" is any.
+ */
+void ofi_serve_add(struct ofi_server **server, const char *only, struct stream *stream, uint32_t index);
 /** Its client is gone: from now on its keys open nothing. */
 void ofi_serve_remove(struct ofi_server *server, const struct stream *stream);
 /** Greets who has come, and serves a turn of calls; true when there was something. `server` may be NULL. */

@@ -7,10 +7,10 @@
 #define SPIN_US_DEFAULT 50u
 #define SPIN_US_MAX     10000000u
 
-enum key { KIND, LEASE, CORES, OWNER, MEMORY, TOKEN, SPIN_US, SLOTS_MAX, KEY_COUNT };
+enum key { KIND, LEASE, CORES, OWNER, MEMORY, TOKEN, SPIN_US, SLOTS_MAX, FABRIC, KEY_COUNT };
 
-static const char *const names[KEY_COUNT] = {"kind",   "lease", "cores",   "owner",
-                                             "memory", "token", "spin_us", "slots_max"};
+static const char *const names[KEY_COUNT] = {"kind",  "lease",   "cores",     "owner", "memory",
+                                             "token", "spin_us", "slots_max", "fabric"};
 
 /** A run of decimal digits up to `end`; false when empty or above `most`. */
 static bool number(const char **text, const char *end, uint64_t most, uint64_t *out)
@@ -120,6 +120,11 @@ static bool take(enum key key, const char *text, const char *end, struct executo
             return false;
         out->slots_max = value < RING_SLOTS_MAX ? (uint32_t)value : RING_SLOTS_MAX;
         return true;
+    case FABRIC:
+        if (text == end || (size_t)(end - text) >= sizeof(out->fabric))
+            return false;
+        memcpy(out->fabric, text, (size_t)(end - text));
+        return true;
     case KEY_COUNT:
         break;
     }
@@ -154,7 +159,7 @@ sublet_status options_parse(const char *text, size_t size, struct executor_optio
             key++;
         if (key == KEY_COUNT)
             return refuse(why_out, "unknown key in the configuration; known are kind, lease, cores, owner, memory, "
-                                   "token, spin_us, slots_max");
+                                   "token, spin_us, slots_max, fabric");
         if (seen[key])
             return refuse(why_out, "a key of the configuration is there twice");
         seen[key] = true;

@@ -75,7 +75,7 @@ static bool add_fabric(struct worker *worker, uint32_t index, int buffer_fd, int
     if (stream_attach(buffer_fd, connection_fd, stream) != SUBLET_OK)
         return false;
     stream->fabric = true;
-    ofi_serve_add(&worker->fabric, stream, index);
+    ofi_serve_add(&worker->fabric, worker->start->fabric, stream, index);
     return true;
 }
 

@@ -69,6 +69,7 @@ struct worker_start {
     uint32_t messages;     /* of page->messages, those that are part of this start */
     uint64_t spin_ns;      /* how long to poll before sleeping */
     uint64_t memory_bytes; /* of the lease; 0 = no limit */
+    const char *fabric;    /* options.h */
     struct worker_page *page;
     struct stats_worker *stats;
     const struct stats_clock *clock;

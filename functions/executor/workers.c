@@ -96,6 +96,7 @@ static _Noreturn void child(struct workers *workers, uint32_t number, int socket
         .messages = 0, /* the parent may have told it something already */
         .spin_ns = workers->options->spin_ns,
         .memory_bytes = workers->options->memory_bytes,
+        .fabric = workers->options->fabric,
         .page = slot->page,
         .pages = workers->pages,
         .workers = workers->options->workers,

@@ -26,6 +26,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "launch/fabric.h"
 #include "launch/root.h"
 
 #ifndef CLONE_INTO_CGROUP
@@ -89,7 +90,8 @@ static const char *join_cgroups(const struct child_plan *plan, const char *born_
 static int limit_resources(const struct start_request *request)
 {
     rlim_t file_bytes = request->memory_bytes > FSIZE_MIN ? request->memory_bytes : FSIZE_MIN;
-    rlim_t locked_bytes = request->is_region ? request->memory_bytes : MEMLOCK;
+    bool locks = request->is_region || fabric_is_known(request->fabric);
+    rlim_t locked_bytes = locks ? request->memory_bytes : MEMLOCK;
     const struct {
         __rlimit_resource_t resource;
         rlim_t soft, hard;

@@ -13,6 +13,7 @@
 #include "launch/filter.h"
 
 #include <errno.h>
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -132,27 +133,50 @@ static int refuse_call(scmp_filter_ctx context, int call, const struct scmp_arg_
     return seccomp_rule_add_array(context, SCMP_ACT_ERRNO(EPERM), call, count, tests);
 }
 
+/** Of netlink, what tells of interfaces and of adapters; guests have no rights to change either. */
+static int add_netlink(scmp_filter_ctx context, int call)
+{
+    int result = 0;
+    for (uint64_t protocol = 0; result == 0 && protocol < MAX_LINKS; protocol++) {
+        const struct scmp_arg_cmp tests[] = {SCMP_A0(SCMP_CMP_EQ, AF_NETLINK, 0), SCMP_A2(SCMP_CMP_EQ, protocol, 0)};
+        if (protocol != NETLINK_ROUTE && protocol != NETLINK_RDMA)
+            result = refuse_call(context, call, tests, 2);
+    }
+    const struct scmp_arg_cmp above[] = {SCMP_A0(SCMP_CMP_EQ, AF_NETLINK, 0), SCMP_A2(SCMP_CMP_GE, MAX_LINKS, 0)};
+    return result == 0 ? refuse_call(context, call, above, 2) : result;
+}
+
 /**
  * Sockets: unix, TCP and UDP. The filter compares 64 bits where the kernel looks at 32, so each list of numbers ends
  * with "and all above". Of the type, the low four bits count; flags are above them.
  */
-static int add_sockets(scmp_filter_ctx context)
+static int add_sockets(scmp_filter_ctx context, bool fabric)
 {
     enum { FAMILIES = 64, PROTOCOLS = 18, TYPE_MASK = 0xf };
     int call = SCMP_SYS(socket), result = 0;
     for (uint64_t family = 0; result == 0 && family < FAMILIES; family++)
-        if (family != AF_UNIX && family != AF_INET && family != AF_INET6)
+        if (family != AF_UNIX && family != AF_INET && family != AF_INET6 && !(fabric && family == AF_NETLINK))
             result = refuse_call(context, call, &SCMP_A0(SCMP_CMP_EQ, family, 0), 1);
     if (result == 0)
         result = refuse_call(context, call, &SCMP_A0(SCMP_CMP_GE, FAMILIES, 0), 1);
-    for (uint64_t protocol = 1; result == 0 && protocol < PROTOCOLS; protocol++)
+    /* With a fabric: what is said of protocols and types holds for all but netlink, which has rules of its own. */
+    const struct scmp_arg_cmp others = SCMP_A0(SCMP_CMP_NE, AF_NETLINK, 0);
+    unsigned count = fabric ? 2 : 1;
+    for (uint64_t protocol = 1; result == 0 && protocol < PROTOCOLS; protocol++) {
+        const struct scmp_arg_cmp tests[] = {SCMP_A2(SCMP_CMP_EQ, protocol, 0), others};
         if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
-            result = refuse_call(context, call, &SCMP_A2(SCMP_CMP_EQ, protocol, 0), 1);
+            result = refuse_call(context, call, tests, count);
+    }
+    const struct scmp_arg_cmp above[] = {SCMP_A2(SCMP_CMP_GE, PROTOCOLS, 0), others};
     if (result == 0)
-        result = refuse_call(context, call, &SCMP_A2(SCMP_CMP_GE, PROTOCOLS, 0), 1);
+        result = refuse_call(context, call, above, count);
     static const uint64_t types[] = {SOCK_RAW, SOCK_PACKET};
-    for (size_t t = 0; result == 0 && t < 2; t++)
-        result = refuse_call(context, call, &SCMP_A1(SCMP_CMP_MASKED_EQ, TYPE_MASK, types[t]), 1);
+    for (size_t t = 0; result == 0 && t < 2; t++) {
+        const struct scmp_arg_cmp tests[] = {SCMP_A1(SCMP_CMP_MASKED_EQ, TYPE_MASK, types[t]), others};
+        result = refuse_call(context, call, tests, count);
+    }
+    if (result == 0 && fabric)
+        result = add_netlink(context, call);
     static const uint64_t families[] = {AF_INET, AF_INET6}, inet_types[] = {SOCK_SEQPACKET, SOCK_DCCP};
     for (size_t i = 0; result == 0 && i < 4; i++) {
         const struct scmp_arg_cmp tests[] = {SCMP_A0(SCMP_CMP_EQ, families[i / 2], 0),
@@ -192,7 +216,7 @@ static bool take_program(scmp_filter_ctx context, struct filter *filter)
     return true;
 }
 
-bool filter_build(struct filter *filter)
+bool filter_build(struct filter *filter, bool fabric)
 {
     scmp_filter_ctx context = seccomp_init(SCMP_ACT_ALLOW);
     if (context == NULL)
@@ -203,7 +227,7 @@ bool filter_build(struct filter *filter)
     if (result == 0)
         result = add_calls(context);
     if (result == 0)
-        result = add_sockets(context);
+        result = add_sockets(context, fabric);
     if (result == 0)
         result = add_ioctls(context);
     bool ok = result == 0 && take_program(context, filter);

@@ -11,12 +11,14 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "launch/fabric.h"
 #include "launch/log.h"
 #include "launch/root.h"
 #include "wire/stats_layout.h"
@@ -81,6 +83,8 @@ static bool write_config(int fd, const struct start_request *request)
                  (unsigned long long)request->memory_bytes, request->token, request->spin_us);
     if (request->slots_max != NULL)
         size += snprintf(text + size, sizeof(text) - (size_t)size, "slots_max=%s\n", request->slots_max);
+    if (request->fabric != NULL)
+        size += snprintf(text + size, sizeof(text) - (size_t)size, "fabric=%s\n", request->fabric);
     bool ok = write(fd, text, (size_t)size) == size;
     explicit_bzero(text, sizeof(text));
     return ok;
@@ -113,9 +117,19 @@ static bool resize_tmp(pid_t pid, uint64_t memory_bytes)
     return ok;
 }
 
+/** Memory that an adapter is to reach is locked: as much as the lease has. Less is no error, then there is no fabric.
+ */
+static void limit_locked(pid_t pid, const struct start_request *request)
+{
+    struct rlimit limit = {.rlim_cur = request->memory_bytes, .rlim_max = request->memory_bytes};
+    if (fabric_is_known(request->fabric) && prlimit(pid, RLIMIT_MEMLOCK, &limit, NULL) != 0)
+        log_event(LOG_LEVEL_WARN, "lease %s: cannot set how much it may lock: %s", request->lease, strerror(errno));
+}
+
 bool launch_bind(const struct start_request *request, struct guest *guest, char why[ERROR_BYTES])
 {
     const char *failed = NULL;
+    limit_locked(guest->pid, request);
     if (!resize_tmp(guest->pid, request->memory_bytes))
         failed = "resize /tmp";
     else if (rename(guest->unix_path, request->unix_path) != 0)
@@ -180,7 +194,7 @@ bool launch_guest(struct starter *starter, const struct start_request *asked, st
         goto done;
     }
     struct child_plan plan = {.request = &request,
-                              .filter = &starter->filter,
+                              .filter = fabric_is_known(request.fabric) ? &starter->fabric_filter : &starter->filter,
                               .mount_point = starter->run_dir,
                               .read_only = read_only,
                               .read_only_count = count,

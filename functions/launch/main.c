@@ -160,7 +160,7 @@ int main(int count, char **arguments)
     int locked = take_lock();
     if (locked != 0)
         return locked;
-    if (!filter_build(&starter.filter)) {
+    if (!filter_build(&starter.filter, false) || !filter_build(&starter.fabric_filter, true)) {
         log_event(LOG_LEVEL_ERROR, "cannot build the system call filter: %s", strerror(errno));
         return EXIT_FAILURE;
     }

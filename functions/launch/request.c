@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "launch/fabric.h"
+
 enum { CORES_BYTES = 1024, PIDS_MAX = 4194304 };
 
 bool lease_is_valid(const char *lease)
@@ -46,7 +48,7 @@ static bool keys_are_known(const struct message *message, char why[ERROR_BYTES])
 {
     static const char *const known[] = {"verb",      "id",    "lease",    "uid",    "gid",  "unix",  "tcp",
                                         "kind",      "cores", "owner",    "memory", "pids", "token", "spin_us",
-                                        "slots_max", "meta",  "executor", "cgroup", "pool"};
+                                        "slots_max", "meta",  "executor", "cgroup", "pool", "fabric"};
     for (size_t i = 0; i < message->count; i++) {
         const char *key = message->lines[i].key;
         size_t k = 0;
@@ -134,6 +136,9 @@ bool request_start(const struct message *message, struct start_request *request,
     request->pool = message_get(message, "pool");
     if (request->pool != NULL && !lease_is_valid(request->pool))
         return refuse(why, "pool", "the name of a prepared guest");
+    request->fabric = message_get(message, "fabric");
+    if (request->fabric != NULL && strcmp(request->fabric, "none") != 0 && !fabric_is_known(request->fabric))
+        return refuse(why, "fabric", "none or a provider that this starter knows");
     request->executor = message_get(message, "executor");
     if (!path_is_valid(request->executor, PATH_BYTES))
         return refuse(why, "executor", "an absolute path");

@@ -32,6 +32,8 @@ struct start_request {
     const char *pool;
     /** Passed on to the executor as they are; slots_max may be NULL. */
     const char *kind, *cores, *owner, *token, *spin_us, *slots_max;
+    /** Provider of libfabric whose devices the guest may use; NULL or "none": no fabric. Passed on, too. */
+    const char *fabric;
 };
 
 /** Checks a START. Pointers go into the message. On false, `why` says what is wrong. */

@@ -1,6 +1,7 @@
 /**
  * Builds the guest's root on a tmpfs (charged to the guest's memory cgroup) and moves into it. What is not bound here
- * does not exist for a guest: no /etc but the loader's cache, no /home, no /sys, no /run, no spool of Slurm.
+ * does not exist for a guest: no /etc but the loader's cache, no /home, no /run, no spool of Slurm, and no /sys, but
+ * for what a fabric needs (fabric.c).
  *
  * Binds are not recursive: a file system mounted below /usr is not seen, rather than seen writable. All of it happens
  * in the child's mount namespace, made private first, and goes with it.
@@ -15,6 +16,8 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#include "launch/fabric.h"
 
 enum { TMP_BYTES_MAX = 64 << 20 };
 
@@ -40,9 +43,20 @@ static int make_directories(const char *relative)
     return 0;
 }
 
-/** Shows an absolute path of the host, read-only, at the same place below the current directory. */
-static int bind_read_only(const char *path)
+/** Those that lead to the last name of a relative path. */
+static int make_parents(const char *relative)
 {
+    char path[PATH_BYTES];
+    const char *slash = strrchr(relative, '/');
+    if (slash == NULL)
+        return 0;
+    snprintf(path, sizeof(path), "%.*s", (int)(slash - relative), relative);
+    return make_directories(path);
+}
+
+int root_bind(const char *path, bool device)
+{
+    const unsigned long flags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID;
     const char *here = path + 1;
     struct stat info;
     if (stat(path, &info) != 0)
@@ -50,11 +64,16 @@ static int bind_read_only(const char *path)
     if (S_ISDIR(info.st_mode)) {
         if (make_directories(here) != 0)
             return -1;
-    } else if (mknod(here, S_IFREG | 0444, 0) != 0)
+    } else if (make_parents(here) != 0 || mknod(here, S_IFREG | 0444, 0) != 0)
         return -1;
     if (mount(path, here, NULL, MS_BIND, NULL) != 0)
         return -1;
-    return mount(NULL, here, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL);
+    return mount(NULL, here, NULL, flags | (device ? MS_NOEXEC : MS_NODEV), NULL);
+}
+
+int root_symlink(const char *target, const char *path)
+{
+    return make_parents(path + 1) == 0 ? symlink(target, path + 1) : -1;
 }
 
 /** /lib and its like: a link into /usr on merged systems, a directory on others, and missing on some. */
@@ -66,7 +85,7 @@ static int show_system(const char *path)
         target[size] = '\0';
         return symlink(target, path + 1);
     }
-    return bind_read_only(path) == 0 || errno == ENOENT ? 0 : -1;
+    return root_bind(path, false) == 0 || errno == ENOENT ? 0 : -1;
 }
 
 static int make_devices(void)
@@ -115,10 +134,10 @@ const char *root_enter(const struct child_plan *plan)
     umask(0);
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
         return "make mounts private";
-    if (mount("sublet", plan->mount_point, "tmpfs", MS_NOSUID, "mode=755,size=1m,nr_inodes=256") != 0 ||
+    if (mount("sublet", plan->mount_point, "tmpfs", MS_NOSUID, "mode=755,size=1m,nr_inodes=1024") != 0 ||
         chdir(plan->mount_point) != 0)
         return "mount a tmpfs for the root";
-    if (bind_read_only("/usr") != 0)
+    if (root_bind("/usr", false) != 0)
         return "bind /usr";
     if (mkdir("etc", 0755) != 0)
         return "make /etc";
@@ -130,8 +149,11 @@ const char *root_enter(const struct child_plan *plan)
     if (mount_tmp(plan->request->memory_bytes) != 0)
         return "mount /tmp";
     for (size_t i = 0; i < plan->read_only_count; i++)
-        if (bind_read_only(plan->read_only[i]) != 0)
+        if (root_bind(plan->read_only[i], false) != 0)
             return plan->read_only[i];
+    const char *failed = fabric_show(plan->request->fabric, plan->request->lease);
+    if (failed != NULL)
+        return failed;
     if (mount_proc() != 0)
         return "mount /proc";
     if (syscall(SYS_pivot_root, ".", ".") != 0)

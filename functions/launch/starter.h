@@ -81,7 +81,7 @@ struct starter {
     int epoll_fd, listen_fd, signal_fd;
     bool ending;
     uint64_t next_serial;
-    struct filter filter;
+    struct filter filter, fabric_filter;
     struct client clients[CLIENTS_MAX];
     struct guest guests[GUESTS_MAX];
     struct text text; /* the frame being written */

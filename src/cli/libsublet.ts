@@ -129,6 +129,7 @@ export function loadLibsublet(path: string): Libsublet {
     spin_us: u64,
     spill_folder: "const char *",
     spill_bytes: u64,
+    fabric: "const char *",
   });
   const leaseOptions = koffi.struct({
     struct_bytes: u32,

@@ -9,7 +9,7 @@ import { SubletError } from "../common/errors.ts";
 import { type ConsentConfig, consentConfig } from "./consent.ts";
 import { guardPolicyFile } from "./guard.ts";
 import { type Environment, loadToml } from "./load.ts";
-import { agentSchema, cliSchema, controllerSchema } from "./schema.ts";
+import { agentSchema, cliSchema, controllerSchema, type fabricProviders } from "./schema.ts";
 
 export interface TlsConfig {
   readonly caFile: string;
@@ -24,6 +24,8 @@ export interface AgentConfig {
   readonly metricsListen: string;
   readonly controllers: readonly string[];
   readonly fabricAddress: string;
+  /** What functions/fabric/probe.c takes. */
+  readonly fabricProvider: (typeof fabricProviders)[number];
   readonly cgroupName: string;
   readonly slurmCgroup: string;
   readonly nativeDir: string;
@@ -145,6 +147,7 @@ export function loadAgentConfig(path: string, environment: Environment = process
     metricsListen: raw.metrics_listen,
     controllers: raw.controllers,
     fabricAddress: raw.fabric_address ?? defaultFabricAddress(path, raw.listen),
+    fabricProvider: raw.fabric_provider,
     cgroupName: raw.cgroup_name ?? `sublet_${node}`,
     slurmCgroup: raw.slurm_cgroup,
     nativeDir: raw.native_dir ?? defaultNativeDir(),

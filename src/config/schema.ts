@@ -16,6 +16,19 @@ const path = z.string().regex(/^\//, "expected an absolute path");
 const count = z.int().min(0);
 const id = z.int().min(0).max(0xffff_fffe);
 const ms = z.int().min(1).max(86_400_000);
+/** Those that functions/launch/fabric.c knows, too. */
+export const fabricProviders = [
+  "auto",
+  "none",
+  "cxi",
+  "efa",
+  "verbs;ofi_rxm",
+  "psm3",
+  "opx",
+  "net",
+  "tcp",
+  "tcp;ofi_rxm",
+] as const;
 const cpuList = z.string().regex(/^[0-9,\-:/ ]*$/, 'expected a CPU list, as "0-3,8"');
 
 const tls = z
@@ -39,6 +52,10 @@ export const agentSchema = z.strictObject({
     .describe(
       "where executors listen; default: the host of `listen`, else the first address of this machine",
     ),
+  fabric_provider: z
+    .enum(fabricProviders)
+    .default("auto")
+    .describe("how calls may come beside TCP: a provider of libfabric; auto = the first that works; none"),
   cgroup_name: name.optional().describe("directory of our guests in each hierarchy; default sublet_<node>"),
   slurm_cgroup: name
     .default("slurm")

@@ -34,6 +34,10 @@ export function agentMetrics(registry: Registry) {
     guestMemoryBytes: gauge(registry, "guest_memory_bytes", {
       help: "Memory that guests use of what is lent to them, when last looked at.",
     }),
+    fabricInfo: gauge(registry, "fabric_info", {
+      help: "1 for the provider of libfabric that calls to this node may use beside TCP, or none.",
+      labels: ["provider"],
+    }),
     leases: gauge(registry, "leases", { help: "Live leases by kind.", labels: ["kind"] }),
     leasesEnded: counter(registry, "leases_ended_total", {
       help: "Leases that ended, by outcome (released, expired, revoked) and reason.",

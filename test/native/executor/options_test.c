@@ -24,7 +24,7 @@ static void takes_what_the_starter_writes(void **state)
     (void)state;
     struct executor_options options;
     assert_int_equal(parse("kind=function\nlease=l-1\ncores=1,3,5-7\nowner=1000\nmemory=1048576\n" TOKEN
-                           "spin_us=20\nslots_max=8\n",
+                           "spin_us=20\nslots_max=8\nfabric=verbs;ofi_rxm\n",
                            &options),
                      SUBLET_OK);
     assert_false(options.region);
@@ -37,9 +37,11 @@ static void takes_what_the_starter_writes(void **state)
     assert_int_equal(options.token[0], 0);
     assert_int_equal(options.token[31], 255);
     assert_string_equal(options.lease, "l-1");
+    assert_string_equal(options.fabric, "verbs;ofi_rxm");
     assert_int_equal(parse("kind=region\nlease=l\ncores=\nowner=0\nmemory=4096\n" TOKEN "spin_us=0\n", &options),
                      SUBLET_OK);
     assert_true(options.region);
+    assert_string_equal(options.fabric, "");
     assert_int_equal(options.workers, 0);
 }
 
@@ -48,6 +50,8 @@ static void refuses_the_rest(void **state)
     (void)state;
     static const char *const wrong[] = {
         "",
+        "kind=function\ncores=1\nowner=0\nfabric=\n" TOKEN,
+        "kind=function\ncores=1\nowner=0\nfabric=a-name-that-is-longer-than-31-bytes\n" TOKEN,
         "kind=function\ncores=1\nowner=0\n",
         "kind=functions\ncores=1\nowner=0\n" TOKEN,
         "kind=function\nowner=0\n" TOKEN,

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -106,56 +107,67 @@ static void it_has_no_privileges(void **state)
     assert_non_null(strstr(limits, "Max locked memory         65536                65536"));
 }
 
+static const struct refused {
+    const char *what, *arguments;
+    long call;
+    int error;
+} refused_calls[] = {
+    {"mount", "0 0 0 0 0", SYS_mount, EPERM},
+    {"umount2", "0 0", SYS_umount2, EPERM},
+    {"pivot_root", "0 0", SYS_pivot_root, EPERM},
+    {"chroot", "0", SYS_chroot, EPERM},
+    {"ptrace traceme", "0 0 0 0", SYS_ptrace, EPERM},
+    {"bpf", "0 0 0", SYS_bpf, EPERM},
+    {"perf_event_open", "0 0 0 0 0", SYS_perf_event_open, EPERM},
+    {"keyctl", "0 0 0 0 0", SYS_keyctl, EPERM},
+    {"userfaultfd", "0", SYS_userfaultfd, EPERM},
+    {"unshare user", "0x10000000", SYS_unshare, EPERM},
+    {"setns", "3 0", SYS_setns, EPERM},
+    {"clone user", "0x10000011 0 0 0 0", SYS_clone, EPERM},
+    {"clone net", "0x40000011 0 0 0 0", SYS_clone, EPERM},
+    {"clone3", "0 0", SYS_clone3, ENOSYS},
+    {"io_uring_setup", "1 0", SYS_io_uring_setup, EPERM},
+    {"open_by_handle_at", "3 0 0", SYS_open_by_handle_at, EPERM},
+    {"kexec_load", "0 0 0 0", SYS_kexec_load, EPERM},
+    {"init_module", "0 0 0", SYS_init_module, EPERM},
+    {"reboot", "0 0 0 0", SYS_reboot, EPERM},
+    {"swapon", "0 0", SYS_swapon, EPERM},
+    {"settimeofday", "0 0", SYS_settimeofday, EPERM},
+    {"clock_settime", "0 0", SYS_clock_settime, EPERM},
+    {"netlink behind high bits", "0x100000010 2 0", SYS_socket, EPERM},
+    {"netlink of audit", "16 3 9", SYS_socket, EPERM},
+    {"netlink of the firewall", "16 3 12", SYS_socket, EPERM},
+    {"netlink of modules", "16 3 15", SYS_socket, EPERM},
+    {"netlink behind high bits of its protocol", "16 3 0x100000000", SYS_socket, EPERM},
+    {"packet", "17 2 0", SYS_socket, EPERM},
+    {"raw", "2 3 6", SYS_socket, EPERM},
+    {"icmp", "2 2 1", SYS_socket, EPERM},
+    {"sctp", "2 5 0", SYS_socket, EPERM},
+    {"mptcp", "2 1 262", SYS_socket, EPERM},
+    {"alg", "38 5 0", SYS_socket, EPERM},
+    {"vsock", "40 1 0", SYS_socket, EPERM},
+    {"typing into a terminal", "0 0x5412 0", SYS_ioctl, EPERM},
+    {"the same behind high bits", "0 0x100005412 0", SYS_ioctl, EPERM},
+};
+
+static void check_refused(const char *lease, const struct refused *call)
+{
+    char expected[128], got[256];
+    snprintf(expected, sizeof(expected), "%s: -1 errno %d", call->what, call->error);
+    snprintf(got, sizeof(got), "%s: %s", call->what, tell(lease, "call %ld %s", call->call, call->arguments));
+    assert_string_equal(got, expected);
+}
+
 static void dangerous_calls_are_refused(void **state)
 {
     (void)state;
-    static const struct {
-        const char *what, *arguments;
-        long call;
-        int error;
-    } refused[] = {
-        {"mount", "0 0 0 0 0", SYS_mount, EPERM},
-        {"umount2", "0 0", SYS_umount2, EPERM},
-        {"pivot_root", "0 0", SYS_pivot_root, EPERM},
-        {"chroot", "0", SYS_chroot, EPERM},
-        {"ptrace traceme", "0 0 0 0", SYS_ptrace, EPERM},
-        {"bpf", "0 0 0", SYS_bpf, EPERM},
-        {"perf_event_open", "0 0 0 0 0", SYS_perf_event_open, EPERM},
-        {"keyctl", "0 0 0 0 0", SYS_keyctl, EPERM},
-        {"userfaultfd", "0", SYS_userfaultfd, EPERM},
-        {"unshare user", "0x10000000", SYS_unshare, EPERM},
-        {"setns", "3 0", SYS_setns, EPERM},
-        {"clone user", "0x10000011 0 0 0 0", SYS_clone, EPERM},
-        {"clone net", "0x40000011 0 0 0 0", SYS_clone, EPERM},
-        {"clone3", "0 0", SYS_clone3, ENOSYS},
-        {"io_uring_setup", "1 0", SYS_io_uring_setup, EPERM},
-        {"open_by_handle_at", "3 0 0", SYS_open_by_handle_at, EPERM},
-        {"kexec_load", "0 0 0 0", SYS_kexec_load, EPERM},
-        {"init_module", "0 0 0", SYS_init_module, EPERM},
-        {"reboot", "0 0 0 0", SYS_reboot, EPERM},
-        {"swapon", "0 0", SYS_swapon, EPERM},
-        {"settimeofday", "0 0", SYS_settimeofday, EPERM},
-        {"clock_settime", "0 0", SYS_clock_settime, EPERM},
-        {"netlink", "16 3 0", SYS_socket, EPERM},
-        {"netlink behind high bits", "0x100000010 2 0", SYS_socket, EPERM},
-        {"packet", "17 2 0", SYS_socket, EPERM},
-        {"raw", "2 3 6", SYS_socket, EPERM},
-        {"icmp", "2 2 1", SYS_socket, EPERM},
-        {"sctp", "2 5 0", SYS_socket, EPERM},
-        {"mptcp", "2 1 262", SYS_socket, EPERM},
-        {"alg", "38 5 0", SYS_socket, EPERM},
-        {"vsock", "40 1 0", SYS_socket, EPERM},
-        {"typing into a terminal", "0 0x5412 0", SYS_ioctl, EPERM},
-        {"the same behind high bits", "0 0x100005412 0", SYS_ioctl, EPERM},
-    };
+    static const struct refused netlink[] = {{"netlink", "16 3 0", SYS_socket, EPERM},
+                                             {"netlink of adapters", "16 3 20", SYS_socket, EPERM}};
     assert_true(driver_guest(&driver, "a") > 0);
-    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
-        char expected[64], got[256];
-        snprintf(expected, sizeof(expected), "%s: -1 errno %d", refused[i].what, refused[i].error);
-        snprintf(got, sizeof(got), "%s: %s", refused[i].what,
-                 tell("a", "call %ld %s", refused[i].call, refused[i].arguments));
-        assert_string_equal(got, expected);
-    }
+    for (size_t i = 0; i < sizeof(refused_calls) / sizeof(refused_calls[0]); i++)
+        check_refused("a", &refused_calls[i]);
+    for (size_t i = 0; i < 2; i++)
+        check_refused("a", &netlink[i]);
     /* And what functions need goes on: TCP, UDP, unix sockets, memfd with names of its own. */
     assert_null(strstr(tell("a", "call %d 2 1 0", SYS_socket), "-1"));
     assert_null(strstr(tell("a", "call %d 10 2 17", SYS_socket), "-1"));
@@ -219,6 +231,47 @@ static void it_sees_its_own_files_only(void **state)
     assert_int_equal(strlen(tell("a", "list /etc")), strlen(". .. ld.so.cache alternatives "));
 }
 
+/** With adapters on this machine (as in test/vm) it sees them and nothing more; without, it sees what all see. */
+static void a_guest_with_a_fabric_sees_adapters_only(void **state)
+{
+    (void)state;
+    char locked[64];
+    bool here = access("/dev/infiniband/rdma_cm", F_OK) == 0;
+    assert_true(driver_ask(&driver, driver_start_text(&driver, "x", 7, "fabric=/dev/mem\n"), 7));
+    assert_non_null(strstr(driver.text, "error=START: fabric"));
+    assert_true(driver_ask(&driver, driver_start_text(&driver, "a", 8, "fabric=verbs;ofi_rxm\n"), 8));
+    assert_string_equal(driver_field(driver.text, "ok"), "1");
+    for (size_t i = 0; i < sizeof(refused_calls) / sizeof(refused_calls[0]); i++)
+        check_refused("a", &refused_calls[i]);
+    assert_null(strstr(tell("a", "call %d 16 3 0", SYS_socket), "-1")); /* interfaces, and adapters */
+    assert_string_not_equal(tell("a", "call %d 16 0x80003 20", SYS_socket), "-1 errno 1"); /* the kernel may lack it */
+    struct rlimit own;
+    assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &own), 0);
+    unsigned long most = own.rlim_max < MEMORY_LIMIT ? own.rlim_max : MEMORY_LIMIT; /* root may not raise it either */
+    snprintf(locked, sizeof(locked), "Max locked memory         %-20lu %lu", most, most);
+    assert_non_null(strstr(tell("a", "file /proc/self/limits"), locked));
+    assert_non_null(strstr(tell("a", "config"), "\nfabric=verbs;ofi_rxm\n"));
+
+    assert_int_equal(strlen(tell("a", "list /dev")), strlen(". .. null zero urandom ") + (here ? 11 : 0));
+    assert_non_null(strstr(tell("a", "file /etc/hosts"), "127.0.1.1 a\n"));
+    assert_string_equal(tell("a", "list /home"), "errno 2");
+    assert_string_equal(tell("a", "create /dev/mine"), "errno 30");
+    if (!here) {
+        print_message("not shown here: this machine has no adapter (test/vm/rdma.sh has)\n");
+        assert_string_equal(tell("a", "list /sys"), "errno 2");
+        return;
+    }
+    assert_string_equal(tell("a", "list /sys/kernel"), "errno 2");
+    assert_string_equal(tell("a", "list /sys/class/net"), "errno 2");
+    const char *devices = tell("a", "list /dev/infiniband");
+    assert_non_null(strstr(devices, "uverbs0 "));
+    assert_non_null(strstr(devices, "rdma_cm "));
+    assert_null(strstr(devices, "umad"));
+    assert_string_equal(tell("a", "create /dev/infiniband/rdma_cm"), "errno 0"); /* opens it */
+    assert_string_not_equal(tell("a", "create /sys/class/infiniband_verbs/abi_version"), "errno 0");
+    assert_null(strstr(tell("a", "file /sys/class/infiniband_verbs/uverbs0/ibdev"), "errno"));
+}
+
 static void it_sees_its_own_processes_only(void **state)
 {
     (void)state;
@@ -280,6 +333,7 @@ int main(void)
         GUEST_TEST(dangerous_calls_are_refused),
         GUEST_TEST(a_call_of_another_architecture_kills),
         GUEST_TEST(it_sees_its_own_files_only),
+        GUEST_TEST(a_guest_with_a_fabric_sees_adapters_only),
         GUEST_TEST(it_sees_its_own_processes_only),
         GUEST_TEST(it_forks_to_its_limit_and_no_further),
         GUEST_TEST(it_dies_alone_of_too_much_memory),

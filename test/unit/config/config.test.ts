@@ -53,6 +53,7 @@ describe("agent.toml", () => {
       metricsListen: "0.0.0.0:7702",
       controllers: [],
       fabricAddress: "10.77.0.11",
+      fabricProvider: "auto",
       cgroupName: "sublet_n1",
       slurmCgroup: "slurm",
       nativeDir: "/opt/sublet",

@@ -29,6 +29,7 @@ async function page(): Promise<string> {
   agent.leasedCores.set({ class: "idle" }, 1);
   agent.leasedMemoryBytes.set({ class: "idle" }, 2 ** 30);
   agent.guestMemoryBytes.set(2 ** 20);
+  agent.fabricInfo.set({ provider: "verbs;ofi_rxm" }, 1);
   agent.leases.set({ kind: "function" }, 1);
   agent.leases.set({ kind: "region" }, 0);
   agent.leasesEnded.inc({ outcome: "revoked", reason: "batch_job" });
