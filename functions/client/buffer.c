@@ -173,6 +173,7 @@ sublet_status sublet_buffer_acquire(sublet_session *session, sublet_function_ref
     sublet_status status = check(session, function, &all);
     if (status != SUBLET_OK)
         return status;
+    lease_defaults(function->home, session, &all.lease, &all.timeout_ms);
     struct buffer *buffer = aligned_alloc(ALIGN, rounded(sizeof(*buffer)));
     if (buffer == NULL)
         return error_set(SUBLET_ERR_NO_MEMORY, "out of memory");

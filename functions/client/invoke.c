@@ -6,6 +6,7 @@
 #include "base/probes.h"
 #include "client/calls.h"
 #include "client/error.h"
+#include "client/lease.h"
 #include "client/link.h"
 #include "client/result.h"
 #include "client/trace.h"
@@ -68,10 +69,10 @@ static sublet_status prepare(struct sublet_call *call, sublet_session *session, 
         .state = CALL_RUNNING, /* not queued, not done: calls_place decides */
         .node = "",
     };
-    if (options == NULL)
-        return SUBLET_OK;
     sublet_call_options all = SUBLET_CALL_OPTIONS_INIT;
-    memcpy(&all, options, options->struct_bytes < sizeof(all) ? options->struct_bytes : sizeof(all));
+    if (options != NULL)
+        memcpy(&all, options, options->struct_bytes < sizeof(all) ? options->struct_bytes : sizeof(all));
+    lease_defaults(function->home, session, &all.lease, &all.timeout_ms);
     if ((all.flags & ~(SUBLET_CALL_ONCE | SUBLET_CALL_NO_LOCAL)) != 0)
         return error_set(SUBLET_ERR_INVALID, "unknown flags 0x%x", all.flags);
     if (all.worker >= 0 && all.lease == NULL)

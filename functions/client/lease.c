@@ -8,6 +8,7 @@
 #include "client/buffer.h"
 #include "client/calls.h"
 #include "client/error.h"
+#include "client/library.h"
 #include "client/link.h"
 #include "client/region.h"
 #include "client/session.h"
@@ -69,7 +70,7 @@ void lease_end(struct sublet_lease *lease, sublet_lease_state state, const char 
 static struct sublet_lease *find(struct sublet_session *session, const char *id)
 {
     struct sublet_lease *lease = session->leases;
-    while (lease != NULL && strcmp(lease->id, id) != 0)
+    while (lease != NULL && (lease->imported || strcmp(lease->id, id) != 0))
         lease = lease->next;
     return lease;
 }
@@ -135,7 +136,7 @@ uint64_t leases_tick(struct sublet_session *session, uint64_t now)
 {
     uint64_t next = UINT64_MAX;
     for (struct sublet_lease *lease = session->leases; lease != NULL; lease = lease->next) {
-        if (!lease_lives(lease))
+        if (!lease_lives(lease) || lease->imported)
             continue;
         if (now >= lease->ends_ns) {
             bool drained = lease->state == SUBLET_LEASE_DRAINING;
@@ -236,6 +237,9 @@ sublet_status lease_take(struct sublet_session *session, const struct lease_wish
     lease->in_bytes = wish->in_bytes;
     lease->out_bytes = wish->out_bytes;
     snprintf(lease->id, sizeof(lease->id), "%s", granted->id);
+    const char *address = answer->leased->endpoint->tcp_address;
+    if (strlen(address) < sizeof(lease->tcp_address))
+        memcpy(lease->tcp_address, address, strlen(address) + 1);
     set_term(lease, granted->remaining_ms, granted->term_ms);
     pthread_mutex_lock(&session->lock);
     lease->node = session_name(session, granted->node);
@@ -275,11 +279,12 @@ void lease_give_back(struct sublet_lease *lease)
             break;
         }
     calls_forget_lease(session, lease);
+    libraries_forget_lease(session, lease);
     if (lease->link != NULL) {
         lease->link->lease = NULL;
         link_unref(lease->link);
     }
-    if (lived && session->agent.fd >= 0) {
+    if (lived && !lease->imported && session->agent.fd >= 0) {
         Sublet__V1__LocalRequest message = SUBLET__V1__LOCAL_REQUEST__INIT;
         Sublet__V1__LocalRelease release = SUBLET__V1__LOCAL_RELEASE__INIT;
         Sublet__V1__LocalResponse *answer = NULL;

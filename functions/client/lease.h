@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/agent.h"
+#include "client/session.h"
 #include "sublet/sublet.h"
 
 struct link;
@@ -26,6 +26,8 @@ struct sublet_lease {
     sublet_lease_state state;
     char id[64];
     char reason[64];
+    char tcp_address[64];
+    bool imported; /* of another session (export.c): neither renewed nor given back */
     const char *node;
     uint32_t slots; /* what the link was asked for */
     uint64_t in_bytes;
@@ -54,6 +56,19 @@ sublet_status lease_take(struct sublet_session *session, const struct lease_wish
 void lease_give_back(struct sublet_lease *lease);
 /** Fills what the caller has room for. Without the lock. */
 sublet_status lease_describe(const struct sublet_lease *lease, sublet_lease_info *info);
+
+/**
+ * What a call of an imported function means where nothing was said: its lease, and an end, since it may be waiting for
+ * the very worker that it runs on. No lock.
+ */
+static inline void lease_defaults(const struct sublet_lease *home, const struct sublet_session *session,
+                                  struct sublet_lease **lease, uint64_t *timeout_ms)
+{
+    if (*lease == NULL)
+        *lease = (struct sublet_lease *)(uintptr_t)home;
+    if (*timeout_ms == 0 && *lease != NULL && (*lease)->imported)
+        *timeout_ms = session->timeout_ns / 1000000;
+}
 
 /** The rest with the lock held. */
 /** Marks it as ended and moves what ran on it. Later reasons only correct the text. */

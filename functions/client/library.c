@@ -52,6 +52,21 @@ static sublet_status read_file(const char *path, void **bytes_out, size_t *size_
     return SUBLET_OK;
 }
 
+/** Makes it one of the session's. */
+static sublet_status enter(struct sublet_session *session, struct sublet_library *library)
+{
+    pthread_mutex_lock(&session->lock);
+    bool room = session->library_count < SESSION_LIBRARIES_MAX;
+    if (room) {
+        library->session = session;
+        library->number = session->library_count++;
+        library->next = session->libraries;
+        session->libraries = library;
+    }
+    pthread_mutex_unlock(&session->lock);
+    return room ? SUBLET_OK : error_set(SUBLET_ERR_BUSY, "a session holds at most %u libraries", SESSION_LIBRARIES_MAX);
+}
+
 sublet_status sublet_library_open(sublet_session *session, const char *path, sublet_library **library_out)
 {
     if (session == NULL || path == NULL || library_out == NULL)
@@ -70,17 +85,9 @@ sublet_status sublet_library_open(sublet_session *session, const char *path, sub
         status = error_set(SUBLET_ERR_INVALID, "cannot load %s: %s", path, why == NULL ? "not a path" : why);
         goto free_bytes;
     }
-    pthread_mutex_lock(&session->lock);
-    if (session->library_count == SESSION_LIBRARIES_MAX) {
-        pthread_mutex_unlock(&session->lock);
-        status = error_set(SUBLET_ERR_BUSY, "a session holds at most %u libraries", SESSION_LIBRARIES_MAX);
+    status = enter(session, library);
+    if (status != SUBLET_OK)
         goto close_handle;
-    }
-    library->session = session;
-    library->number = session->library_count++;
-    library->next = session->libraries;
-    session->libraries = library;
-    pthread_mutex_unlock(&session->lock);
     *library_out = library;
     return SUBLET_OK;
 close_handle:
@@ -145,6 +152,8 @@ sublet_status function_run(const struct sublet_function_ref *function, const voi
                            size_t out_capacity, uint64_t timeout_ns, size_t *bytes_out)
 {
     size_t size;
+    if (function->context == NULL && function->plain == NULL)
+        return SUBLET_ERR_NOT_FOUND; /* imported with a lease that has ended */
     if (function->context != NULL) {
         sublet_context context = {
             .struct_bytes = sizeof(context),
@@ -174,6 +183,44 @@ sublet_status function_run(const struct sublet_function_ref *function, const voi
     return size > out_capacity ? SUBLET_ERR_TOO_LARGE : SUBLET_OK;
 }
 
+sublet_status function_import(struct sublet_session *session, const struct sublet_lease *lease, const char *name,
+                              struct sublet_function_ref **function_out)
+{
+    struct sublet_library *library = calloc(1, sizeof(*library));
+    struct sublet_function_ref *function = calloc(1, sizeof(*function));
+    sublet_status status = library == NULL || function == NULL ? error_set(SUBLET_ERR_NO_MEMORY, "out of memory")
+                                                               : enter(session, library);
+    if (status != SUBLET_OK) {
+        free(function);
+        free(library);
+        return status;
+    }
+    function->library = library;
+    function->home = lease;
+    snprintf(function->name, sizeof(function->name), "%s", name);
+    pthread_mutex_lock(&session->lock);
+    bool room = session->function_count < SESSION_FUNCTIONS_MAX;
+    if (room) {
+        function->number = session->function_count++;
+        library->functions = function;
+    }
+    pthread_mutex_unlock(&session->lock);
+    if (!room) {
+        free(function);
+        return error_set(SUBLET_ERR_BUSY, "a session knows at most %u functions", SESSION_FUNCTIONS_MAX);
+    }
+    *function_out = function;
+    return SUBLET_OK;
+}
+
+void libraries_forget_lease(struct sublet_session *session, const struct sublet_lease *lease)
+{
+    for (struct sublet_library *library = session->libraries; library != NULL; library = library->next)
+        for (struct sublet_function_ref *function = library->functions; function != NULL; function = function->next)
+            if (function->home == lease)
+                function->home = NULL;
+}
+
 void libraries_free(struct sublet_session *session)
 {
     while (session->libraries != NULL) {
@@ -184,7 +231,8 @@ void libraries_free(struct sublet_session *session)
             library->functions = function->next;
             free(function);
         }
-        dlclose(library->handle);
+        if (library->handle != NULL)
+            dlclose(library->handle);
         free(library->bytes);
         free(library);
     }

@@ -11,6 +11,7 @@ struct sublet_function_ref {
     uint32_t number;             /* within the session */
     sublet_plain_function plain; /* one of the two is set */
     sublet_function context;
+    const struct sublet_lease *home; /* imported with this lease (then neither is set), and called there only */
     char name[128];
 };
 
@@ -27,6 +28,11 @@ struct sublet_library {
 /** Runs a function in the calling thread, with the rules of a worker. No lock. */
 sublet_status function_run(const struct sublet_function_ref *function, const void *in, size_t in_bytes, void *out,
                            size_t out_capacity, uint64_t timeout_ns, size_t *bytes_out);
+/** A function of an imported lease; its library has no bytes and no code here. */
+sublet_status function_import(struct sublet_session *session, const struct sublet_lease *lease, const char *name,
+                              struct sublet_function_ref **function_out);
+/** Lock held: functions that were imported with the lease cannot be called any more. */
+void libraries_forget_lease(struct sublet_session *session, const struct sublet_lease *lease);
 /** Frees all libraries of a session. */
 void libraries_free(struct sublet_session *session);
 

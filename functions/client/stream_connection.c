@@ -86,6 +86,13 @@ static bool connected(struct stream_worker *worker)
     return poll(&entry, 1, 0) > 0;
 }
 
+static bool refused(const struct stream_worker *worker)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+    return getsockopt(worker->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0;
+}
+
 /** What is left of the flights to send, `most` bytes at most, as pieces of memory. */
 static size_t gather(const struct stream_worker *worker, struct iovec *pieces, uint64_t most)
 {
@@ -143,8 +150,13 @@ void stream_connection_send(struct link *link, struct stream_worker *worker)
         link_lost(link, SUBLET_ERR_LOST);
         return;
     }
-    if (worker->state == STREAM_CONNECTING && connected(worker))
+    if (worker->state == STREAM_CONNECTING && connected(worker)) {
+        if (refused(worker)) { /* nobody listens there any more */
+            link_lost(link, SUBLET_ERR_LOST);
+            return;
+        }
         worker->state = STREAM_SAY_HELLO;
+    }
     if (worker->state == STREAM_SAY_HELLO) {
         worker->hello_sent += push(worker->fd, (const char *)&worker->hello + worker->hello_sent,
                                    sizeof(worker->hello) - worker->hello_sent);

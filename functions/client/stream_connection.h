@@ -30,6 +30,7 @@ struct stream_worker {
     uint32_t number; /* of this worker */
     uint32_t failures;
     uint32_t sequence;
+    uint32_t named; /* the last that was named to the executor, to be cancelled */
     struct stream_hello hello;
     size_t hello_sent;
 

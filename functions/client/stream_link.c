@@ -134,17 +134,28 @@ static void stream_remove(struct link *link, struct sublet_call *call)
 
 static bool stream_name(struct link *link, const struct sublet_call *call, struct control_cancel *cancel)
 {
-    const struct stream_worker *worker = &link->streams[call->on_worker];
+    struct stream_worker *worker = &link->streams[call->on_worker];
     if (worker->state != STREAM_OPEN || index_of(worker, call) >= worker->sending)
         return false;
     *cancel = (struct control_cancel){.worker = call->on_worker,
                                       .slot = CONTROL_SLOT_STREAM,
                                       .sequence = call->sequence,
                                       .connection = worker->hello.connection};
+    worker->named = call->sequence;
     return true;
 }
 
-/** Unsent: taken back. Sent, but behind another: left to itself, and cancelled once it is first. */
+/** The only call of its connection was cancelled, and is not answered: its worker is busy with somebody else's. */
+static bool held_up(const struct stream_worker *worker, const struct sublet_call *call)
+{
+    return worker->count == 1 && worker->named == call->sequence && worker->reader == NULL && !worker->in_body &&
+           worker->begin == worker->end;
+}
+
+/**
+ * Unsent: taken back. Sent, but behind another: left to itself, and cancelled once it is first. Held up: the connection
+ * ends, and with it the call, which has not begun or is about to be ended; the next call makes another.
+ */
 static bool stream_detach(struct link *link, struct sublet_call *call)
 {
     struct stream_worker *worker = &link->streams[call->on_worker];
@@ -153,6 +164,11 @@ static bool stream_detach(struct link *link, struct sublet_call *call)
         return false;
     if (index > worker->sending || (index == worker->sending && worker->sent == 0)) {
         stream_connection_drop(link, worker, index);
+        return true;
+    }
+    if (held_up(worker, call)) {
+        stream_connection_drop(link, worker, index);
+        stream_connection_close(worker);
         return true;
     }
     if (index == 0 || index == worker->sending)

@@ -222,6 +222,32 @@ SUBLET_API void sublet_cancel(sublet_call *call);
 /** Frees a call; cancels it first if it runs. NULL is allowed. */
 SUBLET_API void sublet_call_free(sublet_call *call);
 
+/* ------------------------------------------------------------------ leases that are handed on */
+
+#define SUBLET_EXPORT_BYTES 384u
+
+/**
+ * A lease and one function of it as bytes, to be passed as an argument: a function that gets them can call that
+ * function. They hold the lease's token, so whoever reads them may use the lease: treat them as a secret. Nothing is
+ * taken back but by releasing the lease. TOO_LARGE below SUBLET_EXPORT_BYTES. Loads the function there if it is not.
+ */
+SUBLET_API sublet_status sublet_lease_export(sublet_lease *lease, sublet_function_ref *function, void *out,
+                                             size_t out_capacity, size_t *out_bytes_out);
+/**
+ * What somebody else has exported, as a lease of this session, reached over TCP. A function library brings libsublet
+ * along (libsublet.a and libprotobuf-c); a session without an agent is enough, and no thread is started:
+ *
+ *   sublet_open(NULL, &session);
+ *   sublet_lease_import(session, bytes, size, &lease, &function);
+ *   sublet_invoke(session, function, in, in_bytes, out, out_capacity, &out_bytes, NULL);
+ *   sublet_close(session);
+ *
+ * The function is called on this lease only, and only while its owner keeps it: then REVOKED or LOST. Calls without a
+ * timeout get the session's timeout_ms, so that workers that wait for each other end with TIMEOUT.
+ */
+SUBLET_API sublet_status sublet_lease_import(sublet_session *session, const void *bytes, size_t size,
+                                             sublet_lease **lease_out, sublet_function_ref **function_out);
+
 /* ------------------------------------------------------------------ buffers */
 
 /**

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "executor/stream_serve.h"
+#include "wire/export.h"
 
 #define LIMIT_BYTES  (UINT64_C(1) << 20)
 #define ANSWER_BYTES UINT64_C(3000)
@@ -50,6 +51,10 @@ static void check_frames(const uint8_t *data, size_t size)
     memcpy(&welcome, data, size < sizeof(welcome) ? size : sizeof(welcome));
     memcpy(&response, data, size < sizeof(response) ? size : sizeof(response));
     memcpy(&access, data, size < sizeof(access) ? size : sizeof(access));
+    struct lease_export export;
+    if (export_read(data, size, &export) == SUBLET_OK)
+        must(export.slots > 0 && strlen(export.address) < sizeof(export.address) &&
+             strlen(export.name) < sizeof(export.name) && strlen(export.node) < sizeof(export.node));
     if (stream_hello_check(&hello) == SUBLET_OK)
         must(hello.role < STREAM_ROLE_END && (hello.role != STREAM_CALLS || hello.worker < CONTROL_WORKERS_MAX));
     if (stream_welcome_check(&welcome) == SUBLET_OK)

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "wire/control.h"
+#include "wire/export.h"
 #include "wire/ring_layout.h"
 #include "wire/stream.h"
 #include "wire/trace.h"
@@ -61,6 +62,18 @@ static const struct ring_trace ring_trace = {
     .woke = 1, .found = 2, .start = 3, .end = UINT64_C(0x100000004), .answer = 5, .flags = TRACE_SLEPT};
 static const struct stream_trace stream_trace = {
     .queue_ns = 1, .prepare_ns = 2, .run_ns = UINT64_C(0x300000000), .answer_ns = 4, .flags = TRACE_BUSY};
+static const struct lease_export lease_export = {.magic = EXPORT_MAGIC,
+                                                 .version = EXPORT_VERSION,
+                                                 .bytes = sizeof(lease_export),
+                                                 .function = 3,
+                                                 .slots = 4,
+                                                 .in_bytes = 4096,
+                                                 .out_bytes = 8192,
+                                                 .token = {5, 6, 7, [31] = 8},
+                                                 .address = "10.77.0.12:40000",
+                                                 .id = "n2-1",
+                                                 .node = "n2",
+                                                 .name = "sum"};
 static struct ring_header ring_header;
 
 static const struct {
@@ -87,6 +100,7 @@ static const struct {
     {"ring_response", &ring_response, sizeof(ring_response)},
     {"ring_trace", &ring_trace, sizeof(ring_trace)},
     {"stream_trace", &stream_trace, sizeof(stream_trace)},
+    {"lease_export", &lease_export, sizeof(lease_export)},
 };
 #define FRAMES (sizeof(frames) / sizeof(frames[0]))
 
@@ -110,7 +124,7 @@ static size_t recorded(const char *name, unsigned char *out, size_t room)
 static void todays_frames_are_the_recorded_ones(void **state)
 {
     (void)state;
-    unsigned char bytes[256];
+    unsigned char bytes[512];
     for (size_t i = 0; i < FRAMES; i++) {
         size_t size = recorded(frames[i].name, bytes, sizeof(bytes));
         if (size != frames[i].size || memcmp(bytes, frames[i].bytes, size) != 0)
