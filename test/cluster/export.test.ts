@@ -35,6 +35,7 @@ async function sum(outer: string, inner: string): Promise<{ status: string; sum:
     outer,
     inner,
   ]);
+  assert.equal(said.exitCode, 0, said.stderr);
   return JSON.parse(said.stdout);
 }
 
