@@ -66,6 +66,51 @@ static void one_thread_drives_64_workers(void **state)
         sublet_buffer_release(buffers[i]);
 }
 
+/**
+ * Calls that may run anywhere, two per worker in flight: they go where there is room, none of the 64 is left out, and
+ * every call is answered. Whom the scheduler of two cores lets run most, and how fast they are together, says nothing.
+ */
+static void none_of_64_workers_is_left_out(void **state)
+{
+    enum { IN_FLIGHT = 2 * WORKERS, EACH = 50 };
+    struct fixture *fixture = *state;
+    char cores[WORKERS * 2 + 1] = "";
+    for (int i = 0; i < WORKERS; i++)
+        strcat(cores, i == 0 ? "0" : i % 2 == 0 ? ",0" : ",1");
+    fixture_function(fixture, cores, false);
+    sublet_call_options options = SUBLET_CALL_OPTIONS_INIT;
+    options.lease = lease_of(fixture, WORKERS, 4);
+    sublet_function_ref *function = function_of(fixture, "worker_number");
+    sublet_call *calls[IN_FLIGHT] = {NULL};
+    uint32_t numbers[IN_FLIGHT], served[WORKERS] = {0};
+    size_t started = 0, ended = 0;
+    while (ended < (size_t)EACH * WORKERS) {
+        for (size_t i = 0; i < IN_FLIGHT && started < (size_t)EACH * WORKERS; i++) {
+            if (calls[i] != NULL)
+                continue;
+            assert_int_equal(sublet_submit(fixture->session, function, NULL, 0, &numbers[i], sizeof(numbers[i]),
+                                           &options, &calls[i]),
+                             SUBLET_OK);
+            started++;
+        }
+        size_t index;
+        assert_int_equal(sublet_wait_any(calls, IN_FLIGHT, 30000, &index), SUBLET_OK);
+        assert_int_equal(sublet_call_result(calls[index], NULL, NULL), SUBLET_OK);
+        assert_true(numbers[index] < WORKERS);
+        served[numbers[index]]++;
+        sublet_call_free(calls[index]);
+        calls[index] = NULL;
+        ended++;
+    }
+    uint32_t least = UINT32_MAX, most = 0;
+    for (int i = 0; i < WORKERS; i++) {
+        least = served[i] < least ? served[i] : least;
+        most = served[i] > most ? served[i] : most;
+    }
+    printf("each of %d workers served %u to %u of %d calls\n", WORKERS, least, most, EACH * WORKERS);
+    assert_true(least >= IN_FLIGHT / WORKERS);
+}
+
 /** More calls than all slots of 64 workers: the others wait for room, and all are answered. */
 static void calls_beyond_the_slots_wait(void **state)
 {
@@ -216,10 +261,8 @@ static void a_greedy_client_takes_turns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(one_thread_drives_64_workers),
-        TEST(calls_beyond_the_slots_wait),
-        TEST(a_full_queue_says_busy),
-        TEST(a_greedy_client_takes_turns),
+        TEST(one_thread_drives_64_workers), TEST(none_of_64_workers_is_left_out), TEST(calls_beyond_the_slots_wait),
+        TEST(a_full_queue_says_busy),       TEST(a_greedy_client_takes_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
