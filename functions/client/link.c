@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -358,6 +359,9 @@ sublet_status link_open(struct sublet_lease *lease, const Sublet__V1__Endpoint *
     link->out_bytes = lease->out_bytes;
     pthread_mutex_init(&link->control_lock, NULL);
     memcpy(link->token, endpoint->token.data, sizeof(link->token));
+    /* Another client of this lease must not cancel our calls by accident; without random bytes the time will do. */
+    if (getrandom(&link->next_connection, sizeof(link->next_connection), GRND_NONBLOCK) < 0)
+        link->next_connection = (uint32_t)now_ns();
     bool here = address_here(link, endpoint->unix_path);
     sublet_status status = here ? open_here(link, region_bytes, end_ns) : address_there(link, endpoint->tcp_address);
     if (status == SUBLET_OK && !here)

@@ -48,7 +48,8 @@ struct stream_hello {
     uint32_t worker;   /* CALLS, FABRIC: which one */
     uint32_t in_bytes; /* CALLS: usual size of arguments and result, a hint */
     uint32_t out_bytes;
-    uint32_t connection; /* CALLS: a number of the client's choice that CANCEL names; unique within the lease */
+    uint32_t connection; /* CALLS: a number of the client's choice that CANCEL names; unique within the lease, which
+                            several clients may share: it counts from one drawn at random */
     uint32_t reserved[2];
 };
 

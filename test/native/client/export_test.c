@@ -136,15 +136,16 @@ static void a_function_calls_another_lease(void **state)
 }
 
 /** It waits for the worker that it runs on: TIMEOUT after its deadline, and both go on. */
-static void waiting_for_itself_ends(void **state)
+static void wait_for_itself(struct fixture *fixture, bool over_tcp)
 {
-    struct fixture *fixture = *state;
     struct sum_both_arguments in;
     struct sum_both_result result = {0};
     size_t bytes = 0;
-    fixture_function(fixture, "0", false);
-    hand_on(lease_of(fixture, 1, 4), sum_of(fixture, "sum"), in.other);
+    fixture_function(fixture, "0", over_tcp);
+    sublet_lease *lease = lease_of(fixture, 1, 4);
+    hand_on(lease, sum_of(fixture, "sum"), in.other);
     sublet_call_options options = SUBLET_CALL_OPTIONS_INIT;
+    options.lease = lease;
     options.timeout_ms = 20000;
     for (int round = 0; round < 2; round++) {
         uint64_t begin_ns = time_ns();
@@ -156,6 +157,17 @@ static void waiting_for_itself_ends(void **state)
         assert_true(time_ns() - begin_ns < 10000000000u);
     }
     assert_int_equal(echo_by(fixture->session, function_of(fixture, "echo"), 5), SUBLET_OK);
+}
+
+static void waiting_for_itself_ends(void **state)
+{
+    wait_for_itself(*state, false);
+}
+
+/** Its own call and its caller's come to the worker by two connections: what it cancels is its own. */
+static void waiting_for_itself_over_tcp_ends(void **state)
+{
+    wait_for_itself(*state, true);
 }
 
 /** A busy worker costs the importer its call, not the lease; nobody has to say how long is too long. */
@@ -227,6 +239,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(it_ends_with_its_owner, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(a_function_calls_another_lease, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(waiting_for_itself_ends, fixture_start, fixture_stop),
+        cmocka_unit_test_setup_teardown(waiting_for_itself_over_tcp_ends, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(calls_without_a_deadline_have_one, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(what_is_no_lease_is_refused, fixture_start, fixture_stop),
     };
