@@ -109,6 +109,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     setup: {
       node: config.node,
       cores: inventory.cores,
+      siblings: inventory.siblings,
       mems: inventory.mems,
       memoryBytes: inventory.memoryBytes,
       reserveCores: config.reserveCores,

@@ -81,7 +81,7 @@ export function unwanted(state: Known): (lease: Lease) => boolean {
   );
   const jobs = jobsOnNode(state);
   const held = new Set(jobs.flatMap((job) => job.cores));
-  const shared = new Set(sharedCores(jobs));
+  const shared = new Set(sharedCores(jobs, state.setup.siblings));
   return (lease) =>
     refused || (lease.class === "shared" && lease.cores.some((core) => held.has(core) && !shared.has(core)));
 }

@@ -52,7 +52,11 @@ export function spareOf(draft: Omit<AgentState, "spare">) {
     0,
   );
   return spareCapacity({
-    inventory: { cores: draft.setup.cores, memoryBytes: draft.setup.memoryBytes },
+    inventory: {
+      cores: draft.setup.cores,
+      memoryBytes: draft.setup.memoryBytes,
+      siblings: draft.setup.siblings ?? [],
+    },
     reserve: { cores: draft.setup.reserveCores, memoryBytes: draft.setup.reserveMemoryBytes },
     jobs: jobsOnNode(draft),
     announcedJobs: [

@@ -5,7 +5,9 @@
  * A guest outlives its lease: it holds cores and memory until its cgroup is verified gone, and only then may they be
  * lent again.
  */
+
 import type { JobUse } from "../../src/capacity/shared.ts";
+import type { Siblings } from "../../src/capacity/siblings.ts";
 import type { JobFacts, Lease, SlurmJobFacts, Spare } from "../../src/common/nouns.ts";
 import type { ConsentConfig } from "../../src/config/consent.ts";
 import type { LeaseBook } from "../../src/lease/book.ts";
@@ -16,6 +18,8 @@ import type { Spell } from "../offer/spell.ts";
 export interface NodeSetup {
   readonly node: string;
   readonly cores: readonly number[];
+  /** Groups of cores that are threads of one: they are a job's together. */
+  readonly siblings?: Siblings;
   /** NUMA nodes, as a list for cpuset.mems. */
   readonly mems: string;
   readonly memoryBytes: number;

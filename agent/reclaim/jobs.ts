@@ -22,6 +22,7 @@
  * long that the hook would not see it gone in time. All else goes at once. A hook is answered when every guest in its
  * way, and every one that was ending already, is gone.
  */
+import { wholeCores } from "../../src/capacity/siblings.ts";
 import { SubletError } from "../../src/common/errors.ts";
 import type { JobFacts, Lease } from "../../src/common/nouns.ts";
 import { victimsFor } from "../../src/lease/victims.ts";
@@ -192,8 +193,8 @@ export function onStep(draft: Draft, event: Event<"step">): void {
   hear(draft, event.jobId, event);
   draft.announced.delete(event.jobId);
   draft.stepsHeard = true;
-  const cores =
-    before?.present === true ? [...new Set([...event.cores, ...(before.cores ?? [])])] : event.cores;
+  const told = wholeCores(event.cores, draft.setup.siblings ?? []);
+  const cores = before?.present === true ? [...new Set([...told, ...(before.cores ?? [])])] : told;
   // A cgroup that is there speaks for itself: without a cpuset the job may run beyond its cores.
   if (before?.present !== true)
     draft.jobs.set(event.jobId, {
@@ -227,7 +228,9 @@ function known(draft: Draft, seen: SeenJob): KnownJob {
   const doubtMs =
     draft.announced.has(seen.jobId) && stepWillCome(draft) ? stepDoubtMs : draft.setup.announceTimeoutMs;
   const untilMs = seen.cores === undefined ? (before?.untilMs ?? draft.nowMs + doubtMs) : undefined;
-  return { ...seen, present: true, hooked, untilMs };
+  // Threads of one core go together: a job that has one has all.
+  const cores = seen.cores && wholeCores(seen.cores, draft.setup.siblings ?? []);
+  return { ...seen, cores, present: true, hooked, untilMs };
 }
 
 export function onJobs(draft: Draft, event: Event<"jobs">): void {

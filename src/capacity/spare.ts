@@ -20,10 +20,13 @@
  * is closed.
  */
 import type { CapacityClass, Consent, Spare } from "../common/nouns.ts";
+import { apartFrom, type Siblings } from "./siblings.ts";
 
 export interface NodeInventory {
   readonly cores: readonly number[];
   readonly memoryBytes: number;
+  /** Groups of cores that are threads of one; a job or a reserve that has one of a group has all. */
+  readonly siblings?: Siblings;
 }
 
 /** Never lent: what the site, Slurm's CoreSpec and MemSpecLimit, and our own margin keep. */
@@ -78,8 +81,8 @@ export function refusesNeighbours(
   return job.exclusive || unallocated === "ask";
 }
 
-/** Cores of jobs that every job on them lends. */
-export function sharedCores(jobs: readonly JobOnNode[]): readonly number[] {
+/** Cores of jobs that every job on them, and on their siblings, lends. */
+export function sharedCores(jobs: readonly JobOnNode[], siblings: Siblings = []): readonly number[] {
   const shared = new Set<number>();
   for (const job of jobs)
     if (job.consent === "share")
@@ -87,7 +90,8 @@ export function sharedCores(jobs: readonly JobOnNode[]): readonly number[] {
   for (const job of jobs)
     for (const core of job.cores)
       if (job.consent !== "share" || !job.unusedCores.includes(core)) shared.delete(core);
-  return [...shared].sort((a, b) => a - b);
+  const kept = jobs.flatMap((job) => job.cores.filter((core) => !shared.has(core)));
+  return apartFrom([...shared], kept, siblings).toSorted((a, b) => a - b);
 }
 
 /** Bytes that are promised to nobody; `total` with what jobs lend, `own` without. Negative: too much is lent. */
@@ -108,21 +112,25 @@ export function unpromisedBytes(facts: Pick<NodeFacts, "inventory" | "reserve" |
 export function spareCapacity(facts: NodeFacts): readonly Spare[] {
   if (facts.closed || facts.announcedJobs.length > 0) return [];
   if (facts.jobs.some((job) => refusesNeighbours(job, facts.unallocated))) return [];
-  const held = new Set(facts.jobs.flatMap((job) => job.cores));
-  const taken = new Set([...facts.reserve.cores, ...facts.leases.flatMap((lease) => lease.cores)]);
-  const shared = sharedCores(facts.jobs);
+  const siblings = facts.inventory.siblings ?? [];
+  const held = facts.jobs.flatMap((job) => job.cores);
+  const leased = new Set(facts.leases.flatMap((lease) => lease.cores));
+  const free = apartFrom(facts.inventory.cores, facts.reserve.cores, siblings).filter(
+    (core) => !leased.has(core),
+  );
+  const shared = sharedCores(facts.jobs, siblings);
   const { own, total } = unpromisedBytes(facts);
   const available = Math.max(0, Math.min(total, facts.memoryAvailableBytes - facts.reserve.memoryBytes));
   const ownBytes = Math.floor(Math.max(0, Math.min(own, available)));
   const spare: Spare[] = [
     {
       class: facts.jobs.length === 0 ? "idle" : "unallocated",
-      cores: facts.inventory.cores.filter((core) => !taken.has(core) && !held.has(core)),
+      cores: apartFrom(free, held, siblings),
       memoryBytes: ownBytes,
     },
     {
       class: "shared",
-      cores: facts.inventory.cores.filter((core) => !taken.has(core) && shared.includes(core)),
+      cores: free.filter((core) => shared.includes(core)),
       memoryBytes: Math.floor(available - ownBytes),
     },
   ];

@@ -189,6 +189,25 @@ test("a step takes back exactly its job's cores, is answered when they are free,
   assert.equal(driver.state.guests.get("a")?.phase, "running");
 });
 
+test("a job that has one thread of a core takes back what runs on the other", () => {
+  const siblings = [
+    [0, 2],
+    [1, 3],
+  ];
+  for (const told of [false, true]) {
+    const driver = Driver.ready({ siblings });
+    driver.run("a", { cores: 4, minCores: 4 });
+    const seen = { jobId: 42, cores: [0], memoryLimitBytes: mib, memoryUsedBytes: 0 };
+    const effects = driver.feed(told ? { ...step, call: 71, cores: [0] } : { type: "jobs", jobs: [seen] });
+    assert.deepEqual(ends(effects), ["a"]);
+    driver.feed({ type: "guest_gone", leaseId: "a" });
+    assert.deepEqual(driver.state.spare[0]?.cores, [1, 3]);
+    driver.run("b", { cores: 2, minCores: 2 });
+    const other = driver.feed({ ...step, call: 72, jobId: 43, cores: [3], memoryBytes: mib });
+    assert.deepEqual(ends(other), ["b"]);
+  }
+});
+
 test("what was said of a job is forgotten with it; without cores a step takes all back", () => {
   const driver = Driver.ready();
   driver.run("a");

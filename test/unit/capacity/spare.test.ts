@@ -28,6 +28,29 @@ test("beside a job: what Slurm left, and no byte of the job's limit", () => {
   assert.deepEqual(spareCapacity({ ...facts, jobs: [unlimited] })[0]?.memoryBytes, 0);
 });
 
+test("threads of one core go together: beside a job, beside a reserve, and where a job shares", () => {
+  const inventory = {
+    cores: [0, 1, 2, 3, 4, 5, 6, 7],
+    memoryBytes: 1000,
+    siblings: [
+      [0, 4],
+      [1, 5],
+      [2, 6],
+      [3, 7],
+    ],
+  };
+  const hyper: NodeFacts = { ...facts, inventory };
+  const cores = (more: Partial<NodeFacts>) => spareCapacity({ ...hyper, ...more }).map((each) => each.cores);
+  assert.deepEqual(cores({}), [[0, 1, 2, 4, 5, 6]]);
+  assert.deepEqual(cores({ jobs: [{ ...job, cores: [0] }] }), [[1, 2, 5, 6]]);
+  // It uses core 1 and not its sibling: neither is lent.
+  const sharing = { ...job, cores: [0, 4, 1, 5], consent: "share" as const, unusedCores: [0, 4, 5] };
+  assert.deepEqual(cores({ jobs: [sharing] }), [
+    [2, 6],
+    [0, 4],
+  ]);
+});
+
 test("what is lent is not lent again", () => {
   const leases = [{ class: "idle" as const, cores: [2], memoryBytes: 500 }];
   assert.deepEqual(spareCapacity({ ...facts, leases }), [{ class: "idle", cores: [0, 1], memoryBytes: 400 }]);
