@@ -32,6 +32,7 @@ import { readAvailableBytes, readInventory } from "./inventory/inventory.ts";
 import { followJobs } from "./jobs/follow.ts";
 import { jobRoots } from "./jobs/scan.ts";
 import { watchJobs } from "./jobs/watch.ts";
+import { lendingMode } from "./lending/mode.ts";
 import { watchMetrics } from "./metrics.ts";
 import { nodeAdmin } from "./node/admin.ts";
 import { nodeService } from "./node/service.ts";
@@ -171,6 +172,14 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     );
   const adopted = await findGuests({ tree, starter: first, timeoutMs: starterTimeoutMs, log, onAdopt });
   for (const { uid, name } of adopted) if (name !== undefined) shell.pool.adopt(uid, name);
+  function lend(): void {
+    const mode = lendingMode(config.lending, config.node, Date.now());
+    if (mode === shell.state.lending) return;
+    log.info({ mode }, mode === "on" ? "this node lends" : "this node lends nothing, and says what it would");
+    shell.dispatch({ type: "lending", mode });
+  }
+
+  lend();
   shell.dispatch({ type: "adopt", guests: adopted });
   if (adopted.length > 0) log.info({ leases: adopted.map((guest) => guest.lease.id) }, "adopted guests");
   keeper = keepStarter(
@@ -317,6 +326,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     controllersConnected: connectedCount,
     fabricProvider: fabric.provider,
     counts: () => stats.totals(),
+    shadowTermMs: config.lending.shadowTermMs,
   });
   const guard = new Guard({ shell, tree, signals, policy, readPolicy, registry, log });
   shell.listen({
@@ -342,6 +352,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     shell.sampleMemory();
     guard.check();
     following.tick();
+    lend();
     for (const reporter of reporters) reporter.keepalive();
   }, tickMs);
   log.info(

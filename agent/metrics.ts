@@ -4,6 +4,7 @@ import { type AgentMetrics, agentMetrics } from "../src/metrics/agent.ts";
 import { createRegistry, gauge, type Registry } from "../src/metrics/registry.ts";
 import { reasonToWire } from "../src/rpc/convert.ts";
 import { type Counts, outcomes } from "./executor/stats.ts";
+import { type LendingView, lendingView } from "./lending/view.ts";
 import type { Effect } from "./reactor/events.ts";
 import type { AgentState, Guest } from "./reactor/state.ts";
 import type { Shell } from "./shell.ts";
@@ -14,6 +15,7 @@ export interface AgentGauges {
   readonly fabricProvider?: string;
   /** What executors have counted. */
   readonly counts?: () => Counts;
+  readonly shadowTermMs?: number;
 }
 
 function sum(values: Iterable<number>): number {
@@ -80,6 +82,7 @@ function showCounts(metrics: AgentMetrics, counts: Counts): void {
 export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
   const registry = createRegistry();
   let metrics: AgentMetrics | undefined;
+  let view: LendingView | undefined;
   /** Up to when core-seconds and byte-seconds of live leases are counted. */
   let countedToMs = shell.nowMs();
   /** What pool_takes_total has counted, by outcome. */
@@ -102,6 +105,7 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
       countedToMs = nowMs;
       if (metrics === undefined) return;
       showState(metrics, shell.state);
+      view?.show();
       metrics.poolExecutors.set(shell.pool.size);
       for (const [outcome, count] of [
         ["hit", shell.pool.hits],
@@ -116,10 +120,14 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
   const all = agentMetrics(registry);
   all.fabricInfo.set({ provider: gauges.fabricProvider ?? "none" }, 1);
   metrics = all;
+  view = lendingView(shell, all, gauges.shadowTermMs);
 
   function onEffect(effect: Effect): void {
     const nowMs = shell.nowMs();
     switch (effect.type) {
+      case "offer":
+        view?.look();
+        break;
       case "answer":
         if (effect.answer.kind === "hook") {
           all.hookCalls.inc({ event: effect.answer.event });

@@ -320,10 +320,11 @@ export class Shell {
 
   /** Where prepared executors may sleep: nowhere while a job comes, or memory is short, or nothing is lent at all. */
   #poolCores(): readonly number[] {
-    const { adopted, starterUp, leaving, drain, announced, waits, memoryAvailableBytes, setup } = this.#state;
+    const { adopted, starterUp, leaving, drain, lending, announced, waits, memoryAvailableBytes, setup } =
+      this.#state;
     const short = memoryAvailableBytes < setup.reserveMemoryBytes + poolMemoryBytes;
     const hooked = [...waits.values()].some((wait) => wait.kind === "hook");
-    const closed = leaving || drain !== undefined;
+    const closed = leaving || drain !== undefined || lending !== "on";
     if (!adopted || !starterUp || closed || announced.size > 0 || hooked || short) return [];
     return coresWithoutJobs(this.#state);
   }

@@ -1,7 +1,8 @@
 /** The agent's state as messages of sublet.v1: offers, leases, endpoints. */
 import { join } from "node:path";
 import { classToWire, leaseToWire, spareToWire } from "../../src/rpc/convert.ts";
-import type { EndpointMessage, LeaseMessage, OfferMessage } from "../../src/rpc/messages.ts";
+import type { EndpointMessage, LeaseMessage, LendingName, OfferMessage } from "../../src/rpc/messages.ts";
+import type { LendingMode } from "../lending/mode.ts";
 import type { AgentState, Guest } from "../reactor/state.ts";
 
 /** What identifies this life of the agent to the cluster. */
@@ -13,6 +14,12 @@ export interface Identification {
   readonly address: string;
   readonly epochUnixMs: number;
 }
+
+const lendingNames: Readonly<Record<LendingMode, LendingName>> = {
+  on: "LENDING_ON",
+  shadow: "LENDING_SHADOW",
+  hold_out: "LENDING_HOLD_OUT",
+};
 
 /** horizonMs: 0 = unknown. nowMs: monotonic. */
 export function offerMessage(
@@ -34,7 +41,8 @@ export function offerMessage(
     memoryBytesTotal: state.setup.memoryBytes,
     coresUsedByJobs: state.setup.cores.filter((core) => jobCores.has(core)).length,
     memoryBytesUsedByJobs: jobs.reduce((sum, job) => sum + (job.memoryLimitBytes ?? job.memoryUsedBytes), 0),
-    lending: state.drain === undefined ? "LENDING_ON" : "LENDING_DRAINED",
+    lending: state.drain === undefined ? lendingNames[state.lending] : "LENDING_DRAINED",
+    shadowSpare: state.shadowSpare.map(spareToWire),
     spell:
       state.spell === undefined
         ? null

@@ -5,6 +5,7 @@ import type { SubletError } from "../../src/common/errors.ts";
 import type { JobFacts, LeaseRequest, Principal, SlurmJobFacts } from "../../src/common/nouns.ts";
 import type { GuestLimits } from "../cgroup/limits.ts";
 import type { SeenJob } from "../jobs/scan.ts";
+import type { LendingMode } from "../lending/mode.ts";
 import type { Drain, Guest } from "./state.ts";
 
 /** Who asks. `all`: root, the admin group or a trusted daemon: may touch leases of others. */
@@ -61,6 +62,8 @@ export type AgentEvent =
   /** An administrator: these leases, or all; budgetMs 0 at once, else graceful. */
   | { type: "reclaim"; call: number; leaseIds: readonly string[] | undefined; budgetMs: number }
   /** An administrator: lend nothing more; budgetMs as above, undefined: leases stay until they end. */
+  /** By the configuration and the lot of the period. */
+  | { type: "lending"; mode: LendingMode }
   | { type: "drain"; call: number; drain: Drain; budgetMs: number | undefined }
   | { type: "resume"; call: number }
   /** The agent ends and leaves nothing behind. */

@@ -73,6 +73,8 @@ export function onGrant(draft: Draft, event: Event<"grant">): void {
   const termMs = Math.min(event.request.termMs, draft.setup.leaseTermMaxMs);
   const minBytes = event.request.kind === "function" ? minFunctionMemoryBytes : 0;
   const request = { ...event.request, termMs, memoryBytes: Math.max(minBytes, event.request.memoryBytes) };
+  if (draft.lending !== "on")
+    throw refusal(draft, "closed", `lends nothing: its mode is ${draft.lending.replace("_", "-")}`);
   const spare = spareOf(draft);
   const decision = grantLease(draft.book, leaseId, request, owner, spare, draft.nowMs, executorOverheadBytes);
   if (!decision.granted) throw refusal(draft, decision.reason, decision.message);

@@ -9,7 +9,7 @@ import { toSubletError } from "../../src/common/errors.ts";
 import type { Spare } from "../../src/common/nouns.ts";
 import { onFacts, onUse } from "../consent/sharing.ts";
 import { nextSpell } from "../offer/spell.ts";
-import { onDrain, onReclaim, onResume } from "../reclaim/admin.ts";
+import { onDrain, onLending, onReclaim, onResume } from "../reclaim/admin.ts";
 import {
   endUnwanted,
   onDeadlines,
@@ -110,6 +110,9 @@ function handle(draft: Draft, event: AgentEvent): void {
     case "reclaim":
       onReclaim(draft, event);
       break;
+    case "lending":
+      onLending(draft, event);
+      break;
     case "drain":
       onDrain(draft, event);
       break;
@@ -156,8 +159,11 @@ function reoffer(draft: Draft, event: AgentEvent): void {
     memoryBytes: Math.floor(each.memoryBytes / memoryStepBytes) * memoryStepBytes,
   }));
   const slackBytes = event.type === "memory" || event.type === "use" ? memoryStepBytes : 0;
-  if (sameSpare(draft.spare, spare, slackBytes)) return;
-  draft.spare = spare;
+  const lends = draft.lending === "on";
+  const [offered, shadow] = lends ? [spare, []] : [[], spare];
+  if (sameSpare(draft.spare, offered, slackBytes) && sameSpare(draft.shadowSpare, shadow, slackBytes)) return;
+  draft.spare = offered;
+  draft.shadowSpare = shadow;
   draft.revision += 1;
   draft.out.push({ type: "offer" });
 }

@@ -12,6 +12,7 @@ import type { JobFacts, Lease, SlurmJobFacts, Spare } from "../../src/common/nou
 import type { ConsentConfig } from "../../src/config/consent.ts";
 import type { LeaseBook } from "../../src/lease/book.ts";
 import { emptyBook } from "../../src/lease/book.ts";
+import type { LendingMode } from "../lending/mode.ts";
 import type { Spell } from "../offer/spell.ts";
 
 /** What the configuration and the inventory say; fixed for the agent's life. */
@@ -127,6 +128,9 @@ export interface AgentState {
   readonly guarded: boolean;
   /** Offered last; revision rises with every change. */
   readonly spare: readonly Spare[];
+  /** Whether the node lends; what it would lend if it did. */
+  readonly lending: LendingMode;
+  readonly shadowSpare: readonly Spare[];
   readonly revision: number;
   /** Undefined until the jobs were looked at. */
   readonly spell: Spell | undefined;
@@ -155,6 +159,8 @@ export function initialState(setup: NodeSetup): AgentState {
     stepsHeard: false,
     guarded: false,
     spare: [],
+    lending: "on",
+    shadowSpare: [],
     revision: 0,
     spell: undefined,
     arrivals: 0,

@@ -48,6 +48,13 @@ export function onDrain(draft: Draft, event: Event<"drain">): void {
   answerWhenGone(draft, event.call, taken);
 }
 
+/** A node that stops lending gives its guests no new neighbours to be compared with: they go, with the usual budget. */
+export function onLending(draft: Draft, event: Event<"lending">): void {
+  if (event.mode === draft.lending) return;
+  draft.lending = event.mode;
+  if (event.mode !== "on") take(draft, undefined, draft.setup.reclaimBudgetMs);
+}
+
 export function onResume(draft: Draft, event: Event<"resume">): void {
   draft.drain = undefined;
   answerWhenGone(draft, event.call, { ended: 0, draining: [] });

@@ -6,7 +6,13 @@ import { type Session, withController } from "./session.ts";
 function spareCores(offer: OfferMessage | null): string {
   if (offer === null) return "no agent";
   if (offer.lending === "LENDING_DRAINED") return "drained";
-  const parts = offer.spare
+  if (offer.lending === "LENDING_SHADOW") return `shadow (${coresByClass(offer.shadowSpare)})`;
+  if (offer.lending === "LENDING_HOLD_OUT") return `held out (${coresByClass(offer.shadowSpare)})`;
+  return coresByClass(offer.spare);
+}
+
+function coresByClass(spare: OfferMessage["spare"]): string {
+  const parts = spare
     .filter(({ cores }) => cores.length > 0)
     .map(({ cores, class: name }) => `${cores.length} ${formatEnum(name, "CAPACITY_CLASS_")}`);
   return parts.length === 0 ? "0" : parts.join(" + ");

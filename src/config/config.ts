@@ -8,6 +8,7 @@ import { maxCores, parseCpuList } from "../common/cpulist.ts";
 import { SubletError } from "../common/errors.ts";
 import { type ConsentConfig, consentConfig } from "./consent.ts";
 import { guardPolicyFile } from "./guard.ts";
+import { type LendingConfig, lendingConfig } from "./lending.ts";
 import { type Environment, loadToml } from "./load.ts";
 import { agentSchema, cliSchema, controllerSchema, type fabricProviders } from "./schema.ts";
 
@@ -53,6 +54,7 @@ export interface AgentConfig {
   readonly reclaim: ReclaimConfig;
   /** undefined = the built-in policy. */
   readonly guardPolicyFile: string | undefined;
+  readonly lending: LendingConfig;
 }
 
 /** What [reclaim] says; see agent/reclaim. */
@@ -174,6 +176,7 @@ export function loadAgentConfig(path: string, environment: Environment = process
       stateDir: raw.reclaim.state_dir ?? raw.run_dir,
     },
     guardPolicyFile: guardPolicyFile(raw.guard),
+    lending: lendingConfig(raw.lending),
   };
 }
 

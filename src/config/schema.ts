@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { consentSchema } from "./consent.ts";
 import { guardSchema } from "./guard.ts";
+import { lendingSchema } from "./lending.ts";
 import { reclaimSchema } from "./reclaim.ts";
 
 const address = z
@@ -83,6 +84,7 @@ export const agentSchema = z.strictObject({
   consent: consentSchema.optional(),
   reclaim: reclaimSchema,
   guard: guardSchema.optional(),
+  lending: lendingSchema,
 });
 
 export const controllerSchema = z.strictObject({

@@ -38,6 +38,24 @@ export function agentMetrics(registry: Registry) {
       help: "1 for the provider of libfabric that calls to this node may use beside TCP, or none.",
       labels: ["provider"],
     }),
+    lendingMode: gauge(registry, "lending_mode", {
+      help: "1 for the mode that this node is in: on, shadow, hold_out, drained.",
+      labels: ["mode"],
+    }),
+    shadowLeases: counter(registry, "shadow_leases_total", {
+      help: "Leases imagined on all spare capacity of a node that lends nothing: finished, or cut short by a job.",
+      labels: ["outcome"],
+    }),
+    shadowCoreSeconds: counter(registry, "shadow_core_seconds_total", {
+      help: "Core-seconds of imagined leases.",
+    }),
+    shadowByteSeconds: counter(registry, "shadow_byte_seconds_total", {
+      help: "Byte-seconds of imagined leases.",
+    }),
+    nodePressure: counter(registry, "node_pressure_seconds_total", {
+      help: "Time in which some task of the node waited for a resource (PSI, some), jobs and guests alike: compare by lending_mode.",
+      labels: ["resource"],
+    }),
     leases: gauge(registry, "leases", { help: "Live leases by kind.", labels: ["kind"] }),
     leasesEnded: counter(registry, "leases_ended_total", {
       help: "Leases that ended, by outcome (released, expired, revoked) and reason.",

@@ -86,6 +86,7 @@ export interface OfferMessage {
   coresUsedByJobs: number;
   memoryBytesUsedByJobs: number;
   lending: LendingName;
+  shadowSpare: SpareMessage[];
   spell: SpellMessage | null;
 }
 

@@ -85,6 +85,7 @@ describe("agent.toml", () => {
       },
       reclaim: { prolog: "all", budgetMs: 1_000, stateDir: "/run/sublet" },
       guardPolicyFile: undefined,
+      lending: { mode: "on", holdOut: 0, holdOutDays: 7, shadowTermMs: 300_000 },
     });
   });
   it("takes consent by account, QOS and partition, and names the line of a wrong one", () => {

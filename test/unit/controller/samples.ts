@@ -16,6 +16,7 @@ export function offerMessage(node: string, changes: Partial<OfferMessage> = {}):
     coresUsedByJobs: 0,
     memoryBytesUsedByJobs: 0,
     spell: null,
+    shadowSpare: [],
     lending: "LENDING_ON",
     ...changes,
   };

@@ -52,6 +52,11 @@ async function page(): Promise<string> {
   agent.leaseCoreSeconds.inc(12.5);
   agent.leaseByteSeconds.inc(1e9);
   agent.hookCalls.inc({ event: "prolog" });
+  agent.lendingMode.set({ mode: "shadow" }, 1);
+  agent.shadowLeases.inc({ outcome: "cut" }, 2);
+  agent.shadowCoreSeconds.inc(600);
+  agent.shadowByteSeconds.inc(1_000_000);
+  agent.nodePressure.inc({ resource: "cpu" }, 1.5);
   const controller = controllerMetrics(registry);
   controller.snapshotAgeSeconds.set(3);
   controller.slurmCalls.inc({ command: "sinfo", outcome: "ok" });

@@ -40,6 +40,7 @@ const offer: Messages["Offer"] = {
   coresUsedByJobs: 1,
   memoryBytesUsedByJobs: 6,
   lending: "LENDING_DRAINED",
+  shadowSpare: [spare],
   spell,
 };
 const horizonTable: Messages["HorizonTable"] = { class: "CAPACITY_CLASS_IDLE", arrivalsPerHour: [0.5, 12] };
