@@ -46,6 +46,7 @@ export function showCluster(
   metrics.snapshotAgeSeconds.set(ageMs === undefined ? Number.NaN : ageMs / 1000);
   metrics.agents.set(figures.agents);
   metrics.clusterLeases.set(figures.leases);
+  for (const [mode, count] of figures.lending) metrics.clusterLending.set({ mode }, count);
   for (const state of ["total", "jobs", "spare", "leased"] as const) {
     const share = figures[state];
     if (share === undefined) continue;

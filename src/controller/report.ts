@@ -38,9 +38,10 @@ export function checkReport(message: ReportRequest): Report {
   for (const [name, value] of Object.entries(offer))
     if (typeof value === "number" && !(Number.isSafeInteger(value) && value >= 0))
       throw bad(`${offer.node}: ${name} is out of bounds`);
-  if (offer.spare.length > maxSpare)
+  if (offer.spare.length > maxSpare || offer.shadowSpare.length > maxSpare)
     throw bad(`${offer.node}: more than ${maxSpare} kinds of spare capacity`);
-  for (const { cores, memoryBytes } of offer.spare) checkShare(offer.node, cores, memoryBytes);
+  for (const { cores, memoryBytes } of [...offer.spare, ...offer.shadowSpare])
+    checkShare(offer.node, cores, memoryBytes);
   if (leases.length > maxLeasesPerNode) throw bad(`${offer.node}: more than ${maxLeasesPerNode} leases`);
   if (receipts.length > maxReceipts) throw bad(`${offer.node}: more than ${maxReceipts} receipts at once`);
   const checked = receipts.map((receipt) => checkReceipt(receipt, offer.node));

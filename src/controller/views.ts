@@ -75,6 +75,8 @@ export interface ClusterFigures {
   readonly leased: Share;
   readonly agents: number;
   readonly leases: number;
+  /** Connected agents by whether they lend: on, shadow, hold_out, drained. */
+  readonly lending: ReadonlyMap<string, number>;
 }
 
 export function clusterFigures(
@@ -85,6 +87,7 @@ export function clusterFigures(
   const spare = { ...sum };
   const leased = { ...sum };
   let agents = 0;
+  const lending = new Map(["on", "shadow", "hold_out", "drained"].map((mode) => [mode, 0]));
   let leases = 0;
   for (const agent of state.agents.values()) {
     leases += agent.leases.size;
@@ -94,12 +97,15 @@ export function clusterFigures(
     }
     if (agent.streamId === undefined) continue;
     agents++;
+    const mode = agent.offer.lending.slice("LENDING_".length).toLowerCase();
+    if (lending.has(mode)) lending.set(mode, (lending.get(mode) ?? 0) + 1);
     for (const { cores, memoryBytes } of agent.spare) {
       spare.cores += cores.length;
       spare.memoryBytes += memoryBytes;
     }
   }
-  if (snapshot === undefined) return { total: undefined, jobs: undefined, spare, leased, agents, leases };
+  if (snapshot === undefined)
+    return { total: undefined, jobs: undefined, spare, leased, agents, leases, lending };
   const total = { ...sum };
   const jobs = { ...sum };
   for (const node of snapshot.nodes.values()) {
@@ -108,5 +114,5 @@ export function clusterFigures(
     jobs.cores += node.allocatedCores;
     jobs.memoryBytes += node.allocatedMemoryBytes;
   }
-  return { total, jobs, spare, leased, agents, leases };
+  return { total, jobs, spare, leased, agents, leases, lending };
 }

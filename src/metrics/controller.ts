@@ -30,6 +30,10 @@ export function controllerMetrics(registry: Registry) {
       help: "Cores of the cluster by what holds them: total, jobs, spare, leased.",
       labels: ["state"],
     }),
+    clusterLending: gauge(registry, "cluster_lending", {
+      help: "Nodes whose agents report, by mode: on, shadow, hold_out, drained.",
+      labels: ["mode"],
+    }),
     horizonPredictions: counter(registry, "horizon_predictions_total", {
       help: "Horizons that offers stated, by what became of them: kept, or broken by a job. Kept / all should be the confidence.",
       labels: ["outcome"],

@@ -195,6 +195,12 @@ test("the view of nodes joins Slurm and agents", () => {
     leased: { cores: 2, memoryBytes: 64 * mib },
     agents: 1,
     leases: 1,
+    lending: new Map([
+      ["on", 1],
+      ["shadow", 0],
+      ["hold_out", 0],
+      ["drained", 0],
+    ]),
   });
 });
 

@@ -65,6 +65,7 @@ async function page(): Promise<string> {
   controller.agents.set(3);
   controller.leaseRequests.inc({ outcome: "granted" });
   controller.leaseRequestSeconds.observe(0.02);
+  controller.clusterLending.set({ mode: "on" }, 3);
   controller.horizonPredictions.inc({ outcome: "kept" }, 4);
   controller.horizonConfidence.set(0.8);
   controller.clusterCores.set({ state: "total" }, 24);
