@@ -329,6 +329,9 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     shadowTermMs: config.lending.shadowTermMs,
   });
   const guard = new Guard({ shell, tree, signals, policy, readPolicy, registry, log });
+  guard.onAction(({ action, leaseId }) => {
+    if (guard.policy.mode === "act") following.receipts.guardActed(action, leaseId);
+  });
   shell.listen({
     onOffer: () => {
       for (const reporter of reporters) reporter.offerChanged();

@@ -62,7 +62,31 @@ export function formatReceipts(found: LocalReceipts, width: number | undefined):
   return leftOut === 0 ? text : `${text}\n${leftOut} more nodes: ask the controller (--controller).\n`;
 }
 
-export async function jobs(session: Session, jobId: number): Promise<void> {
+/** One line for the job's record in Slurm: sums over all nodes. No quotes, no blanks at its ends, below 200 characters. */
+export function summaryOf(receipts: readonly ReceiptMessage[]): string {
+  const guests = receipts.flatMap((receipt) => receipt.guests);
+  const leases = guests.reduce((sum, guest) => sum + guest.leases, 0);
+  if (leases === 0) return "sublet: no guests";
+  const coreSeconds = guests.reduce((sum, guest) => sum + guest.coreSeconds, 0);
+  const byteSeconds = guests.reduce((sum, guest) => sum + guest.byteSeconds, 0);
+  const acted = receipts.flatMap(({ actions }) => actions).reduce((sum, { count }) => sum + count, 0);
+  const cpu = (of: (receipt: ReceiptMessage) => PressureMessage | null): string => {
+    const spans = receipts.flatMap((receipt) => of(receipt) ?? []);
+    const sum = (key: keyof PressureMessage): number => spans.reduce((all, span) => all + span[key], 0);
+    return percent(sum("cpuUs"), sum("durationMs"));
+  };
+  return (
+    `sublet: ${leases} ${leases === 1 ? "guest" : "guests"}, ${coreSeconds.toFixed(1)} core s, ` +
+    `${formatBytes(byteSeconds)} s, guard acted ${acted} times, ` +
+    `cpu pressure ${cpu(({ alone }) => alone)} without and ${cpu(({ beside }) => beside)} with guests`
+  );
+}
+
+export interface JobsOptions {
+  readonly summary?: true;
+}
+
+export async function jobs(session: Session, jobId: number, options: JobsOptions = {}): Promise<void> {
   const found: LocalReceipts =
     session.config.controller === undefined
       ? await withAgent(session, (agent) => agent.job(jobId))
@@ -75,6 +99,7 @@ export async function jobs(session: Session, jobId: number): Promise<void> {
       "NOT_FOUND",
       `no receipt of job ${jobId} is known here: it did not run since the daemons began, is forgotten, or is not yours`,
     );
-  if (session.json) writeJson(session.output, found);
+  if (options.summary === true) session.output.write(`${summaryOf(found.receipts)}\n`);
+  else if (session.json) writeJson(session.output, found);
   else session.output.write(formatReceipts(found, session.output.width));
 }

@@ -4,7 +4,7 @@ import { SubletError, toSubletError } from "../common/errors.ts";
 import { loadCliConfig } from "../config/config.ts";
 import { doctor } from "./doctor/doctor.ts";
 import { type InvokeOptions, invoke } from "./invoke.ts";
-import { jobs } from "./jobs.ts";
+import { type JobsOptions, jobs } from "./jobs.ts";
 import { leases, release } from "./leases.ts";
 import { nodes } from "./nodes.ts";
 import { type Output, writeError } from "./output.ts";
@@ -122,7 +122,8 @@ export async function run(
     .description(
       "what guests cost a job, by node: who, how long, pressure; yours, root and the admin group all",
     )
-    .action((job: number) => jobs(session(), job));
+    .option("--summary", "one line, for the job's record in Slurm")
+    .action((job: number, options: JobsOptions) => jobs(session(), job, options));
   program
     .command("status")
     .description("what the agent of this node offers and found")

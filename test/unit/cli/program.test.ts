@@ -298,6 +298,11 @@ Pressure of the whole node, time in which some task waited:
     );
     const json = JSON.parse((await sublet(["--json", "jobs", "7"], environment)).out);
     assert.deepEqual(json, { receipts: [receipt], leftOut: 0 });
+    assert.equal(
+      (await sublet(["jobs", "--summary", "7"], environment)).out,
+      "sublet: 1 guest, 12.3 core s, 1 GiB s, guard acted 2 times, " +
+        "cpu pressure 1.50 % without and 3.00 % with guests\n",
+    );
     const none = await sublet(["jobs", "8"], environment);
     assert.equal(none.status, 1);
     assert.match(none.err, /^sublet: no receipt of job 8 is known here/);
