@@ -1,5 +1,6 @@
 /**
- * Lease to first answer: from a cold start, and from the pool of prepared executors, on the client's node and across.
+ * Lease to first answer: from a cold start, and from the pool of prepared executors, on the client's node and across; and
+ * on the client's node by way of a controller (lease_here_first = false), against which granting there is compared.
  * Every round also takes a bare spawn (fork, exec of /bin/true, wait), the floor of any start of a process.
  */
 import { cpSync } from "node:fs";
@@ -8,7 +9,7 @@ import { treeRoot } from "../../deploy/testbed/sublet-conf.ts";
 import { type Bed, outputOf, submit, withBed } from "./bed.ts";
 import { medianOf, percentileOf, type Row } from "./table.ts";
 
-const rounds = 60;
+const rounds = 40;
 /** Time for the node to be offered again, and for the pool to fill. */
 const pauseMs = 150;
 
@@ -59,20 +60,35 @@ function rowsOf(what: string, found: readonly Round[], mark: number): Row[] {
   ];
 }
 
+/** What granting on the client's node saves. */
+function againstController(what: string, here: readonly Round[], asked: readonly Round[]): Row {
+  const lease = (found: readonly Round[]): number => medianOf(found.map((each) => each.lease_us)) / 1000;
+  return {
+    what: `  of it the lease, ${what}`,
+    value: lease(here),
+    unit: "ms",
+    baseline: { what: "by a controller", value: lease(asked) },
+  };
+}
+
 export async function run(progress: (message: string) => void): Promise<Row[]> {
   const rows: Row[] = [];
   for (const [how, settings, mark] of [
     ["cold", { pool_max: 0 }, 5],
     ["from the pool", {}, 2],
-  ] as const)
-    await withBed({ agentSettings: settings }, async (bed) => {
-      for (const [from, where] of [
-        ["n1", "same node"],
-        ["n3", "across nodes"],
-      ] as const) {
-        progress(`${how}, ${where}`);
-        rows.push(...rowsOf(`${how}, ${where}`, await roundsOf(bed, from), mark));
-      }
+  ] as const) {
+    const [same, across] = [`${how}, same node`, `${how}, across nodes`];
+    const asked = await withBed({ agentSettings: { ...settings, lease_here_first: false } }, async (bed) => {
+      progress(`${same}, by a controller`);
+      return await roundsOf(bed, "n1");
     });
+    await withBed({ agentSettings: settings }, async (bed) => {
+      progress(same);
+      const here = await roundsOf(bed, "n1");
+      rows.push(...rowsOf(same, here, mark), againstController(same, here, asked));
+      progress(across);
+      rows.push(...rowsOf(across, await roundsOf(bed, "n3"), mark));
+    });
+  }
   return rows;
 }
