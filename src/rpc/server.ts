@@ -106,6 +106,8 @@ type AnyHandler = (request: object, context: CallContext) => Promise<object>;
 type AnyCall = ServerUnaryCall<object, object> | ServerDuplexStream<object, object>;
 
 const closeTimeoutMs = 2_000;
+/** How long an answer that is ready waits for its caller's key to be sealed. */
+const sealWaitMs = 50;
 
 /** Splits host:port; the host of an IPv6 address is in brackets. @throws SubletError INVALID_ARGUMENT. */
 export function splitAddress(address: string): { host: string; port: number } {
@@ -219,7 +221,7 @@ export async function serve(options: ServeOptions): Promise<RpcServer> {
       void run(call, remainingMs(call), async (context) => {
         response = await handler(call.request, context);
       }).then(async (error) => {
-        const sealed = await grants.get(call);
+        const sealed = await soon(grants.get(call));
         if (error === undefined) callback(null, response, behind(sessionGrantKey, sealed));
         else callback(withRefusedSession(toGrpcStatus(error), error));
       });
@@ -303,6 +305,16 @@ function keepingBodies(definition: ServiceDefinition, bodies: WeakMap<object, Bu
     return [name, method.requestStream ? method : { ...method, requestDeserialize }];
   });
   return Object.fromEntries(kept);
+}
+
+/** What it comes to, if that is soon: no answer waits for a munged that does not answer. */
+async function soon(sealed: Promise<string | undefined> | undefined): Promise<string | undefined> {
+  if (sealed === undefined) return undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), sealWaitMs);
+  });
+  return await Promise.race([sealed, late]).finally(() => clearTimeout(timer));
 }
 
 /** What is sent behind an answer. */

@@ -265,6 +265,9 @@ describe("calls of one connection", () => {
     const failing = async (): Promise<string> => Promise.reject(new Error("munged is busy"));
     const busy = await nodeServer({ identity: { ...theirs.identity, seal: failing } });
     await settle(nodeClient(busy.address, mine));
+    const hangs = (): Promise<string> => new Promise(() => undefined);
+    const stuck = await nodeServer({ identity: { ...theirs.identity, seal: hangs } });
+    await settle(nodeClient(stuck.address, mine));
   });
 });
 
