@@ -1,6 +1,7 @@
 /** The checks of `sublet doctor`: facts in, findings out; each says how to mend what it found. */
 import { formatDuration } from "../output.ts";
 import type { Facts, Finding } from "./facts.ts";
+import { neighbourFindings } from "./neighbours.ts";
 
 type Check = (facts: Facts) => Finding;
 
@@ -266,5 +267,5 @@ const checks: readonly Check[] = [
 ];
 
 export function judge(facts: Facts): Finding[] {
-  return checks.map((check) => check(facts));
+  return [...checks.map((check) => check(facts)), ...neighbourFindings(facts)];
 }

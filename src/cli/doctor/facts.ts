@@ -23,6 +23,8 @@ export interface Facts {
     readonly ping: Asked<string>;
     /** What `scontrol show config` said, by key. */
     readonly config: Asked<Readonly<Record<string, string>>>;
+    /** Text by path of the programs that Slurm runs beside jobs on this node, as far as they are scripts. */
+    readonly scripts?: Readonly<Record<string, string>>;
   };
   /** The uid that a credential made here was decoded to. */
   readonly munge: Asked<number>;

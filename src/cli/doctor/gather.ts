@@ -56,6 +56,16 @@ function runSlurm(args: readonly string[], timeoutMs: number): Promise<string> {
   });
 }
 
+/** Those of the programs that can be read and are text. */
+async function readScripts(paths: readonly (string | undefined)[]): Promise<Record<string, string>> {
+  const texts = await Promise.all(
+    paths
+      .filter((path) => path?.startsWith("/") === true)
+      .map(async (path = "") => [path, (await readOptional(path)) ?? ""] as const),
+  );
+  return Object.fromEntries(texts.filter(([, text]) => text.startsWith("#!")));
+}
+
 /** The controller's metrics port answers with its time. */
 function askClock(controller: string, timeoutMs: number): Promise<number> {
   const host = controller.slice(0, controller.lastIndexOf(":")).replace(/^\[(.*)\]$/, "$1");
@@ -116,10 +126,16 @@ export async function gatherFacts(session: Session): Promise<Facts> {
     readOptional("/proc/pressure/cpu"),
     readOptional("/proc/meminfo"),
   ]);
+  const programs = slurmConfig.ok ? [slurmConfig.value.Epilog, slurmConfig.value.HealthCheckProgram] : [];
   return {
     uid: process.getuid?.() ?? -1,
     cgroup: { v1: mounts.v1, v2, readOnly: mounts.readOnly },
-    slurm: { commands: Object.fromEntries(commands), ping, config: slurmConfig },
+    slurm: {
+      commands: Object.fromEntries(commands),
+      ping,
+      config: slurmConfig,
+      scripts: await readScripts(programs),
+    },
     munge,
     agent,
     agentSocket,
