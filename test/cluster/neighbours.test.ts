@@ -10,7 +10,7 @@ import { test } from "node:test";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
 import { until } from "../../deploy/testbed/shell.ts";
 import { slurmConfPath } from "../../deploy/testbed/slurm-conf.ts";
-import { alice, type Held, hold, root, sublet } from "./users.ts";
+import { alice, controller, type Held, hold, root, sublet } from "./users.ts";
 
 /** Restarts slurmctld on a slurm.conf with more lines; of a setting given twice it takes the last. */
 async function reconfigured(cluster: Cluster, lines: readonly string[]): Promise<void> {
@@ -107,11 +107,54 @@ test("reconfigure, a slurmd that restarts under a job, reservations", async () =
     const args = ["starttime=now", "duration=60", "nodes=n3", "users=root", "flags=maint,ignore_jobs"];
     await cluster.scontrol(["create", "reservation", ...args, "reservationname=window"]);
     await until("the controller sees it", 30_000, async () => {
-      const { out } = await sublet(cluster, "n1", root, ["nodes", "--json"]);
-      return /maint|resv|reserved/i.test(out) ? true : undefined;
+      const { out } = await sublet(cluster, "n1", root, ["--controller", controller, "nodes", "--json"]);
+      return /"slurmState": ?"reserved"/.test(out) ? true : undefined;
     });
     await assert.rejects(hold(cluster, alice, "n1", "n3"));
     await cluster.scontrol(["delete", "reservationname=window"]);
+  } finally {
+    await held?.letGo();
+    await cluster.stop();
+  }
+});
+
+test("two jobs on one core, and a Slurm that does not constrain cores: in doubt nothing is lent", async () => {
+  const cluster = await startCluster({ waitForLockMs: 60_000, agentSettings: { pool_max: 0 } });
+  let held: Held | undefined;
+  try {
+    // OverSubscribe=FORCE: the core is lent again when the second of its jobs has gone.
+    await reconfigured(cluster, ["PartitionName=force Nodes=n2 OverSubscribe=FORCE:2 State=UP"]);
+    const cores = cluster.node("n2").cpus.length;
+    const args = ["-pforce", "-n1", `-c${cores}`, "--mem=64"];
+    const submit = () => cluster.sbatch({ args, script: "sleep 600" });
+    const [first, second] = [await submit(), await submit()];
+    for (const id of [first, second]) await cluster.waitState(id, ["RUNNING"]);
+    const idleCores = async (): Promise<true | undefined> =>
+      (await offered(cluster, "n2")) === cores ? true : undefined;
+    assert.equal(await offered(cluster, "n2"), 0);
+    await cluster.run(["scancel", String(first)]);
+    await cluster.waitJob(first);
+    assert.equal(await offered(cluster, "n2"), 0);
+    await cluster.run(["scancel", String(second)]);
+    await cluster.waitJob(second);
+    await until("n2 lends again", 20_000, idleCores);
+
+    const file = join(cluster.stateDir, "cgroup.conf");
+    const text = readFileSync(file, "utf8");
+    assert.match(text, /ConstrainCores=yes/);
+    writeFileSync(file, text.replace("ConstrainCores=yes", "ConstrainCores=no"));
+    await cluster.killDaemon("slurmd-n1", "SIGTERM");
+    await cluster.startDaemon("slurmd-n1");
+    await cluster.waitIdle();
+    held = await hold(cluster, alice, "n1", "n1");
+    const loose = await cluster.sbatch({ args: ["--nodelist=n1", "-n1", "-c1"], script: "sleep 600" });
+    await cluster.waitState(loose, ["RUNNING"]);
+    await until("the lease has ended", 20_000, async () => {
+      const { out } = await sublet(cluster, "n1", alice, ["leases", "--json"]);
+      return out.includes(held?.lease.id ?? "-") ? undefined : true;
+    });
+    assert.equal(await offered(cluster, "n1"), 0); // it may run on any core
+    await cluster.run(["scancel", String(loose)]);
   } finally {
     await held?.letGo();
     await cluster.stop();
