@@ -159,7 +159,7 @@ static void enlist(struct durable *durable, struct durable_flight *flight)
 
 static void ask_for_help(struct durable *durable, const struct durable_flight *flight)
 {
-    if (ended(flight) || (flight->job->waited_for && (flight->count < 2 || flight->job->size < HELPED_BYTES)))
+    if (ended(flight) || !flight->job->waited_for || flight->count < 2 || flight->job->size < HELPED_BYTES)
         return;
     pthread_mutex_lock(&durable->session->lock);
     background_wake(durable->session);

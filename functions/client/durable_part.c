@@ -78,6 +78,7 @@ void durable_part_start(struct durable_part *part, const struct region_job *job)
     part->job.next = NULL;
     part->job.inner = NULL;
     part->job.waited_for = true;
+    part->job.left_alone = !job->waited_for;
     if (job->pieces == &job->one)
         part->job.pieces = &part->job.one;
     if (durable_job_atomic(job))

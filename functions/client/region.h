@@ -52,6 +52,7 @@ struct region_job {
     size_t answered; /* bytes in chunks that are done */
     struct region_cursor cut, sent, received;
     bool waited_for; /* else it frees itself, on the heap */
+    bool left_alone; /* waited for later: until then the background thread moves it */
     bool done;       /* over a stream: read with the lock, or after wait */
     void *inner;     /* what a way that is made of others keeps about it */
     sublet_status status;

@@ -368,7 +368,7 @@ static sublet_status begin(struct link *link, struct region_job *job)
     struct region_access *access = link->region;
     if (job->operation >= STREAM_ADD && !access->features_access)
         return SUBLET_ERR_VERSION;
-    bool waited_for = job->waited_for;
+    bool waited_for = job->waited_for && !job->left_alone;
     pthread_mutex_lock(&access->lock);
     bool first = access->first == NULL;
     if (first)

@@ -22,16 +22,22 @@ static sublet_region *region_of(struct fixture *fixture, uint32_t durability)
     return region;
 }
 
-static double nanoseconds(sublet_region *region, bool puts, size_t size)
+enum access { GET, PUT, PUT_ASYNC, ACCESSES };
+
+static const char *const accesses[ACCESSES] = {"get", "put", "put_async"};
+
+static double nanoseconds(sublet_region *region, enum access access, size_t size)
 {
     uint32_t count = size >= 1 << 20 ? 20 : 1000;
     uint64_t begin_ns = time_ns();
     for (uint32_t i = 0; i < count; i++) {
         uint64_t offset = (uint64_t)i * 1048576 % (BYTES - size);
-        sublet_status status =
-            puts ? sublet_region_put(region, offset, bytes, size) : sublet_region_get(region, offset, bytes, size);
+        sublet_status status = access == PUT         ? sublet_region_put(region, offset, bytes, size)
+                               : access == PUT_ASYNC ? sublet_region_put_async(region, offset, bytes, size)
+                                                     : sublet_region_get(region, offset, bytes, size);
         assert_int_equal(status, SUBLET_OK);
     }
+    assert_int_equal(sublet_region_flush(region), SUBLET_OK);
     return (double)(time_ns() - begin_ns) / count;
 }
 
@@ -56,17 +62,17 @@ static void compare(struct fixture *fixture, bool over_tcp)
             fixture_region(fixture, BYTES, true);
         regions[i] = region_of(fixture, i + 1);
     }
-    for (int puts = 0; puts < 2; puts++)
+    for (int access = 0; access < ACCESSES; access++)
         for (int size = 0; size < SIZES; size++) {
             double values[KINDS][ROUNDS], ratios[KINDS][ROUNDS];
             for (int round = 0; round < ROUNDS; round++)
                 for (int kind = 0; kind < KINDS; kind++) {
-                    values[kind][round] = nanoseconds(regions[kind], puts == 1, sizes[size]);
+                    values[kind][round] = nanoseconds(regions[kind], (enum access)access, sizes[size]);
                     ratios[kind][round] = values[kind][round] / values[0][round];
                 }
             for (int kind = 0; kind < KINDS; kind++)
-                printf("%s %s %8zu B %10s %10.0f ns, %.2f of ephemeral\n", over_tcp ? "tcp   " : "memory",
-                       puts ? "put" : "get", sizes[size], kinds[kind], median(values[kind], ROUNDS),
+                printf("%s %9s %8zu B %10s %10.0f ns, %.2f of ephemeral\n", over_tcp ? "tcp   " : "memory",
+                       accesses[access], sizes[size], kinds[kind], median(values[kind], ROUNDS),
                        median(ratios[kind], ROUNDS));
         }
     for (int kind = 0; kind < KINDS; kind++)
