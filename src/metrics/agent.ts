@@ -71,7 +71,7 @@ export function agentMetrics(registry: Registry) {
       buckets: millisecondsToSeconds,
     }),
     reclaims: counter(registry, "reclaims_total", {
-      help: "Leases taken back, by who said so: prolog, step, cgroup, expire.",
+      help: "Leases taken back, by who said so: prolog, step, cgroup, expire, use (a job uses what it shared, or does not consent).",
       labels: ["messenger"],
     }),
     reclaimSeconds: histogram(registry, "reclaim_seconds", {

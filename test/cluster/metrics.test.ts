@@ -59,7 +59,7 @@ const ofAgent: Golden = {
   sublet_lease_grants_total: ["counter"],
   sublet_lease_refusals_total: ["counter", { reason: refusals }],
   sublet_lease_start_seconds: ["histogram"],
-  sublet_reclaims_total: ["counter", { messenger: ["prolog", "step", "cgroup", "expire"] }],
+  sublet_reclaims_total: ["counter", { messenger: ["prolog", "step", "cgroup", "expire", "use"] }],
   sublet_pool_executors: ["gauge"],
   sublet_pool_takes_total: ["counter", { outcome: ["hit", "miss"] }],
   sublet_reclaim_seconds: ["histogram"],

@@ -42,11 +42,13 @@ after(async () => {
   rmSync(scratch, { recursive: true, force: true });
 });
 
-/** Sleeps until it is told to work, then keeps one core busy for some seconds. */
+/** Sleeps until it is told to work, says when it does, and keeps its cores busy for some seconds. */
 const sleeper = (name: string): string => `#!/bin/bash
 while [ ! -e ${scratch}/${name} ]; do sleep 1; done
-end=$((SECONDS + 4))
-while [ $SECONDS -lt $end ]; do :; done
+date +%s%3N
+work() { end=$((SECONDS + 6)); while [ $SECONDS -lt $end ]; do :; done; }
+for core in $(seq $SLURM_CPUS_ON_NODE); do work & done
+wait
 `;
 
 async function spare(node: string): Promise<Record<string, number[]>> {
@@ -136,6 +138,10 @@ test("cores that a sharing job leaves unused are lent, and its again when it wak
     assert.ok(Math.abs(guest.byteSeconds / guest.coreSeconds / held.lease.memoryBytes - 1) < 1e-9);
     assert.ok(Math.abs(receipt.beside.durationMs / 1000 - guest.coreSeconds) < 0.1);
     assert.ok(receipt.alone.durationMs > 4000);
+    // The promise is wake_ms and the time to end a guest.
+    const goneMs = grantedMs + guest.coreSeconds * 1000 - Number((await cluster.outputOf(jobId)).trim());
+    t.diagnostic(`the core was the job's alone ${Math.round(goneMs)} ms after it woke`);
+    assert.ok(goneMs < 10 * wakeMs, `${goneMs} ms`);
   });
 
   await t.test("it is shown to the job's owner and to admins only, as a table too", async () => {

@@ -138,6 +138,7 @@ test("a job's cgroup that changes ends no shared lease; a step that starts ends 
   });
   assert.deepEqual(ended(effects), ["one"]);
   assert.ok(!effects.some((effect) => effect.type === "answer"), "answered before the guest is gone");
+  assert.equal(offered(driver).shared?.length ?? 0, 0, "offered again at once");
   assert.ok(driver.feed({ type: "guest_gone", leaseId: "one" }).some((effect) => effect.type === "answer"));
 });
 
