@@ -12,6 +12,7 @@ import type { Reading } from "./decide.ts";
 import type { GuardPolicy } from "./policy.ts";
 import { type SignalKind, type SignalName, signalNames, signalTable } from "./table.ts";
 import { TaskMeter, tasksBelow } from "./tasks.ts";
+import { type Growth, Window } from "./window.ts";
 
 export interface SampledJob {
   readonly jobId: number;
@@ -78,12 +79,12 @@ const refaultKeys = {
 
 export class Signals {
   readonly #where: SignalRoots;
-  readonly #jobs = new Map<number, TaskMeter>();
-  readonly #guests = new Map<string, TaskMeter>();
-  /** Counters as last seen, by what they are of, with the time. */
-  #counters = new Map<string, { value: number; atMs: number }>();
-  #next = new Map<string, { value: number; atMs: number }>();
-  #lastMs: number | undefined;
+  readonly #meters = new Map<string, TaskMeter>();
+  readonly #windows = new Map<string, Window>();
+  /** Keys of meters and windows that this look used. */
+  #used = new Set<string>();
+  #nowMs = 0;
+  #windowMs = 0;
   readonly found: Record<SignalName, boolean>;
 
   constructor(where: SignalRoots) {
@@ -109,10 +110,10 @@ export class Signals {
   /** All readings of now. Call at most one policy's interval apart, and again soon after guests and jobs met. */
   sample(policy: GuardPolicy, scene: Scene): Reading[] {
     const used = (name: SignalName): boolean => policy.signals[name].use && this.found[name];
-    this.#next = new Map();
-    const spanMs = this.#lastMs === undefined ? undefined : Math.max(1, scene.nowMs - this.#lastMs);
-    this.#lastMs = scene.nowMs;
-    const active = this.#activeGuests(scene, spanMs);
+    this.#used = new Set();
+    this.#nowMs = scene.nowMs;
+    this.#windowMs = policy.escalateMs;
+    const active = this.#activeGuests(scene);
     const readings: Reading[] = [];
     const add = (signal: SignalName, job: SampledJob | undefined, value: number | undefined): void => {
       if (value === undefined) return;
@@ -124,55 +125,63 @@ export class Signals {
     for (const job of scene.jobs) {
       const dir = cpuDirs.get(job.jobId);
       const memory = memoryDirs.get(job.jobId);
-      if (dir !== undefined && used("job_run_delay"))
-        add("job_run_delay", job, this.#runDelay(job, dir, spanMs));
+      if (dir !== undefined && used("job_run_delay")) add("job_run_delay", job, this.#runDelay(job, dir));
       if (dir !== undefined && used("job_cpu_pressure"))
-        add("job_cpu_pressure", job, this.#pressure(join(dir, "cpu.pressure"), scene.nowMs));
+        add("job_cpu_pressure", job, this.#pressure(join(dir, "cpu.pressure")));
       if (dir !== undefined && used("job_throttled"))
-        add("job_throttled", job, this.#throttled(join(dir, "cpu.stat"), scene.nowMs));
+        add("job_throttled", job, this.#throttled(join(dir, "cpu.stat")));
       if (memory !== undefined && used("job_memory_pressure"))
-        add("job_memory_pressure", job, this.#pressure(join(memory, "memory.pressure"), scene.nowMs));
+        add("job_memory_pressure", job, this.#pressure(join(memory, "memory.pressure")));
       if (memory !== undefined && used("job_refaults"))
-        add("job_refaults", job, this.#refaults(join(memory, "memory.stat"), scene.nowMs));
+        add("job_refaults", job, this.#refaults(join(memory, "memory.stat")));
     }
     const proc = this.#where.proc ?? "/proc";
     if (used("node_memory_pressure"))
-      add("node_memory_pressure", undefined, this.#pressure(join(proc, "pressure", "memory"), scene.nowMs));
+      add("node_memory_pressure", undefined, this.#pressure(join(proc, "pressure", "memory")));
     if (used("node_memory_headroom"))
       add("node_memory_headroom", undefined, this.#where.availableBytes() / pageMib);
-    this.#counters = this.#next;
-    this.#forget(scene);
+    this.#forget();
     return readings;
   }
 
   /** Rates begin anew: what was counted before a pause says nothing about now. */
   reset(): void {
-    this.#counters.clear();
-    this.#jobs.clear();
-    this.#guests.clear();
-    this.#lastMs = undefined;
+    this.#windows.clear();
+    this.#meters.clear();
   }
 
-  #forget(scene: Scene): void {
-    const jobs = new Set(scene.jobs.map((job) => job.jobId));
-    const guests = new Set(scene.guests.map((guest) => guest.leaseId));
-    for (const id of this.#jobs.keys()) if (!jobs.has(id)) this.#jobs.delete(id);
-    for (const id of this.#guests.keys()) if (!guests.has(id)) this.#guests.delete(id);
+  #forget(): void {
+    for (const map of [this.#meters, this.#windows])
+      for (const key of map.keys()) if (!this.#used.has(key)) map.delete(key);
   }
 
-  #meter<K>(meters: Map<K, TaskMeter>, key: K): TaskMeter {
-    const known = meters.get(key) ?? new TaskMeter(this.#where.proc);
-    meters.set(key, known);
-    return known;
+  /** Growth of counters of one thing over the window; undefined at the first look. */
+  #growth(key: string, values: readonly number[]): Growth | undefined {
+    const window = this.#windows.get(key) ?? new Window();
+    this.#windows.set(key, window);
+    this.#used.add(key);
+    return window.add(this.#nowMs, this.#windowMs, values);
   }
 
-  /** Guests that used CPU since the last look; those whose first look it is do not count yet. */
-  #activeGuests({ guests }: Scene, spanMs: number | undefined): Set<string> {
+  /** What the tasks of a cgroup did over the window, in ns. */
+  #tasks(
+    key: string,
+    dir: string | undefined,
+  ): { spanMs: number; runNs: number; waitNs: number } | undefined {
+    const meter = this.#meters.get(key) ?? new TaskMeter(this.#where.proc);
+    this.#meters.set(key, meter);
+    const { runNs, waitNs } = meter.measure(dir === undefined ? [] : tasksBelow(dir));
+    const growth = this.#growth(key, [runNs, waitNs]);
+    return growth && { spanMs: growth.spanMs, runNs: growth.by[0] ?? 0, waitNs: growth.by[1] ?? 0 };
+  }
+
+  /** Guests that used CPU; those whose first look it is do not count yet. */
+  #activeGuests({ guests }: Scene): Set<string> {
     const active = new Set<string>();
     for (const { leaseId } of guests) {
       const [dir] = guestDirs(this.#where.tree, leaseId);
-      const { runNs } = this.#meter(this.#guests, leaseId).measure(dir === undefined ? [] : tasksBelow(dir));
-      if (spanMs !== undefined && runNs / 1e6 >= activeShare * spanMs) active.add(leaseId);
+      const did = this.#tasks(`guest ${leaseId}`, dir);
+      if (did !== undefined && did.runNs / 1e6 >= activeShare * did.spanMs) active.add(leaseId);
     }
     return active;
   }
@@ -202,37 +211,35 @@ export class Signals {
     return near;
   }
 
-  #runDelay(job: SampledJob, dir: string, spanMs: number | undefined): number | undefined {
-    const { runNs, waitNs } = this.#meter(this.#jobs, job.jobId).measure(tasksBelow(dir));
-    if (spanMs === undefined) return undefined;
-    const wanted = runNs + waitNs;
-    return wanted / 1e6 < speakingShare * spanMs ? 0 : (100 * waitNs) / wanted;
+  #runDelay(job: SampledJob, dir: string): number | undefined {
+    const did = this.#tasks(`job ${job.jobId}`, dir);
+    if (did === undefined) return undefined;
+    const wanted = did.runNs + did.waitNs;
+    return wanted / 1e6 < speakingShare * did.spanMs ? 0 : (100 * did.waitNs) / wanted;
   }
 
-  /** Growth of a counter since the last look, per second; undefined at the first one. */
-  #rate(key: string, value: number | undefined, nowMs: number): number | undefined {
-    if (value === undefined) return undefined;
-    this.#next.set(key, { value, atMs: nowMs });
-    const last = this.#counters.get(key);
-    return last === undefined || nowMs <= last.atMs
-      ? undefined
-      : (1000 * Math.max(0, value - last.value)) / (nowMs - last.atMs);
+  /** Per second; undefined at the first look, or without the counter. */
+  #rate(key: string, value: number | undefined): number | undefined {
+    const growth = value === undefined ? undefined : this.#growth(key, [value]);
+    return growth && (1000 * (growth.by[0] ?? 0)) / growth.spanMs;
   }
 
   /** µs per second as percent. */
-  #pressure(path: string, nowMs: number): number | undefined {
-    const rate = this.#rate(path, pressureUs(text(path)), nowMs);
+  #percent(key: string, us: number | undefined): number | undefined {
+    const rate = this.#rate(key, us);
     return rate === undefined ? undefined : Math.min(100, rate / 1e4);
   }
 
-  #throttled(path: string, nowMs: number): number | undefined {
-    const rate = this.#rate(path, fieldSum(text(path), ["throttled_usec"]), nowMs);
-    return rate === undefined ? undefined : Math.min(100, rate / 1e4);
+  #pressure(path: string): number | undefined {
+    return this.#percent(path, pressureUs(text(path)));
   }
 
-  #refaults(path: string, nowMs: number): number | undefined {
-    const { version } = this.#where.tree.layout;
-    return this.#rate(path, fieldSum(text(path), refaultKeys[version]), nowMs);
+  #throttled(path: string): number | undefined {
+    return this.#percent(path, fieldSum(text(path), ["throttled_usec"]));
+  }
+
+  #refaults(path: string): number | undefined {
+    return this.#rate(path, fieldSum(text(path), refaultKeys[this.#where.tree.layout.version]));
   }
 }
 

@@ -47,16 +47,16 @@ export function tasksBelow(dir: string): number[] {
 export class TaskMeter {
   readonly #proc: string;
   #last = new Map<number, TaskTimes>();
+  #total: TaskTimes = { runNs: 0, waitNs: 0 };
 
   constructor(proc = "/proc") {
     this.#proc = proc;
   }
 
-  /** What the tasks that were there last time did since then. */
+  /** Totals of this meter: what tasks did between two looks at which they were there. */
   measure(tasks: readonly number[]): TaskTimes {
     const next = new Map<number, TaskTimes>();
-    let runNs = 0;
-    let waitNs = 0;
+    let { runNs, waitNs } = this.#total;
     for (const task of tasks) {
       const [run, wait] = text(join(this.#proc, `${task}`, "schedstat"))
         .split(" ")
@@ -69,6 +69,7 @@ export class TaskMeter {
       waitNs += Math.max(0, wait - last.waitNs);
     }
     this.#last = next;
-    return { runNs, waitNs };
+    this.#total = { runNs, waitNs };
+    return this.#total;
   }
 }

@@ -5,17 +5,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import {
@@ -30,39 +20,22 @@ import {
   removeRoot,
   sealGuest,
 } from "../../agent/cgroup/guests.ts";
-import { type CgroupLayout, cgroupDirs, discoverCgroups } from "../../agent/cgroup/layout.ts";
+import { cgroupDirs } from "../../agent/cgroup/layout.ts";
 import { type CpuPriority, settleRoot } from "../../agent/cgroup/priority.ts";
 import { freezeGuest, guestFrost, guestQuotaCores, holdQuota } from "../../agent/cgroup/throttle.ts";
 import { clearGuest } from "../../agent/reclaim/clear.ts";
-import { eventually, type FakeStarter, fakeStarter } from "../unit/agent/fake-starter.ts";
-import { type LocalClient, leaseOf, localClient } from "../unit/agent/local-client.ts";
+import { eventually, fakeStarter } from "../unit/agent/fake-starter.ts";
+import { leaseOf, localClient } from "../unit/agent/local-client.ts";
+import { end, last, layout, lease, mib, rootName, skip, slowness, world } from "./world.ts";
 
-const mib = 1024 * 1024;
-/** An emulated machine (test/vm) says how much slower it is. */
-const slowness = Number(process.env.SUBLET_TEST_SLOWNESS ?? "1");
-
-function layoutHere(): CgroupLayout | undefined {
-  if (process.getuid?.() !== 0) return undefined;
-  try {
-    return discoverCgroups();
-  } catch {
-    return undefined; // The skip below says so.
-  }
-}
-
-const layout = layoutHere();
-const skip = layout === undefined ? "needs root and the cpuset and memory controllers" : false;
-const last = availableParallelism() - 1;
 const limits = { cores: [last], mems: "0", cpuQuotaCores: 1, memoryBytes: 64 * mib, pidsMax: 20 };
-let made = 0;
 
 /** priority: without, the root counts like anybody else: these tests run on busy machines. */
 function tree(t: TestContext, priority?: CpuPriority): GuestTree {
   assert.ok(layout !== undefined);
-  made += 1;
   const guests: GuestTree = {
     layout,
-    root: `sublet_test_${process.pid}_${made}`,
+    root: rootName("sublet"),
     holds: new Map(),
     ...(priority === undefined ? {} : { priority: { wanted: priority, dying: new Map() } }),
   };
@@ -250,100 +223,6 @@ test("a quota that holds a guest back outlives other limits, until it is lifted"
   assert.deepEqual(holdQuota(guests, "a", 1, undefined), []);
   assert.equal(guestQuotaCores(guests, "a"), 1);
 });
-
-interface World {
-  readonly dir: string;
-  readonly guests: GuestTree;
-  readonly slurm: string;
-  readonly fake: FakeStarter;
-  readonly socket: string;
-  /** Runs an agent until the test ends or it is killed. */
-  agent(): Promise<ChildProcess>;
-}
-
-async function world(t: TestContext): Promise<World> {
-  assert.ok(layout !== undefined);
-  const dir = mkdtempSync(join(tmpdir(), "sublet-agent-"));
-  made += 1;
-  const guests: GuestTree = { layout, root: `sublet_test_${process.pid}_${made}` };
-  const slurm = `slurm_test_${process.pid}_${made}`;
-  const fake = await fakeStarter(join(dir, "starter.sock"), { processes: true });
-  writeFileSync(
-    join(dir, "agent.toml"),
-    `node = "n1"
-run_dir = "${dir}"
-listen = "127.0.0.1:0"
-metrics_listen = "127.0.0.1:0"
-fabric_address = "127.0.0.1"
-cgroup_name = "${guests.root}"
-slurm_cgroup = "${slurm}"
-native_dir = "/nonexistent"
-memory_mib = 4096
-[guard]
-policy_file = "${dir}/guard.toml"
-`,
-  );
-  writeFileSync(join(dir, "guard.toml"), 'cpu_priority = "fair"\n');
-  const agents: ChildProcess[] = [];
-  const socket = join(dir, "agent.sock");
-  t.after(async () => {
-    for (const agent of agents) await end(agent, "SIGTERM");
-    await fake.close();
-    for (const id of listGuests(guests)) await clearGuest(guests, id, { stuckAfterMs: 5000 });
-    assert.ok(removeRoot(guests), "the root of the guests stays");
-    for (const root of cgroupDirs(guests.layout, slurm)) if (existsSync(root)) removeTree(root);
-    rmSync(dir, { recursive: true });
-  });
-  return {
-    dir,
-    guests,
-    slurm,
-    fake,
-    socket,
-    async agent() {
-      const child = spawn(process.execPath, ["agent/main.ts", "--config", join(dir, "agent.toml")], {
-        stdio: ["ignore", "ignore", "pipe"],
-      });
-      agents.push(child);
-      let text = "";
-      child.stderr?.on("data", (chunk: Buffer) => {
-        text += chunk.toString();
-      });
-      await eventually(
-        "agent is ready",
-        () => {
-          if (child.exitCode !== null) throw new Error(`agent ended: ${text}`);
-          return text.includes("agent is ready");
-        },
-        20_000 * slowness,
-      );
-      return child;
-    },
-  };
-}
-
-async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exit = once(child, "exit");
-  child.kill(signal);
-  await exit;
-}
-
-/** Removes empty cgroups, deepest first. */
-function removeTree(dir: string): void {
-  for (const entry of readdirSync(dir, { withFileTypes: true }))
-    if (entry.isDirectory()) removeTree(join(dir, entry.name));
-  rmdirSync(dir);
-}
-
-async function lease(client: LocalClient, cores: number): Promise<ReturnType<typeof leaseOf>> {
-  const request = {
-    kind: cores === 0 ? "LEASE_KIND_REGION" : "LEASE_KIND_FUNCTION",
-    cores,
-    memoryBytes: 16 * mib,
-  } as const;
-  return leaseOf(await client.call({ body: "lease", lease: { request } }));
-}
 
 test("prolog: guests are dead and their cgroups gone when the hook is answered", { skip }, async (t) => {
   const here = await world(t);

@@ -12,7 +12,7 @@ trap 'rm -rf "$payload"' EXIT
 copy_daemons "$payload"
 mkdir -p "$payload/build/native" "$payload/test/unit" "$payload/test/cluster"
 cp -r test/unit/agent "$payload/test/unit/"
-cp test/cluster/agent-cgroup.test.ts "$payload/test/cluster/"
+cp test/cluster/agent-cgroup.test.ts test/cluster/guard.test.ts test/cluster/world.ts "$payload/test/cluster/"
 cp -r build/native/bin build/native/lib "$payload/build/native/"
 mkdir -p "$payload/build/native/test/native/launch"
 cp -r build/native/test/native/launch/probe "$payload/build/native/test/native/launch/"
@@ -43,6 +43,7 @@ one "starter, its clients" build/native/bin/starter_clients_test
 one "starter, prepared guests" build/native/bin/starter_prepare_test
 one "sandbox" build/native/bin/sandbox_test
 one "agent" $node --disable-warning=ExperimentalWarning --test --test-reporter=spec test/cluster/agent-cgroup.test.ts
+one "guard" $node --disable-warning=ExperimentalWarning --test --test-reporter=spec test/cluster/guard.test.ts
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
 COMMAND

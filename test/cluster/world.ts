@@ -1,0 +1,148 @@
+/**
+ * An agent on this machine's real cgroups, with directories of its own (sublet_test_<pid>_<n>, slurm_test_<pid>_<n>), and the
+ * fake starter, whose guests are `sleep`s inside them. Needs root; nothing stays.
+ */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { type GuestTree, listGuests, removeRoot } from "../../agent/cgroup/guests.ts";
+import { type CgroupLayout, cgroupDirs, discoverCgroups } from "../../agent/cgroup/layout.ts";
+import { freezeGuest } from "../../agent/cgroup/throttle.ts";
+import { clearGuest } from "../../agent/reclaim/clear.ts";
+import { eventually, type FakeStarter, fakeStarter } from "../unit/agent/fake-starter.ts";
+import { type LocalClient, leaseOf } from "../unit/agent/local-client.ts";
+
+export const mib = 1024 * 1024;
+/** An emulated machine (test/vm) says how much slower it is. */
+export const slowness = Number(process.env.SUBLET_TEST_SLOWNESS ?? "1");
+
+function layoutHere(): CgroupLayout | undefined {
+  if (process.getuid?.() !== 0) return undefined;
+  try {
+    return discoverCgroups();
+  } catch {
+    return undefined; // The skip below says so.
+  }
+}
+
+export const layout = layoutHere();
+export const skip = layout === undefined ? "needs root and the cpuset and memory controllers" : false;
+export const last = availableParallelism() - 1;
+
+const fairPolicy = 'cpu_priority = "fair"\n';
+let made = 0;
+
+/** A name for a cgroup of this process' own. */
+export function rootName(kind: "sublet" | "slurm"): string {
+  made += 1;
+  return `${kind}_test_${process.pid}_${made}`;
+}
+
+export interface World {
+  readonly dir: string;
+  readonly guests: GuestTree;
+  readonly slurm: string;
+  readonly fake: FakeStarter;
+  readonly socket: string;
+  /** Ends with the test, before its cgroups are removed. */
+  readonly children: ChildProcess[];
+  /** What all agents have logged. */
+  log(): string;
+  /** Runs an agent until the test ends or it is killed. */
+  agent(): Promise<ChildProcess>;
+}
+
+/** `policy`: of the guard; guests count like anybody else by default, since these tests run on busy machines. */
+export async function world(t: TestContext, policy = fairPolicy): Promise<World> {
+  assert.ok(layout !== undefined);
+  const dir = mkdtempSync(join(tmpdir(), "sublet-agent-"));
+  const guests: GuestTree = { layout, root: rootName("sublet") };
+  const slurm = rootName("slurm");
+  const fake = await fakeStarter(join(dir, "starter.sock"), { processes: true });
+  writeFileSync(
+    join(dir, "agent.toml"),
+    `node = "n1"
+run_dir = "${dir}"
+listen = "127.0.0.1:0"
+metrics_listen = "127.0.0.1:0"
+fabric_address = "127.0.0.1"
+cgroup_name = "${guests.root}"
+slurm_cgroup = "${slurm}"
+native_dir = "/nonexistent"
+memory_mib = 4096
+[guard]
+policy_file = "${dir}/guard.toml"
+`,
+  );
+  writeFileSync(join(dir, "guard.toml"), policy);
+  const agents: ChildProcess[] = [];
+  const children: ChildProcess[] = [];
+  let all = "";
+  const socket = join(dir, "agent.sock");
+  t.after(async () => {
+    for (const id of listGuests(guests)) freezeGuest(guests, id, false); // v1: no signal reaches the frozen
+    for (const child of children) await end(child, "SIGKILL");
+    for (const agent of agents) await end(agent, "SIGTERM");
+    await fake.close();
+    for (const id of listGuests(guests)) await clearGuest(guests, id, { stuckAfterMs: 5000 });
+    assert.ok(removeRoot(guests), "the root of the guests stays");
+    for (const root of cgroupDirs(guests.layout, slurm)) if (existsSync(root)) removeTree(root);
+    rmSync(dir, { recursive: true });
+  });
+  return {
+    dir,
+    guests,
+    slurm,
+    fake,
+    socket,
+    children,
+    log: () => all,
+    async agent() {
+      const child = spawn(process.execPath, ["agent/main.ts", "--config", join(dir, "agent.toml")], {
+        stdio: ["ignore", "ignore", "pipe"],
+      });
+      agents.push(child);
+      let text = "";
+      child.stderr?.on("data", (chunk: Buffer) => {
+        text += chunk.toString();
+        all += chunk.toString();
+      });
+      await eventually(
+        "agent is ready",
+        () => {
+          if (child.exitCode !== null) throw new Error(`agent ended: ${text}`);
+          return text.includes("agent is ready");
+        },
+        20_000 * slowness,
+      );
+      return child;
+    },
+  };
+}
+
+export async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, "exit");
+  child.kill(signal);
+  await exit;
+}
+
+/** Removes empty cgroups, deepest first. */
+function removeTree(dir: string): void {
+  for (const entry of readdirSync(dir, { withFileTypes: true }))
+    if (entry.isDirectory()) removeTree(join(dir, entry.name));
+  rmdirSync(dir);
+}
+
+export async function lease(client: LocalClient, cores: number): Promise<ReturnType<typeof leaseOf>> {
+  const request = {
+    kind: cores === 0 ? "LEASE_KIND_REGION" : "LEASE_KIND_FUNCTION",
+    cores,
+    memoryBytes: 16 * mib,
+  } as const;
+  return leaseOf(await client.call({ body: "lease", lease: { request } }));
+}
