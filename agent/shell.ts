@@ -13,7 +13,7 @@ import { coresWithoutJobs } from "./reactor/draft.ts";
 import type { AgentEvent, Answer, Effect } from "./reactor/events.ts";
 import { nextWakeMs, react } from "./reactor/react.ts";
 import { type AgentState, type Guest, initialState, type NodeSetup } from "./reactor/state.ts";
-import { clearGuest } from "./reclaim/clear.ts";
+import { clearGuest, heldWorthBytes } from "./reclaim/clear.ts";
 
 export interface ShellLog {
   info(fields: object, message: string): void;
@@ -60,8 +60,6 @@ const memoryFreshMs = 100;
 const stopTimeoutMs = 5_000;
 /** With less than this beyond the reserve, nothing is prepared ahead. */
 const poolMemoryBytes = 256 * 1024 * 1024;
-/** Memory that outlives its guest by more than this is worth a word. */
-const heldWorthBytes = 16 * 1024 * 1024;
 
 export class Shell {
   readonly pool: Pool;
@@ -342,9 +340,9 @@ export class Shell {
           log.error({ lease: leaseId, pids }, "guest does not end: look for processes in state D"),
       });
       if (cleared.heldBytes > heldWorthBytes)
-        log.warn(
+        log.error(
           { lease: leaseId, bytes: cleared.heldBytes },
-          "memory of an ended guest is still mapped by its client",
+          "memory is not returned: a process on this node still maps the region of an ended guest",
         );
     } catch (thrown) {
       log.error({ lease: leaseId, message: toSubletError(thrown).message }, "guest is not gone");

@@ -1,6 +1,11 @@
 /**
- * Makes a guest gone: no new process, kill, wait for the kernel, remove the cgroup. Removal is the proof (see
- * cgroup/guests.ts), so it is what counts.
+ * Makes a guest gone, and proves all three: its cgroup is empty and its cpuset free (both directories are removed, which
+ * the kernel refuses while a process is inside; see cgroup/guests.ts), and its memory is returned (read before they are;
+ * page cache is dropped).
+ *
+ * Memory outlives its processes where a client on this node has mapped a region: libsublet lets go of it as soon as it
+ * hears of the end. It is waited for so long; a client that does not (it is stopped, or not ours) is a job's process
+ * and nothing that could be ended here: then the guest is called gone, and how much is held is told.
  *
  * The starter is asked first: it is the parent of the guest's process 1, so it kills without looking for pids and hears
  * of the end at once; when that is reaped, its memory is free and every process of its pid namespace is gone. To look for
@@ -9,7 +14,15 @@
  * by what its cgroup lists, looking ever more rarely.
  */
 import { SubletError } from "../../src/common/errors.ts";
-import { type GuestTree, guestMemoryBytes, killGuest, removeGuest, sealGuest } from "../cgroup/guests.ts";
+import {
+  dropGuestCache,
+  type GuestTree,
+  guestMemoryBytes,
+  guestPids,
+  killGuest,
+  removeGuest,
+  sealGuest,
+} from "../cgroup/guests.ts";
 
 export interface Cleared {
   readonly tookMs: number;
@@ -19,6 +32,10 @@ export interface Cleared {
 
 /** How long the starter alone is trusted to end a guest; giving back many GiB takes longer, and is then looked at. */
 const trustMs = 200;
+/** How long memory that others hold is waited for, when the guest's own processes may be gone. */
+const heldPatienceMs = 500;
+/** What is no more than this is no region: what the kernel keeps for a guest, and its counters' slack. */
+export const heldWorthBytes = 16 * 1024 * 1024;
 const pauseFirstMs = 1;
 const pauseMaxMs = 250;
 
@@ -49,13 +66,20 @@ function settled(promise: Promise<void>, timeoutMs: number): Promise<void> {
 export async function clearGuest(tree: GuestTree, leaseId: string, options: ClearOptions): Promise<Cleared> {
   const beginMs = performance.now();
   let stuck = false;
+  let dropped = false;
   sealGuest(tree, leaseId, options.cores);
   if (options.stop !== undefined) await settled(options.stop(), trustMs);
   for (let pauseMs = pauseFirstMs; ; pauseMs = Math.min(pauseMaxMs, pauseMs * 2)) {
-    const heldBytes = guestMemoryBytes(tree, leaseId) ?? 0;
-    if (removeGuest(tree, leaseId)) return { tookMs: performance.now() - beginMs, heldBytes };
-    const pids = killGuest(tree, leaseId);
     const tookMs = performance.now() - beginMs;
+    let heldBytes = guestMemoryBytes(tree, leaseId) ?? 0;
+    if (heldBytes > heldWorthBytes && !dropped && guestPids(tree, leaseId).length === 0) {
+      dropped = true;
+      dropGuestCache(tree, leaseId);
+      heldBytes = guestMemoryBytes(tree, leaseId) ?? 0;
+    }
+    if ((heldBytes <= heldWorthBytes || tookMs > heldPatienceMs) && removeGuest(tree, leaseId))
+      return { tookMs: performance.now() - beginMs, heldBytes };
+    const pids = killGuest(tree, leaseId);
     if (!stuck && tookMs > options.stuckAfterMs) {
       stuck = true;
       options.onStuck?.(pids);
