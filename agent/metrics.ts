@@ -106,6 +106,7 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
       if (metrics === undefined) return;
       showState(metrics, shell.state);
       view?.show();
+      metrics.drained.set(shell.state.drain === undefined ? 0 : 1);
       metrics.poolExecutors.set(shell.pool.size);
       for (const [outcome, count] of [
         ["hit", shell.pool.hits],
@@ -129,6 +130,8 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
         view?.look();
         break;
       case "answer":
+        if (effect.answer.kind === "reclaimed" && effect.answer.ended > 0)
+          all.reclaims.inc({ messenger: "admin" }, effect.answer.ended);
         if (effect.answer.kind === "hook") {
           all.hookCalls.inc({ event: effect.answer.event });
           if (effect.answer.leasesEnded > 0) {

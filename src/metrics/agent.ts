@@ -71,7 +71,7 @@ export function agentMetrics(registry: Registry) {
       buckets: millisecondsToSeconds,
     }),
     reclaims: counter(registry, "reclaims_total", {
-      help: "Leases taken back, by who said so: prolog, step, cgroup, expire, use (a job uses what it shared, or does not consent).",
+      help: "Leases taken back, by who said so: prolog, step, cgroup, expire, admin, use (a job uses what it shared, or does not consent).",
       labels: ["messenger"],
     }),
     reclaimSeconds: histogram(registry, "reclaim_seconds", {
@@ -108,6 +108,7 @@ export function agentMetrics(registry: Registry) {
     leaseByteSeconds: counter(registry, "lease_byte_seconds_total", {
       help: "Byte-seconds of memory lent.",
     }),
+    drained: gauge(registry, "drained", { help: "1 while an administrator has drained this node, else 0." }),
     poolExecutors: gauge(registry, "pool_executors", { help: "Executors kept ready for leases to come." }),
     poolTakes: counter(registry, "pool_takes_total", {
       help: "Leases for functions that found a prepared executor (hit) or did not (miss).",

@@ -34,6 +34,7 @@ async function page(): Promise<string> {
   agent.leases.set({ kind: "region" }, 0);
   agent.leasesEnded.inc({ outcome: "revoked", reason: "batch_job" });
   agent.leaseGrants.inc(2);
+  agent.drained.set(1);
   agent.poolExecutors.set(2);
   agent.poolTakes.inc({ outcome: "hit" }, 3);
   agent.leaseRefusals.inc({ reason: "no_cores" });
