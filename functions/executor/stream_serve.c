@@ -338,11 +338,11 @@ static enum stream_look refuse(struct stream_server *server, struct stream *stre
 
 enum stream_look stream_serve(struct stream_server *server, struct stream *stream, uint32_t index)
 {
-    struct stream_state *state = stream->state;
     struct turn turn = {0};
     bool received = false;
     for (;;) {
         struct stream_request request;
+        const struct stream_state *state = stream->state; /* room for a large request may have moved it */
         uint64_t filled = atomic_load_explicit(&state->filled, memory_order_relaxed);
         uint64_t consumed = atomic_load_explicit(&state->consumed, memory_order_relaxed);
         if (consumed > filled || (filled > stream->capacity && make_room(server, stream, filled) != SUBLET_OK))
