@@ -1,120 +1,120 @@
 /**
- * Calls on this node: by ring (ring_link.c) when arguments and result fit a slot, and over a connection to the same
- * worker (stream_link.c, by the executor's unix socket) when they do not. The connection is made with the first such
- * call. A call that is on its way tells by its slot which of the two has it.
+ * Two ways to one worker: slots (a ring on this node, ring_link.c, or a fabric to another, ofi_link.c) when arguments
+ * and result fit a slot, and a connection (stream_link.c, by the executor's unix socket or over TCP) when they do not.
+ * The connection is made with the first such call. A call that is on its way tells by its slot which of the two has it.
  */
 #include <stdlib.h>
 
 #include "client/calls.h"
 #include "client/link.h"
 
-static const struct transport *of(const struct sublet_call *call)
+/** By what never changes: links are closed part by part. */
+static const struct transport *slots_of(const struct link *link)
 {
-    return call->slot == CONTROL_SLOT_STREAM ? &stream_transport : &ring_transport;
+    return link->same_node ? &ring_transport : &fabric_transport;
 }
 
-static sublet_status here_start(struct link *link, uint32_t worker, struct sublet_call *call, uint32_t function)
+static const struct transport *of(const struct link *link, const struct sublet_call *call)
+{
+    return call->slot == CONTROL_SLOT_STREAM ? &stream_transport : slots_of(link);
+}
+
+static sublet_status both_start(struct link *link, uint32_t worker, struct sublet_call *call, uint32_t function)
 {
     if (!call->allocates && call->in_bytes <= link->in_bytes && call->out_capacity <= link->out_bytes)
-        return ring_transport.start(link, worker, call, function);
+        return slots_of(link)->start(link, worker, call, function);
     sublet_status status = link->streams == NULL ? stream_link_prepare(link) : SUBLET_OK;
     return status == SUBLET_OK ? stream_transport.start(link, worker, call, function) : status;
 }
 
-static void here_fill(struct link *link, struct sublet_call *call)
+static void both_fill(struct link *link, struct sublet_call *call)
 {
-    of(call)->fill(link, call);
+    of(link, call)->fill(link, call);
 }
 
-static bool here_claim(struct link *link, struct sublet_call *call)
+static bool both_claim(struct link *link, struct sublet_call *call)
 {
-    return of(call)->claim(link, call);
+    return of(link, call)->claim(link, call);
 }
 
-static void here_unclaim(struct link *link, struct sublet_call *call)
+static void both_unclaim(struct link *link, struct sublet_call *call)
 {
-    of(call)->unclaim(link, call);
+    of(link, call)->unclaim(link, call);
 }
 
-static bool here_ready(struct link *link, const struct sublet_call *call)
+static bool both_ready(struct link *link, const struct sublet_call *call)
 {
-    return of(call)->ready(link, call);
+    return of(link, call)->ready(link, call);
 }
 
-static void here_sleep(struct link *link, const struct sublet_call *call, uint64_t timeout_ns)
+static void both_sleep(struct link *link, const struct sublet_call *call, uint64_t timeout_ns)
 {
-    of(call)->sleep(link, call, timeout_ns);
+    of(link, call)->sleep(link, call, timeout_ns);
 }
 
-static void here_take(struct link *link, struct sublet_call *call)
+static void both_take(struct link *link, struct sublet_call *call)
 {
-    of(call)->take(link, call);
+    of(link, call)->take(link, call);
 }
 
-static void here_progress(struct link *link)
+static void both_progress(struct link *link)
 {
-    ring_transport.progress(link);
+    slots_of(link)->progress(link);
     stream_transport.progress(link);
 }
 
-static struct sublet_call *here_strip(struct link *link)
+static struct sublet_call *both_strip(struct link *link)
 {
-    struct sublet_call *call = ring_transport.strip(link);
+    struct sublet_call *call = slots_of(link)->strip(link);
     return call != NULL ? call : stream_transport.strip(link);
 }
 
-static void here_remove(struct link *link, struct sublet_call *call)
+static void both_remove(struct link *link, struct sublet_call *call)
 {
-    of(call)->remove(link, call);
+    of(link, call)->remove(link, call);
 }
 
-static bool here_name(struct link *link, const struct sublet_call *call, struct control_cancel *cancel)
+static bool both_name(struct link *link, const struct sublet_call *call, struct control_cancel *cancel)
 {
-    return of(call)->name(link, call, cancel);
+    return of(link, call)->name(link, call, cancel);
 }
 
-static bool here_detach(struct link *link, struct sublet_call *call)
+static bool both_detach(struct link *link, struct sublet_call *call)
 {
-    return of(call)->detach(link, call);
+    return of(link, call)->detach(link, call);
 }
 
-static bool here_stray(struct link *link, struct control_cancel *cancel)
+static bool both_stray(struct link *link, struct control_cancel *cancel)
 {
-    return stream_transport.stray(link, cancel);
+    const struct transport *slots = slots_of(link);
+    return (slots->stray != NULL && slots->stray(link, cancel)) || stream_transport.stray(link, cancel);
 }
 
-static bool here_has_strays(struct link *link)
+static bool both_has_strays(struct link *link)
 {
-    return stream_transport.has_strays(link);
+    const struct transport *slots = slots_of(link);
+    return (slots->has_strays != NULL && slots->has_strays(link)) || stream_transport.has_strays(link);
 }
 
-static int here_pollable(struct link *link, const struct sublet_call *call)
+static int both_pollable(struct link *link, const struct sublet_call *call)
 {
-    return of(call)->pollable(link, call);
+    return of(link, call)->pollable(link, call);
 }
 
-static void here_close(struct link *link)
+static void both_close(struct link *link)
 {
-    ring_transport.close(link);
+    slots_of(link)->close(link);
     stream_transport.close(link);
 }
 
-const struct transport here_transport = {
-    .start = here_start,
-    .fill = here_fill,
-    .fill_unlocked = true,
-    .claim = here_claim,
-    .unclaim = here_unclaim,
-    .ready = here_ready,
-    .sleep = here_sleep,
-    .take = here_take,
-    .progress = here_progress,
-    .strip = here_strip,
-    .remove = here_remove,
-    .name = here_name,
-    .detach = here_detach,
-    .stray = here_stray,
-    .has_strays = here_has_strays,
-    .pollable = here_pollable,
-    .close = here_close,
-};
+#define BOTH(unlocked)                                                                                                 \
+    {                                                                                                                  \
+        .fill_unlocked = (unlocked), .start = both_start, .fill = both_fill, .claim = both_claim,                      \
+        .unclaim = both_unclaim, .ready = both_ready, .sleep = both_sleep, .take = both_take,                          \
+        .progress = both_progress, .strip = both_strip, .remove = both_remove, .name = both_name,                      \
+        .detach = both_detach, .stray = both_stray, .has_strays = both_has_strays, .pollable = both_pollable,          \
+        .close = both_close,                                                                                           \
+    }
+
+const struct transport here_transport = BOTH(true);
+const struct transport there_transport = BOTH(false);

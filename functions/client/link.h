@@ -65,7 +65,8 @@ struct transport {
 extern const struct transport ring_transport;
 extern const struct transport stream_transport;
 extern const struct transport fabric_transport;
-extern const struct transport here_transport; /* both, on the same node */
+extern const struct transport here_transport;  /* ring and stream */
+extern const struct transport there_transport; /* fabric and stream */
 
 enum link_resolution { LINK_UNRESOLVED, LINK_RESOLVING, LINK_RESOLVED, LINK_REFUSED };
 

@@ -365,6 +365,6 @@ sublet_status ofi_link_open(struct link *link, uint64_t end_ns)
         return status;
     }
     link->fabric->opening = false;
-    link->transport = &fabric_transport;
+    link->transport = &there_transport;
     return SUBLET_OK;
 }

@@ -17,8 +17,6 @@ static bool eligible(const struct sublet_call *call, const struct link *link, su
 {
     if (call->worker >= (int32_t)link->workers)
         *why_out = SUBLET_ERR_INVALID;
-    else if (link->fabric != NULL && (call->in_bytes > link->in_bytes || call->allocates))
-        *why_out = SUBLET_ERR_TOO_LARGE;
     else if (link->functions[call->function->number].state == LINK_REFUSED)
         *why_out = link->functions[call->function->number].why;
     else

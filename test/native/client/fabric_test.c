@@ -52,6 +52,55 @@ static void every_size_comes_back(void **state)
     free(out);
 }
 
+/** What does not fit a slot goes over a connection to the same worker, in between calls that do. */
+static void calls_beyond_their_slot_flow_in_pieces(void **state)
+{
+    enum { BEYOND = 3 * LARGE + 17 };
+    struct fixture *fixture = *state;
+    sublet_lease *lease;
+    unsigned char *in = malloc(BEYOND), *out = malloc(BEYOND);
+    lease_over_fabric(fixture, 1, 2, &lease);
+    sublet_call_options options = SUBLET_CALL_OPTIONS_INIT;
+    options.flags = SUBLET_CALL_NO_LOCAL;
+    options.lease = lease;
+    for (size_t i = 0; i < BEYOND; i++)
+        in[i] = (unsigned char)(i * 13 + (i >> 16));
+    for (int round = 0; round < 3; round++) {
+        sublet_call *small, *large, *last;
+        char few[8] = {0}, more[8] = {0};
+        sublet_function_ref *echo = function_of(fixture, "echo");
+        size_t got = 0;
+        memset(out, 0, BEYOND);
+        assert_int_equal(sublet_submit(fixture->session, echo, "first", 6, few, 8, &options, &small), SUBLET_OK);
+        assert_int_equal(sublet_submit(fixture->session, echo, in, BEYOND, out, BEYOND, &options, &large), SUBLET_OK);
+        assert_int_equal(sublet_submit(fixture->session, echo, "last", 5, more, 8, &options, &last), SUBLET_OK);
+        sublet_call *const all[] = {small, large, last};
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(sublet_wait(all[i], 0), SUBLET_OK);
+            assert_int_equal(sublet_call_result(all[i], i == 1 ? &got : NULL, NULL), SUBLET_OK);
+            sublet_call_free(all[i]);
+        }
+        assert_string_equal(few, "first");
+        assert_string_equal(more, "last");
+        assert_int_equal(got, BEYOND);
+        assert_memory_equal(in, out, BEYOND);
+    }
+    void *result = NULL;
+    size_t got = 0;
+    assert_int_equal(
+        sublet_invoke_alloc(fixture->session, function_of(fixture, "echo"), in, 1000, LARGE, &result, &got, &options),
+        SUBLET_OK); /* nobody knows how large it will be */
+    assert_int_equal(got, 1000);
+    assert_memory_equal(result, in, 1000);
+    sublet_free(result);
+    sublet_lease_info info = {.struct_bytes = sizeof(info)};
+    assert_int_equal(sublet_lease_info_get(lease, &info), SUBLET_OK);
+    assert_string_equal(info.path, getenv("SUBLET_FABRIC_PROVIDER"));
+    assert_int_equal(info.calls, 10);
+    free(in);
+    free(out);
+}
+
 /** Far more calls than slots, all under way at once: each slot is used again only after its answer. */
 static void a_slow_worker_is_not_overrun(void **state)
 {
@@ -227,9 +276,15 @@ int main(void)
     fixture_timeout_ms = 30000; /* the library is loaded by all of them */
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_start, fixture_stop)
     const struct CMUnitTest tests[] = {
-        TEST(every_size_comes_back),      TEST(a_slow_worker_is_not_overrun), TEST(what_did_not_begin_is_sent_again),
-        TEST(a_deadline_ends_a_call),     TEST(a_sleeping_worker_wakes),      TEST(threads_share_a_lease),
-        TEST(a_lost_executor_is_noticed), TEST(a_session_says_which_fabric),
+        TEST(every_size_comes_back),
+        TEST(a_slow_worker_is_not_overrun),
+        TEST(what_did_not_begin_is_sent_again),
+        TEST(a_deadline_ends_a_call),
+        TEST(a_sleeping_worker_wakes),
+        TEST(threads_share_a_lease),
+        TEST(a_lost_executor_is_noticed),
+        TEST(a_session_says_which_fabric),
+        TEST(calls_beyond_their_slot_flow_in_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
