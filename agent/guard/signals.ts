@@ -4,7 +4,7 @@
  *
  * A rate wants two looks: a job and a guest count from the second one on.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type GuestTree, guestDirs } from "../cgroup/guests.ts";
 import { type JobRoots, jobDirs } from "../jobs/scan.ts";
@@ -39,13 +39,14 @@ export interface SignalRoots {
   readonly siblings: readonly (readonly number[])[];
   readonly availableBytes: () => number;
   readonly proc?: string;
+  readonly resctrl?: string;
 }
 
 /** A guest that ran less than this part of one core is no cause of a CPU signal. */
 const activeShare = 0.005;
 /** A job that ran and waited less than this part of one core tells nothing about delays. */
 const speakingShare = 0.01;
-const pageMib = 1024 * 1024;
+const bytesPerMib = 1024 * 1024;
 
 function text(path: string): string | undefined {
   try {
@@ -71,6 +72,18 @@ export function fieldSum(content: string | undefined, keys: readonly string[]): 
   return sum;
 }
 
+/** Bytes that all sockets moved to and from memory since resctrl was mounted; undefined: this machine does not count them. */
+export function bandwidthBytes(resctrl: string): number | undefined {
+  const domains = join(resctrl, "mon_data");
+  if (!existsSync(domains)) return undefined;
+  const counts = readdirSync(domains).map((name) => text(join(domains, name, "mbm_total_bytes")));
+  // "Unavailable" or "Error" now and then, as the counters are handed round.
+  const numbers = counts.filter((count) => /^\d+\s*$/.test(count ?? "")).map(Number);
+  return numbers.length === 0 || numbers.length < counts.length
+    ? undefined
+    : numbers.reduce((a, b) => a + b, 0);
+}
+
 /** With the v1 hierarchy the sums over the job's steps carry another name. */
 const refaultKeys = {
   1: ["total_workingset_refault_anon", "total_workingset_refault_file"],
@@ -85,10 +98,12 @@ export class Signals {
   #used = new Set<string>();
   #nowMs = 0;
   #windowMs = 0;
+  readonly #resctrl: string;
   readonly found: Record<SignalName, boolean>;
 
   constructor(where: SignalRoots) {
     this.#where = where;
+    this.#resctrl = where.resctrl ?? "/sys/fs/resctrl";
     const { version, mounts } = where.tree.layout;
     const proc = where.proc ?? "/proc";
     this.found = Object.fromEntries(signalNames.map((name) => [name, false])) as Record<SignalName, boolean>;
@@ -105,6 +120,7 @@ export class Signals {
       ) !== undefined;
     this.found.node_memory_pressure = existsSync(join(proc, "pressure", "memory"));
     this.found.node_memory_headroom = true;
+    this.found.node_bandwidth = bandwidthBytes(this.#resctrl) !== undefined;
   }
 
   /** All readings of now. Call at most one policy's interval apart, and again soon after guests and jobs met. */
@@ -139,7 +155,11 @@ export class Signals {
     if (used("node_memory_pressure"))
       add("node_memory_pressure", undefined, this.#pressure(join(proc, "pressure", "memory")));
     if (used("node_memory_headroom"))
-      add("node_memory_headroom", undefined, this.#where.availableBytes() / pageMib);
+      add("node_memory_headroom", undefined, this.#where.availableBytes() / bytesPerMib);
+    if (used("node_bandwidth")) {
+      const rate = this.#rate("resctrl", bandwidthBytes(this.#resctrl));
+      add("node_bandwidth", undefined, rate === undefined ? undefined : rate / bytesPerMib);
+    }
     this.#forget();
     return readings;
   }

@@ -2,7 +2,7 @@
  * The signals that the guard knows: the one list that policy file, readers, metrics and docs/guard.md follow.
  *
  * kind says which guests can be its cause. cpu: those that run, on a core that the job has too. memory: all of the node.
- * bus: all of the node that run (last-level cache and memory bandwidth are shared by all cores).
+ * bus: all of the node that run (memory bandwidth is shared by all cores).
  */
 export type SignalKind = "cpu" | "memory" | "bus";
 export type ActionName = "throttle" | "freeze" | "shrink" | "evict";
@@ -30,8 +30,6 @@ export const signalTable = {
   job_refaults: row("memory", "per_s", "above", 2000, 200),
   node_memory_pressure: row("memory", "percent", "above", 10, 2),
   node_memory_headroom: row("memory", "mib", "below", 192, 320),
-  job_cpi: { ...row("bus", "percent", "above", 15, 7), strongest: "freeze" },
-  job_llc_misses: { ...row("bus", "percent", "above", 50, 25), strongest: "freeze" },
   node_bandwidth: { ...row("bus", "mib", "above", 100_000, 80_000), use: false, strongest: "freeze" },
 } as const satisfies Record<string, SignalRow>;
 

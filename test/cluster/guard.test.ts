@@ -179,3 +179,51 @@ test("watch: what would be done is logged, and nothing is touched", { skip }, as
   assert.equal(guestQuotaCores(here.guests, leaseId), 1);
   assert.ok(guestPids(here.guests, leaseId).includes(hog.pid ?? 0));
 });
+
+test("what the guard costs: nothing without a job, and its looks stay within their budget", {
+  skip,
+}, async (t) => {
+  const here = await world(t, 'cpu_priority = "fair"\n');
+  await here.agent();
+  const client = await localClient(here.socket);
+  t.after(() => client.close());
+  await lease(client, 0);
+  const address = /"metrics":"([^"]+)"/.exec(here.log())?.[1] ?? "";
+  const figures = async (): Promise<{ cpu: number; all: number; looks: number; series: number }> => {
+    const lines = (await (await fetch(`http://${address}/metrics`)).text()).split("\n");
+    const value = (name: string): number =>
+      Number(lines.find((line) => line.startsWith(`${name} `))?.split(" ")[1] ?? 0);
+    return {
+      cpu: value("sublet_guard_cpu_seconds_total"),
+      all: value("process_cpu_seconds_total"),
+      looks: value("sublet_guard_samples_total"),
+      series: lines.filter((line) => line !== "" && !line.startsWith("#")).length,
+    };
+  };
+  assert.equal((await figures()).looks, 0, "a guest alone is not looked at");
+  await job(here, 77, last);
+  // A job of many tasks: all of them are looked at.
+  const { layout } = here.guests;
+  const dir = layout.version === 1 ? join("uid_1", "job_77") : "job_77";
+  const dirs = cgroupDirs(layout, here.slurm, dir);
+  for (let i = 0; i < 40; i++) {
+    const child = spawn("sleep", ["600"], { stdio: "ignore" });
+    await once(child, "spawn");
+    for (const each of dirs) writeFileSync(join(each, "cgroup.procs"), `${child.pid}`);
+    here.children.push(child);
+  }
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  const from = await figures();
+  const fromMs = performance.now();
+  await new Promise((resolve) => setTimeout(resolve, 8000));
+  const to = await figures();
+  const seconds = (performance.now() - fromMs) / 1000;
+  const percent = (100 * (to.cpu - from.cpu)) / seconds;
+  t.diagnostic(
+    `${to.looks - from.looks} looks at 42 tasks in ${seconds.toFixed(1)} s: ${percent.toFixed(3)} % of a core, ` +
+      `${((1e3 * (to.cpu - from.cpu)) / (to.looks - from.looks)).toFixed(2)} ms each; the whole agent ` +
+      `${((100 * (to.all - from.all)) / seconds).toFixed(3)} %; ${to.series} series on its page`,
+  );
+  assert.ok(to.looks > from.looks);
+  assert.ok(percent < 5, `${percent} %`); // ten times the budget of 0.5
+});

@@ -9,7 +9,10 @@ import { parsePolicy } from "../../../../agent/guard/policy.ts";
 import { type SampledGuest, Signals } from "../../../../agent/guard/signals.ts";
 import { Window } from "../../../../agent/guard/window.ts";
 
-const policy = parsePolicy("[job_throttled]\nuse = true\n", "guard.toml", { cores: 8, memoryBytes: 2 ** 34 });
+const policy = parsePolicy("[job_throttled]\nuse = true\n[node_bandwidth]\nuse = true\n", "guard.toml", {
+  cores: 8,
+  memoryBytes: 2 ** 34,
+});
 const mib = 1024 * 1024;
 
 function node(t: TestContext, version: 1 | 2) {
@@ -25,6 +28,8 @@ function node(t: TestContext, version: 1 | 2) {
   const refaults = (count: number): string =>
     `workingset_refault_anon 1\n${total}workingset_refault_anon ${count}\n${total}workingset_refault_file ${count}\n`;
   write("cg/sublet/memory.stat", refaults(0));
+  if (version === 2)
+    for (const id of ["00", "01"]) write(`resctrl/mon_data/mon_L3_${id}/mbm_total_bytes`, "1\n");
   if (version === 2) write("cg/sublet/memory.pressure", "some total=0");
   const mount = join(dir, "cg");
   const controllers = ["cpuset", "cpu", "memory", "pids", "freezer"] as const;
@@ -42,6 +47,7 @@ function node(t: TestContext, version: 1 | 2) {
     ],
     availableBytes: () => availableBytes,
     proc: join(dir, "proc"),
+    resctrl: join(dir, "resctrl"),
   });
   let nowMs = 0;
   return {
@@ -124,6 +130,7 @@ test("v2: pressure, throttling and refaults of the job; memory of the node; all 
   const idle = [guest("idle", [3])];
   here.look(idle);
   write(201_000, 510);
+  here.write("resctrl/mon_data/mon_L3_01/mbm_total_bytes", `${300 * mib + 1}\n`);
   here.write("proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=51000\n");
   here.available(100 * mib);
   const found = here.look(idle);
@@ -134,18 +141,22 @@ test("v2: pressure, throttling and refaults of the job; memory of the node; all 
   assert.deepEqual(found.get("job_memory_pressure")?.leaseIds, ["idle"]);
   assert.equal(found.get("job_refaults")?.value, 1000);
   assert.equal(found.get("node_memory_pressure")?.value, 5);
+  assert.equal(found.get("node_bandwidth")?.value, 300);
+  here.write("resctrl/mon_data/mon_L3_00/mbm_total_bytes", "Unavailable\n");
   assert.deepEqual(found.get("node_memory_headroom"), {
     signal: "node_memory_headroom",
     jobId: undefined,
     value: 100,
     leaseIds: ["idle"],
   });
+  assert.equal(here.look(idle).has("node_bandwidth"), false, "a part is not the whole");
 });
 
 test("v1 has no pressure of a cgroup: said, and no reading", (t) => {
   const here = node(t, 1);
   assert.equal(here.signals.found.job_cpu_pressure, false);
   assert.equal(here.signals.found.job_refaults, true);
+  assert.equal(here.signals.found.node_bandwidth, false);
   here.look([]);
   assert.deepEqual([...here.look([]).keys()], ["node_memory_pressure", "node_memory_headroom"]);
 });
