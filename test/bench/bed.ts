@@ -10,7 +10,20 @@ export interface Bed {
   readonly base: string;
 }
 
-export async function withBed<T>(options: ClusterOptions, body: (bed: Bed) => Promise<T>): Promise<T> {
+/** How much of a benchmark is run: all of it, or the least that shows that it runs, on a testbed that is there. */
+export interface Extent {
+  readonly small: boolean;
+  readonly bed?: Bed;
+}
+
+export const whole: Extent = { small: false };
+
+export async function withBed<T>(
+  options: ClusterOptions,
+  body: (bed: Bed) => Promise<T>,
+  extent: Extent = whole,
+): Promise<T> {
+  if (extent.bed !== undefined) return await body(extent.bed);
   const cluster = await startCluster(options);
   try {
     const base = await stage(join(cluster.stateDir, "opt"));

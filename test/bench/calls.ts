@@ -4,13 +4,12 @@
  */
 import { type Latency, latenciesOf } from "../../deploy/testbed/main-job/figures.ts";
 import { enter } from "../../deploy/testbed/namespaces.ts";
-import { type Bed, optionsJob, withBed } from "./bed.ts";
+import { type Bed, optionsJob, whole, withBed } from "./bed.ts";
 import { fiPingpong } from "./path/others.ts";
 import type { Path } from "./path/stage.ts";
 import { run as rpc } from "./rpc.ts";
 import { medianInterval, medianOf, pairedRatio, type Row } from "./table.ts";
 
-const rounds = 3;
 const providers = [
   ["tcp", "msg"],
   ["net", "rdm"],
@@ -57,30 +56,35 @@ function row(
   };
 }
 
-export async function run(progress: (message: string) => void): Promise<Row[]> {
+export async function run(progress: (message: string) => void, extent = whole): Promise<Row[]> {
+  const rounds = extent.small ? 1 : 3;
   const all: Round[] = [];
   const floors = new Map<string, number[]>();
   const unary: number[] = [];
-  await withBed({ progress }, async (bed) => {
-    for (let round = 0; round < rounds; round++) {
-      progress(`round ${round + 1} of ${rounds}: from n1 to n1, from n3 to n1, fi_pingpong from n3 to n1`);
-      const here = latenciesOf(await optionsJob(bed, "n1", { rounds: 0, leases: 0, probe: "n1:1" }));
-      const far = latenciesOf(await optionsJob(bed, "n3", { rounds: 0, leases: 0, probe: "n1:2" }));
-      all.push([...here, ...far]);
-      for (const [provider, endpoint] of providers) {
-        const cores = { client: 1, server: 0 };
-        const oneTrip = await fiPingpong(pathOf(bed), provider, endpoint, 64, 300, cores).then(
-          (times) => times.p50,
-          (error: Error) => {
-            progress(`fi_pingpong -p ${provider}: ${error.message}`);
-            return Number.NaN;
-          },
-        );
-        floors.set(provider, [...(floors.get(provider) ?? []), oneTrip]);
+  await withBed(
+    { progress },
+    async (bed) => {
+      for (let round = 0; round < rounds; round++) {
+        progress(`round ${round + 1} of ${rounds}: from n1 to n1, from n3 to n1, fi_pingpong from n3 to n1`);
+        const here = latenciesOf(await optionsJob(bed, "n1", { rounds: 0, leases: 0, probe: "n1:1" }));
+        const far = latenciesOf(await optionsJob(bed, "n3", { rounds: 0, leases: 0, probe: "n1:2" }));
+        all.push([...here, ...far]);
+        for (const [provider, endpoint] of providers.slice(0, extent.small ? 1 : undefined)) {
+          const cores = { client: 1, server: 0 };
+          const oneTrip = await fiPingpong(pathOf(bed), provider, endpoint, 64, 300, cores).then(
+            (times) => times.p50,
+            (error: Error) => {
+              progress(`fi_pingpong -p ${provider}: ${error.message}`);
+              return Number.NaN;
+            },
+          );
+          floors.set(provider, [...(floors.get(provider) ?? []), oneTrip]);
+        }
+        unary.push((await rpc())[0]?.value ?? Number.NaN);
       }
-      unary.push((await rpc())[0]?.value ?? Number.NaN);
-    }
-  });
+    },
+    extent,
+  );
   // The tool prints means only, and one stolen time slice spoils a mean: the best round of each stands for all.
   const known = [...floors]
     .map(([provider, values]) => ({

@@ -6,10 +6,9 @@
 import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { treeRoot } from "../../deploy/testbed/sublet-conf.ts";
-import { type Bed, outputOf, submit, withBed } from "./bed.ts";
+import { type Bed, outputOf, submit, whole, withBed } from "./bed.ts";
 import { medianOf, percentileOf, type Row } from "./table.ts";
 
-const rounds = 40;
 /** Time for the node to be offered again, and for the pool to fill. */
 const pauseMs = 150;
 
@@ -19,7 +18,7 @@ interface Round {
   readonly spawn_us: number;
 }
 
-async function roundsOf(bed: Bed, from: string): Promise<Round[]> {
+async function roundsOf(bed: Bed, from: string, rounds: number): Promise<Round[]> {
   const program = join(bed.base, "bin/sublet-cold-leases");
   cpSync(join(treeRoot, "build/native/bin/sublet-cold-leases"), program);
   const library = join(bed.base, "functions/libecho.so");
@@ -71,24 +70,33 @@ function againstController(what: string, here: readonly Round[], asked: readonly
   };
 }
 
-export async function run(progress: (message: string) => void): Promise<Row[]> {
+export async function run(progress: (message: string) => void, extent = whole): Promise<Row[]> {
+  const rounds = extent.small ? 5 : 40;
   const rows: Row[] = [];
   for (const [how, settings, mark] of [
     ["cold", { pool_max: 0 }, 5],
     ["from the pool", {}, 2],
   ] as const) {
     const [same, across] = [`${how}, same node`, `${how}, across nodes`];
-    const asked = await withBed({ agentSettings: { ...settings, lease_here_first: false } }, async (bed) => {
-      progress(`${same}, by a controller`);
-      return await roundsOf(bed, "n1");
-    });
-    await withBed({ agentSettings: settings }, async (bed) => {
-      progress(same);
-      const here = await roundsOf(bed, "n1");
-      rows.push(...rowsOf(same, here, mark), againstController(same, here, asked));
-      progress(across);
-      rows.push(...rowsOf(across, await roundsOf(bed, "n3"), mark));
-    });
+    const asked = await withBed(
+      { agentSettings: { ...settings, lease_here_first: false } },
+      async (bed) => {
+        progress(`${same}, by a controller`);
+        return await roundsOf(bed, "n1", rounds);
+      },
+      extent,
+    );
+    await withBed(
+      { agentSettings: settings },
+      async (bed) => {
+        progress(same);
+        const here = await roundsOf(bed, "n1", rounds);
+        rows.push(...rowsOf(same, here, mark), againstController(same, here, asked));
+        progress(across);
+        rows.push(...rowsOf(across, await roundsOf(bed, "n3", rounds), mark));
+      },
+      extent,
+    );
   }
   return rows;
 }

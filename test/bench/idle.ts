@@ -4,11 +4,13 @@ import { join } from "node:path";
 import { optionsRunOf, parseEvents } from "../../deploy/testbed/main-job/figures.ts";
 import { optionsScript } from "../../deploy/testbed/main-job/jobs.ts";
 import { until } from "../../deploy/testbed/shell.ts";
-import { submit, withBed } from "./bed.ts";
+import { submit, whole, withBed } from "./bed.ts";
 import type { Row } from "./table.ts";
 
-const settleMs = 10_000;
-const spanMs = 60_000;
+interface Spans {
+  readonly settleMs: number;
+  readonly spanMs: number;
+}
 
 interface Use {
   readonly cpuMs: number;
@@ -32,7 +34,7 @@ function useOf(pid: number): Use {
   return { cpuMs: (Number(fields[11]) + Number(fields[12])) * tickMs, wakeUps, rssMib: rss / 1024 };
 }
 
-async function overAMinute(pid: number, what: string): Promise<Row[]> {
+async function overAMinute(pid: number, what: string, { settleMs, spanMs }: Spans): Promise<Row[]> {
   await new Promise((resolve) => setTimeout(resolve, settleMs));
   const before = useOf(pid);
   await new Promise((resolve) => setTimeout(resolve, spanMs));
@@ -49,19 +51,29 @@ async function overAMinute(pid: number, what: string): Promise<Row[]> {
   ];
 }
 
-export async function run(progress: (message: string) => void): Promise<Row[]> {
-  return await withBed({}, async (bed) => {
-    const pid = Number(readFileSync(join(bed.cluster.stateDir, "pid", "agent-n2"), "utf8").split(" ")[0]);
-    progress("a minute with nothing lent");
-    const idle = await overAMinute(pid, "nothing lent");
-    const script = optionsScript(bed.base, { rounds: 1_000_000, options: 20_000, leases: 1, lendNode: "n2" });
-    const holder = await submit(bed, "n1", script);
-    await until("the lease", 30_000, async () =>
-      optionsRunOf(parseEvents(await bed.cluster.outputOf(holder))).leases.length > 0 ? true : undefined,
-    );
-    progress("a minute with one lease in use");
-    const lent = await overAMinute(pid, "one lease");
-    await bed.cluster.cancelAll();
-    return [...idle, ...lent];
-  });
+export async function run(progress: (message: string) => void, extent = whole): Promise<Row[]> {
+  const times = extent.small ? { settleMs: 200, spanMs: 1000 } : { settleMs: 10_000, spanMs: 60_000 };
+  return await withBed(
+    {},
+    async (bed) => {
+      const pid = Number(readFileSync(join(bed.cluster.stateDir, "pid", "agent-n2"), "utf8").split(" ")[0]);
+      progress("a minute with nothing lent");
+      const idle = await overAMinute(pid, "nothing lent", times);
+      const script = optionsScript(bed.base, {
+        rounds: 1_000_000,
+        options: 20_000,
+        leases: 1,
+        lendNode: "n2",
+      });
+      const holder = await submit(bed, "n1", script);
+      await until("the lease", 30_000, async () =>
+        optionsRunOf(parseEvents(await bed.cluster.outputOf(holder))).leases.length > 0 ? true : undefined,
+      );
+      progress("a minute with one lease in use");
+      const lent = await overAMinute(pid, "one lease", times);
+      await bed.cluster.cancelAll();
+      return [...idle, ...lent];
+    },
+    extent,
+  );
 }

@@ -10,12 +10,11 @@ import { optionsScript } from "../../deploy/testbed/main-job/jobs.ts";
 import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { until } from "../../deploy/testbed/shell.ts";
 import { treeRoot } from "../../deploy/testbed/sublet-conf.ts";
-import { type Bed, submit, withBed } from "./bed.ts";
+import { type Bed, submit, whole, withBed } from "./bed.ts";
 import { medianOf, percentileOf, type Row } from "./table.ts";
 
-const starts = 27;
 /** As every node sees it: its own run directory. */
-const hook = "/run/sublet/bench-hook";
+export const hook = "/run/sublet/bench-hook";
 
 /** Milliseconds until the task's first instruction. */
 async function startMs(bed: Bed, node: string): Promise<number> {
@@ -33,7 +32,7 @@ interface Times {
   readonly hooked: number[];
 }
 
-async function inTurns(bed: Bed, ready?: () => Promise<void>): Promise<Times> {
+async function inTurns(bed: Bed, starts: number, ready?: () => Promise<void>): Promise<Times> {
   const times: Times = { bare: [], hooked: [] };
   for (let i = 0; i < starts; i++) {
     await ready?.();
@@ -46,39 +45,49 @@ async function inTurns(bed: Bed, ready?: () => Promise<void>): Promise<Times> {
   return times;
 }
 
-function placeHooks(bed: Bed): void {
+export function placeHooks(bed: Bed): void {
   for (const name of ["n1", "n2", "n3"]) {
     const target = name === "n3" ? "/bin/true" : join(treeRoot, "build/native/bin/sublet-hook");
     symlinkSync(target, join(bed.cluster.node(name).runDir, "bench-hook"));
   }
 }
 
-export async function run(progress: (message: string) => void): Promise<Row[]> {
-  const [idle, guests, reclaimMs] = await withBed({ hook }, async (bed) => {
-    placeHooks(bed);
-    progress("with agents, nothing lent");
-    const alone = await inTurns(bed);
-    progress("with a guest on n2 at every start");
-    const url = `${bed.cluster.metricsUrl("agent-n2")}/metrics`;
-    const script = optionsScript(bed.base, { rounds: 1_000_000, options: 20_000, leases: 1, lendNode: "n2" });
-    const holder = await submit(bed, "n1", script);
-    await until("the first lease", 30_000, async () =>
-      optionsRunOf(parseEvents(await bed.cluster.outputOf(holder))).leases.length > 0 ? true : undefined,
-    );
-    const lent = await inTurns(bed, () =>
-      until("n2 is lent again", 30_000, async () =>
-        [...metricValues(await page(url), "sublet_leases").values()].some((value) => value > 0)
-          ? true
-          : undefined,
-      ).then(() => {}),
-    );
-    const sumOf = async (name: string): Promise<number> =>
-      [...metricValues(await page(url), name).values()].reduce((sum, value) => sum + value, 0);
-    const meanMs =
-      ((await sumOf("sublet_reclaim_seconds_sum")) / (await sumOf("sublet_reclaim_seconds_count"))) * 1000;
-    await bed.cluster.cancelAll();
-    return [alone, lent, meanMs] as const;
-  });
+export async function run(progress: (message: string) => void, extent = whole): Promise<Row[]> {
+  const starts = extent.small ? 3 : 27;
+  const [idle, guests, reclaimMs] = await withBed(
+    { hook },
+    async (bed) => {
+      if (extent.bed === undefined) placeHooks(bed);
+      progress("with agents, nothing lent");
+      const alone = await inTurns(bed, starts);
+      progress("with a guest on n2 at every start");
+      const url = `${bed.cluster.metricsUrl("agent-n2")}/metrics`;
+      const script = optionsScript(bed.base, {
+        rounds: 1_000_000,
+        options: 20_000,
+        leases: 1,
+        lendNode: "n2",
+      });
+      const holder = await submit(bed, "n1", script);
+      await until("the first lease", 30_000, async () =>
+        optionsRunOf(parseEvents(await bed.cluster.outputOf(holder))).leases.length > 0 ? true : undefined,
+      );
+      const lent = await inTurns(bed, starts, () =>
+        until("n2 is lent again", 30_000, async () =>
+          [...metricValues(await page(url), "sublet_leases").values()].some((value) => value > 0)
+            ? true
+            : undefined,
+        ).then(() => {}),
+      );
+      const sumOf = async (name: string): Promise<number> =>
+        [...metricValues(await page(url), name).values()].reduce((sum, value) => sum + value, 0);
+      const meanMs =
+        ((await sumOf("sublet_reclaim_seconds_sum")) / (await sumOf("sublet_reclaim_seconds_count"))) * 1000;
+      await bed.cluster.cancelAll();
+      return [alone, lent, meanMs] as const;
+    },
+    extent,
+  );
   const bare = [...idle.bare, ...guests.bare];
   const row = (what: string, times: Times, mark?: number): Row => ({
     what,

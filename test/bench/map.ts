@@ -6,16 +6,14 @@
  * refused, a mapped file under the same limit stands in for swap, and the table says so.
  */
 import { join } from "node:path";
+import { whole } from "./bed.ts";
 import { openLimits } from "./limits.ts";
 import { type Measurer, type Order, startMeasurer } from "./path/measurer.ts";
 import { native, openStage, root } from "./path/stage.ts";
 import { medianOf, pairedRatio, type Row } from "./table.ts";
 
-const dataMib = 256;
-const cacheMib = 64;
 /** The program itself, beside the cache; the limit of the one that swaps is so much larger, too. */
 const overheadMib = 8;
-const rounds = 5;
 
 const workloads: readonly (Order & { readonly what: string; readonly per: number; readonly unit: string })[] =
   [
@@ -37,6 +35,7 @@ async function measure(
   measurers: Readonly<Record<string, Measurer>>,
   progress: (message: string) => void,
   beside: () => Promise<void>,
+  rounds: number,
 ): Promise<Map<string, number[]>> {
   const times = new Map<string, number[]>();
   for (let round = 0; round < rounds; round++) {
@@ -55,7 +54,9 @@ async function measure(
   return times;
 }
 
-export async function run(progress: (message: string) => void): Promise<Row[]> {
+export async function run(progress: (message: string) => void, extent = whole): Promise<Row[]> {
+  const rounds = extent.small ? 1 : 5;
+  const [dataMib, cacheMib] = extent.small ? [32, 8] : [256, 64];
   const program = join(native, "bin/sublet-map-bench");
   const folder = join(root, "build/bench");
   const limits = await openLimits(folder, (cacheMib + overheadMib) << 20, (dataMib + 64) << 20);
@@ -76,10 +77,15 @@ export async function run(progress: (message: string) => void): Promise<Row[]> {
       measurers.swap = startMeasurer("local swap", [...limits.enter, program, ...words]);
       const floor = stage.floor(stage.veth);
       const raw: number[] = [];
-      const times = await measure(measurers, progress, async () => {
-        raw.push((await floor.measure({ name: "wake_out", bytes: 4096, count: 500 })).p50);
-      });
-      return [...rowsOf(times, limits.swaps === true), missRow(times, raw)];
+      const times = await measure(
+        measurers,
+        progress,
+        async () => {
+          raw.push((await floor.measure({ name: "wake_out", bytes: 4096, count: 500 })).p50);
+        },
+        rounds,
+      );
+      return [...rowsOf(times, limits.swaps === true), missRow(times, raw, 1 - cacheMib / dataMib)];
     } finally {
       for (const measurer of Object.values(measurers)) await measurer.close();
       await stage.close();
@@ -113,8 +119,7 @@ function rowsOf(times: ReadonlyMap<string, number[]>, swaps: boolean): Row[] {
 }
 
 /** Without locality all but the cached share of accesses miss, and a miss is a round trip to a sleeping server. */
-function missRow(times: ReadonlyMap<string, number[]>, raw: readonly number[]): Row {
-  const share = 1 - cacheMib / dataMib;
+function missRow(times: ReadonlyMap<string, number[]>, raw: readonly number[], share: number): Row {
   const misses = (times.get("random reads of 8 B map") ?? []).map((value) => value / share);
   return {
     what: "a random read that misses",

@@ -10,11 +10,8 @@ import { metricValues } from "../../deploy/testbed/main-job/figures.ts";
 import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { until } from "../../deploy/testbed/shell.ts";
 import { treeRoot } from "../../deploy/testbed/sublet-conf.ts";
-import { outputOf, submit, withBed } from "./bed.ts";
+import { outputOf, submit, whole, withBed } from "./bed.ts";
 import { medianOf, type Row } from "./table.ts";
-
-const rounds = 9;
-const floorRounds = 3;
 
 interface Floor {
   readonly shared_p50_ms: number;
@@ -22,7 +19,7 @@ interface Floor {
 }
 
 /** The floor, in cgroups of its own. */
-function floorMs(): Floor {
+function floorMs(floorRounds: number): Floor {
   const parents = ["cpuset", "cpu", "memory", "pids", "freezer"]
     .map((name) => `/sys/fs/cgroup/${name}/sublet_floor`)
     .filter((path) => existsSync(join(path, "..")));
@@ -41,31 +38,36 @@ function floorMs(): Floor {
   }
 }
 
-export async function run(progress: (message: string) => void): Promise<Row[]> {
-  const floors = [floorMs()];
-  const times = await withBed({ progress }, async (bed) => {
-    const program = join(bed.base, "bin/sublet-hold-regions");
-    cpSync(join(treeRoot, "build/native/bin/sublet-hold-regions"), program);
-    const url = `${bed.cluster.metricsUrl("agent-n1")}/metrics`;
-    const read = async (name: string) =>
-      [...metricValues(await page(url), name).values()].reduce((sum, value) => sum + value, 0);
-    const found: number[] = [];
-    for (let round = 0; round < rounds; round++) {
-      progress(`round ${round + 1}: four guests with 256 MiB each, then a job`);
-      const holder = await submit(bed, "n3", `#!/bin/bash\nsrun '${program}' n1 4 256\n`);
-      await until("four guests hold their memory", 30_000, async () =>
-        (await bed.cluster.outputOf(holder)).includes("ready") && (await read("sublet_leases")) === 4
-          ? true
-          : undefined,
-      );
-      const before = await read("sublet_reclaim_seconds_sum");
-      await outputOf(bed, await submit(bed, "n1", "#!/bin/bash\ntrue\n"));
-      found.push(((await read("sublet_reclaim_seconds_sum")) - before) * 1000);
-      await bed.cluster.waitJob(holder, 30_000);
-      floors.push(floorMs());
-    }
-    return found;
-  });
+export async function run(progress: (message: string) => void, extent = whole): Promise<Row[]> {
+  const [rounds, floorRounds, mib] = extent.small ? [1, 1, 32] : [9, 3, 256];
+  const floors = [floorMs(floorRounds)];
+  const times = await withBed(
+    { progress },
+    async (bed) => {
+      const program = join(bed.base, "bin/sublet-hold-regions");
+      cpSync(join(treeRoot, "build/native/bin/sublet-hold-regions"), program);
+      const url = `${bed.cluster.metricsUrl("agent-n1")}/metrics`;
+      const read = async (name: string) =>
+        [...metricValues(await page(url), name).values()].reduce((sum, value) => sum + value, 0);
+      const found: number[] = [];
+      for (let round = 0; round < rounds; round++) {
+        progress(`round ${round + 1}: four guests with ${mib} MiB each, then a job`);
+        const holder = await submit(bed, "n3", `#!/bin/bash\nsrun '${program}' n1 4 ${mib}\n`);
+        await until("four guests hold their memory", 30_000, async () =>
+          (await bed.cluster.outputOf(holder)).includes("ready") && (await read("sublet_leases")) === 4
+            ? true
+            : undefined,
+        );
+        const before = await read("sublet_reclaim_seconds_sum");
+        await outputOf(bed, await submit(bed, "n1", "#!/bin/bash\ntrue\n"));
+        found.push(((await read("sublet_reclaim_seconds_sum")) - before) * 1000);
+        await bed.cluster.waitJob(holder, 30_000);
+        floors.push(floorMs(floorRounds));
+      }
+      return found;
+    },
+    extent,
+  );
   const [shared, anonymous] = [
     medianOf(floors.map((floor) => floor.shared_p50_ms)),
     medianOf(floors.map((floor) => floor.anonymous_p50_ms)),

@@ -5,12 +5,11 @@
  */
 import { join } from "node:path";
 import { pause } from "../../deploy/testbed/shell.ts";
+import { whole } from "./bed.ts";
 import { type Measurer, type Order, startMeasurer, type Times } from "./path/measurer.ts";
 import { cpuSeconds, native, openStage, type Stage } from "./path/stage.ts";
 import { medianOf, pairedRatio, type Row } from "./table.ts";
 
-const rounds = 5;
-const idleMs = 60_000;
 const mib = 1024;
 
 interface Thing {
@@ -51,7 +50,7 @@ const here: readonly (readonly [what: string, order: Order])[] = [
   ["list: 64 scattered pieces of 64 B", { name: "list", bytes: 4096, count: 2000 }],
 ];
 
-export async function run(progress: (message: string) => void): Promise<Row[]> {
+export async function run(progress: (message: string) => void, extent = whole): Promise<Row[]> {
   const stage = await openStage();
   const measurers: Measurer[] = [];
   const program = join(native, "bin/sublet-region-bench");
@@ -65,15 +64,20 @@ export async function run(progress: (message: string) => void): Promise<Row[]> {
     const away = start([...stage.veth.here.enter, program, `${mib}`], lender.socket);
     const beside = await stage.regionPlace({ path: stage.loopback, shared: true, mib });
     const near = start([program, `${mib}`], beside.socket);
-    const rows = [...(await farRows(stage, away, progress)), ...(await nearRows(near))];
-    return [...rows, await idleRow(lender.pid, away, progress)];
+    const rows = [...(await farRows(stage, away, progress, extent.small ? 1 : 5)), ...(await nearRows(near))];
+    return [...rows, await idleRow(lender.pid, away, progress, extent.small ? 500 : 60_000)];
   } finally {
     for (const measurer of measurers) await measurer.close();
     await stage.close();
   }
 }
 
-async function farRows(stage: Stage, away: Measurer, progress: (message: string) => void): Promise<Row[]> {
+async function farRows(
+  stage: Stage,
+  away: Measurer,
+  progress: (message: string) => void,
+  rounds: number,
+): Promise<Row[]> {
   const floor = stage.floor(stage.veth);
   const taken = new Map<Thing, { mine: Times[]; raw: Times[] }>(
     far.map((thing) => [thing, { mine: [], raw: [] }]),
@@ -109,7 +113,12 @@ async function nearRows(near: Measurer): Promise<Row[]> {
 }
 
 /** With a client connected that does nothing. */
-async function idleRow(pid: number, away: Measurer, progress: (message: string) => void): Promise<Row> {
+async function idleRow(
+  pid: number,
+  away: Measurer,
+  progress: (message: string) => void,
+  idleMs: number,
+): Promise<Row> {
   await away.measure({ name: "get", bytes: 4096, count: 10 });
   progress(`idle for ${idleMs / 1000} s`);
   await pause(1000);

@@ -1,14 +1,20 @@
 /**
  * `npm run bench [-- NAME...]`: the benchmarks, one after the other; a table on stdout, JSON in build/bench/NAME.json.
  * Every figure stands beside a baseline of the same run: machines are shared and noisy, ratios last longer.
+ *
+ * `npm run bench -- smoke` runs the least of each on one testbed: what it shows is that they run. bench:path has --quick.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { type Extent, whole, withBed } from "./bed.ts";
+import { hook, placeHooks } from "./jobstart.ts";
 import { jsonRows, type Row, summaryText, tableText } from "./table.ts";
 
 interface Benchmark {
   readonly about: string;
-  readonly load: () => Promise<{ run: (progress: (message: string) => void) => Promise<Row[]> }>;
+  readonly load: () => Promise<{
+    run: (progress: (message: string) => void, extent?: Extent) => Promise<Row[]>;
+  }>;
 }
 
 const benchmarks: Readonly<Record<string, Benchmark>> = {
@@ -27,25 +33,47 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
 };
 
 const wanted = process.argv.slice(2);
-if (wanted.includes("--help") || wanted.some((name) => benchmarks[name] === undefined)) {
-  console.error("usage: npm run bench [-- NAME...]");
+const smoke = wanted.includes("smoke");
+if (wanted.includes("--help") || wanted.some((name) => name !== "smoke" && benchmarks[name] === undefined)) {
+  console.error("usage: npm run bench [-- NAME... | -- smoke [NAME...]]");
   for (const [name, { about }] of Object.entries(benchmarks)) console.error(`  ${name.padEnd(10)} ${about}`);
   process.exit(wanted.includes("--help") ? 0 : 2);
 }
 const folder = fileURLToPath(new URL("../../build/bench/", import.meta.url));
 mkdirSync(folder, { recursive: true });
-let failed = false;
-for (const [name, { about, load }] of Object.entries(benchmarks)) {
-  if (wanted.length > 0 && !wanted.includes(name)) continue;
-  const progress = (message: string) => process.stderr.write(`${name}: ${message}\n`);
-  try {
-    progress(about);
-    const rows = await (await load()).run(progress);
-    writeFileSync(`${folder}${name}.json`, `${JSON.stringify(jsonRows(rows), undefined, 2)}\n`);
-    console.log(`${tableText(`${name}: ${about}`, rows)}\n  ${summaryText(rows)}\n`);
-  } catch (error) {
-    failed = true;
-    console.error(`${name} failed: ${error instanceof Error ? error.message : String(error)}`);
+
+/** Runs those that are wanted; false when one failed. */
+async function runAll(extent: Extent): Promise<boolean> {
+  const names = wanted.filter((name) => name !== "smoke");
+  let good = true;
+  for (const [name, { about, load }] of Object.entries(benchmarks)) {
+    if (names.length > 0 && !names.includes(name)) continue;
+    const progress = (message: string) => process.stderr.write(`${name}: ${message}\n`);
+    const began = performance.now();
+    try {
+      progress(about);
+      const rows = await (await load()).run(progress, extent);
+      if (extent.small) {
+        const empty = rows.filter(({ value }) => !Number.isFinite(value));
+        if (rows.length === 0 || empty.length > 0)
+          throw new Error(`no value for ${empty.map(({ what }) => what).join("; ")}`);
+        console.log(`${name}: ${rows.length} rows in ${((performance.now() - began) / 1000).toFixed(1)} s`);
+        continue;
+      }
+      writeFileSync(`${folder}${name}.json`, `${JSON.stringify(jsonRows(rows), undefined, 2)}\n`);
+      console.log(`${tableText(`${name}: ${about}`, rows)}\n  ${summaryText(rows)}\n`);
+    } catch (error) {
+      good = false;
+      console.error(`${name} failed: ${error instanceof Error ? error.message : String(error)}`);
+    }
   }
+  return good;
 }
-process.exit(failed ? 1 : 0);
+
+const good = smoke
+  ? await withBed({ hook }, async (bed) => {
+      placeHooks(bed);
+      return await runAll({ small: true, bed });
+    })
+  : await runAll(whole);
+process.exit(good ? 0 : 1);
