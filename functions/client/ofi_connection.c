@@ -204,6 +204,7 @@ static void introduce(struct link *link, struct ofi_worker *worker)
     words.offer = (struct ofi_offer){.magic = OFI_WIRE_MAGIC,
                                      .version = OFI_WIRE_VERSION,
                                      .tag = atomic_load(&worker->own_tag),
+                                     .plain = ofi_is_plain(path->ofi),
                                      .slots = link->slots,
                                      .in_bytes = (uint32_t)link->in_bytes,
                                      .out_bytes = (uint32_t)link->out_bytes,
@@ -227,7 +228,8 @@ static void meet(struct link *link, struct ofi_worker *worker)
     const struct ofi_offer *offer = &worker->answer.offer;
     struct ofi_path *path = link->fabric;
     if (stream_welcome_check(&worker->answer.welcome) != SUBLET_OK || ofi_offer_check(offer) != SUBLET_OK ||
-        offer->slots != link->slots || offer->in_bytes != link->in_bytes || offer->out_bytes != link->out_bytes ||
+        offer->plain != ofi_is_plain(path->ofi) || offer->slots != link->slots || offer->in_bytes != link->in_bytes ||
+        offer->out_bytes != link->out_bytes ||
         ofi_peer_add(path->ofi, offer->name, offer->name_bytes, &worker->target.peer) != SUBLET_OK) {
         fail(link);
         return;

@@ -324,7 +324,8 @@ static sublet_status make_path(struct link *link)
     struct ofi_settings settings = {.provider = wanted[0] == '\0' ? NULL : wanted,
                                     .address = ofi_own_address(link->control, address, sizeof(address)),
                                     .completions = (uint32_t)slots + link->workers,
-                                    .shared = true};
+                                    .shared = true,
+                                    .plain = ofi_wanted_plain()};
     sublet_status status = ofi_open(&settings, &path->ofi);
     if (status == SUBLET_OK)
         status = make_memory(path->ofi, in, &path->requests);

@@ -116,13 +116,17 @@ static sublet_status open_endpoint(struct ofi_server *server, const struct ofi_c
 {
     char address[OFI_ADDRESS_MAX];
     if (server->ofi != NULL)
-        return strcmp(ofi_provider(server->ofi), client->offer.provider) == 0 ? SUBLET_OK : SUBLET_ERR_NOT_FOUND;
+        return strcmp(ofi_provider(server->ofi), client->offer.provider) == 0 &&
+                       ofi_is_plain(server->ofi) == client->offer.plain
+                   ? SUBLET_OK
+                   : SUBLET_ERR_NOT_FOUND;
     if (server->only[0] != '\0' && strcmp(server->only, client->offer.provider) != 0)
         return SUBLET_ERR_NOT_FOUND;
     ofi_keep_nothing();
     struct ofi_settings settings = {.provider = client->offer.provider,
                                     .address = ofi_own_address(client->stream->fd, address, sizeof(address)),
-                                    .completions = CREDITS_MAX + OFI_CLIENTS_MAX};
+                                    .completions = CREDITS_MAX + OFI_CLIENTS_MAX,
+                                    .plain = client->offer.plain == 1};
     sublet_status status = ofi_open(&settings, &server->ofi);
     if (status != SUBLET_OK)
         fprintf(stderr, "sublet-executor: a client wants fabric %s, which does not open here\n", settings.provider);
@@ -156,6 +160,7 @@ static sublet_status welcome(struct ofi_server *server, struct ofi_client *clien
     client->target.key = client->offer.key;
     status = ofi_name(server->ofi, answer.name, sizeof(answer.name), &name_bytes);
     answer.name_bytes = (uint16_t)name_bytes;
+    answer.plain = ofi_is_plain(server->ofi);
     answer.tag = tag_of(server, client);
     answer.address = client->memory.address;
     answer.key = client->memory.key;

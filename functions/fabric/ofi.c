@@ -65,6 +65,12 @@ const char *ofi_wanted_provider(void)
     return name == NULL || name[0] == '\0' ? NULL : name;
 }
 
+bool ofi_wanted_plain(void)
+{
+    const char *data = secure_getenv("SUBLET_FABRIC_DATA");
+    return data != NULL && strcmp(data, "off") == 0;
+}
+
 const char *ofi_own_address(int fd, char *text, uint32_t size)
 {
     struct sockaddr_storage address;
@@ -117,7 +123,10 @@ static struct fi_info *hints_for(const char *provider, const struct ofi_settings
     hints->domain_attr->threading = settings->shared ? FI_THREAD_SAFE : FI_THREAD_DOMAIN;
     hints->domain_attr->control_progress = FI_PROGRESS_MANUAL;
     hints->domain_attr->data_progress = FI_PROGRESS_MANUAL;
-    hints->domain_attr->cq_data_size = sizeof(uint32_t);
+    if (settings->plain) /* a message is not to overtake the write before it */
+        hints->tx_attr->msg_order = hints->rx_attr->msg_order = FI_ORDER_SAW;
+    else
+        hints->domain_attr->cq_data_size = sizeof(uint32_t);
     if (hints->fabric_attr->prov_name == NULL) {
         library.freeinfo(hints);
         return NULL;
@@ -176,13 +185,34 @@ static bool open_endpoint(struct ofi *ofi, const struct ofi_settings *settings)
 
 static void shut(struct ofi *ofi)
 {
-    struct fid *all[] = {
-        ofi->endpoint == NULL ? NULL : &ofi->endpoint->fid, ofi->av == NULL ? NULL : &ofi->av->fid,
-        ofi->sent == NULL ? NULL : &ofi->sent->fid,         ofi->arrived == NULL ? NULL : &ofi->arrived->fid,
-        ofi->domain == NULL ? NULL : &ofi->domain->fid,     ofi->fabric == NULL ? NULL : &ofi->fabric->fid};
+    struct fid *all[] = {ofi->endpoint == NULL ? NULL : &ofi->endpoint->fid,
+                         ofi->notes_region == NULL ? NULL : &ofi->notes_region->fid,
+                         ofi->av == NULL ? NULL : &ofi->av->fid,
+                         ofi->sent == NULL ? NULL : &ofi->sent->fid,
+                         ofi->arrived == NULL ? NULL : &ofi->arrived->fid,
+                         ofi->domain == NULL ? NULL : &ofi->domain->fid,
+                         ofi->fabric == NULL ? NULL : &ofi->fabric->fid};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (all[i] != NULL)
             fi_close(all[i]);
+    free(ofi->notes);
+}
+
+/** Room for messages, which nobody can reach but by sending them. */
+static bool open_notes(struct ofi *ofi, uint32_t count)
+{
+    const struct fi_domain_attr *domain = ofi->info->domain_attr;
+    ofi->notes = calloc(count, sizeof(*ofi->notes));
+    if (ofi->notes == NULL || fi_mr_reg(ofi->domain, ofi->notes, count * sizeof(*ofi->notes), FI_RECV, 0, ofi->keys, 0,
+                                        &ofi->notes_region, NULL) != 0)
+        return false;
+    if ((domain->mr_mode & FI_MR_ENDPOINT) != 0 &&
+        (fi_mr_bind(ofi->notes_region, &ofi->endpoint->fid, 0) != 0 || fi_mr_enable(ofi->notes_region) != 0))
+        return false;
+    uint32_t posted = 0;
+    while (posted < count && ofi_post_note(ofi, &ofi->notes[posted]) == 0)
+        posted++;
+    return posted > 0; /* what comes when all are taken waits */
 }
 
 /** Opens the first of a provider's offers that works. */
@@ -194,6 +224,7 @@ static bool try_provider(const char *provider, const struct ofi_settings *settin
         if (open_endpoint(&ofi, settings) && (ofi.info = library.dupinfo(info)) != NULL) {
             library.freeinfo(found);
             snprintf(ofi.provider, sizeof(ofi.provider), "%s", provider);
+            ofi.plain = settings->plain;
             *out = ofi;
             return true;
         }
@@ -215,11 +246,15 @@ sublet_status ofi_open(const struct ofi_settings *settings, struct ofi **out)
     if (ofi == NULL)
         return SUBLET_ERR_NO_MEMORY;
     bool opened = false;
+    struct ofi_settings plain = *settings;
+    plain.plain = true;
     for (size_t i = 0; !opened && i < sizeof(providers) / sizeof(providers[0]); i++)
         if (settings->provider == NULL ? !providers[i].by_name_only
                                        : strcmp(settings->provider, providers[i].name) == 0)
-            opened = try_provider(providers[i].name, settings, ofi);
-    if (opened && getrandom(&ofi->keys, sizeof(ofi->keys), 0) == (ssize_t)sizeof(ofi->keys)) {
+            opened = (!settings->plain && try_provider(providers[i].name, settings, ofi)) ||
+                     try_provider(providers[i].name, &plain, ofi);
+    if (opened && getrandom(&ofi->keys, sizeof(ofi->keys), 0) == (ssize_t)sizeof(ofi->keys) &&
+        (!ofi->plain || open_notes(ofi, settings->completions < 64 ? 64 : settings->completions))) {
         *out = ofi;
         return SUBLET_OK;
     }
@@ -240,6 +275,11 @@ void ofi_close(struct ofi *ofi)
 const char *ofi_provider(const struct ofi *ofi)
 {
     return ofi->provider;
+}
+
+bool ofi_is_plain(const struct ofi *ofi)
+{
+    return ofi->plain;
 }
 
 sublet_status ofi_name(const struct ofi *ofi, void *bytes, uint32_t capacity, uint32_t *size_out)

@@ -29,6 +29,7 @@ struct ofi_settings {
     const char *address;  /* numeric, of the interface to prefer; NULL: any */
     uint32_t completions; /* the most writes with data that peers may have on their way to here */
     bool shared;          /* used by several threads at once */
+    bool plain; /* writes bring no data here or there: a message follows each, as its peer must have it, too */
 };
 
 /** Registered memory. */
@@ -55,6 +56,8 @@ struct ofi_target {
 bool ofi_wanted(const char *provider);
 /** What SUBLET_FABRIC_PROVIDER says; NULL when it says nothing. */
 const char *ofi_wanted_provider(void);
+/** Does SUBLET_FABRIC_DATA say `off`: a message behind each write, whatever the provider says that it can do? */
+bool ofi_wanted_plain(void);
 
 /** The numeric address of a connected socket's own end, for ofi_settings: the interface that leads to that peer. */
 const char *ofi_own_address(int fd, char *text, uint32_t size);
@@ -68,6 +71,8 @@ sublet_status ofi_open(const struct ofi_settings *settings, struct ofi **out);
 /** Peers and memory must be gone. */
 void ofi_close(struct ofi *ofi);
 const char *ofi_provider(const struct ofi *ofi);
+/** Are data sent in messages behind the writes? By ofi_settings.plain, or since this provider cannot do otherwise. */
+bool ofi_is_plain(const struct ofi *ofi);
 /** What a peer needs to reach this endpoint. */
 sublet_status ofi_name(const struct ofi *ofi, void *bytes, uint32_t capacity, uint32_t *size_out);
 

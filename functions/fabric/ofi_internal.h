@@ -20,15 +20,20 @@ struct ofi {
     struct fid_cq *arrived; /* writes with data */
     struct fid_ep *endpoint;
     int wait_fd;
+    bool plain;
     _Atomic uint32_t polls;
     _Atomic uint32_t waited; /* transfers that somebody waits for */
-    uint64_t keys;           /* for providers that want to be told one */
+    uint32_t *notes;         /* plain: where messages are received; NULL otherwise */
+    struct fid_mr *notes_region;
+    uint64_t keys; /* for providers that want to be told one */
     char provider[OFI_PROVIDER_MAX + 1];
 };
 
 /** Polls between two looks at the queue of what was sent, where nothing is expected. */
 #define OFI_SENT_EVERY 64u
 
+/** Begins to receive a message. */
+ssize_t ofi_post_note(struct ofi *ofi, uint32_t *note);
 /** Takes what is there of transfers that were sent. */
 void ofi_poll_sent(struct ofi *ofi);
 

@@ -9,6 +9,8 @@
 
 #include "fabric/ofi_internal.h"
 
+#define NOTE_TRIES 1000u
+
 sublet_status ofi_register(struct ofi *ofi, void *base, size_t bytes, bool readable, struct ofi_memory *out)
 {
     uint64_t access = FI_REMOTE_WRITE | FI_WRITE | FI_READ | (readable ? FI_REMOTE_READ : 0);
@@ -55,10 +57,39 @@ static sublet_status status_of(ssize_t result)
     return result == -FI_EAGAIN ? SUBLET_ERR_BUSY : SUBLET_ERR_LOST;
 }
 
+/** The write, and a message behind it. BUSY in between is no harm: the write is done again, and nobody knows of it yet.
+ */
+static sublet_status write_plain(struct ofi *ofi, const struct ofi_memory *from, const void *bytes, size_t size,
+                                 const struct ofi_target *to, uint64_t address, uint32_t data)
+{
+    ssize_t result = 0;
+    if (size > 0 && size <= ofi->info->tx_attr->inject_size)
+        result = fi_inject_write(ofi->endpoint, bytes, size, to->peer, address, to->key);
+    else if (size > 0)
+        result = fi_write(ofi->endpoint, bytes, size, from->descriptor, to->peer, address, to->key, NULL);
+    return status_of(result != 0 ? result : fi_inject(ofi->endpoint, &data, sizeof(data), to->peer));
+}
+
+ssize_t ofi_post_note(struct ofi *ofi, uint32_t *note)
+{
+    return fi_recv(ofi->endpoint, note, sizeof(*note), fi_mr_desc(ofi->notes_region), FI_ADDR_UNSPEC, note);
+}
+
+/** What a message said; then there is room for another. */
+static uint32_t take_note(struct ofi *ofi, uint32_t *note)
+{
+    uint32_t data = *note;
+    for (uint32_t tries = 0; ofi_post_note(ofi, note) == -FI_EAGAIN && tries < NOTE_TRIES; tries++)
+        ofi_poll_sent(ofi); /* progress makes room */
+    return data;
+}
+
 sublet_status ofi_write_data(struct ofi *ofi, const struct ofi_memory *from, const void *bytes, size_t size,
                              const struct ofi_target *to, uint64_t offset, uint32_t data)
 {
     uint64_t address = to->address + offset;
+    if (ofi->plain)
+        return write_plain(ofi, from, bytes, size, to, address, data);
     if (size <= ofi->info->tx_attr->inject_size)
         return status_of(fi_inject_writedata(ofi->endpoint, bytes, size, data, to->peer, address, to->key));
     return status_of(
@@ -141,6 +172,8 @@ uint32_t ofi_poll(struct ofi *ofi, uint32_t *data, uint32_t most)
     for (ssize_t i = 0; i < count; i++)
         if ((entries[i].flags & FI_REMOTE_CQ_DATA) != 0)
             data[taken++] = (uint32_t)entries[i].data;
+        else if (ofi->plain && (entries[i].flags & FI_RECV) != 0 && entries[i].op_context != NULL)
+            data[taken++] = take_note(ofi, entries[i].op_context);
     if (atomic_load_explicit(&ofi->waited, memory_order_relaxed) != 0 ||
         atomic_fetch_add_explicit(&ofi->polls, 1, memory_order_relaxed) % OFI_SENT_EVERY == 0)
         ofi_poll_sent(ofi);

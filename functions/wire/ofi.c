@@ -15,8 +15,9 @@ sublet_status ofi_offer_check(const struct ofi_offer *offer)
     if (offer->version != OFI_WIRE_VERSION)
         return SUBLET_ERR_VERSION;
     if (offer->name_bytes == 0 || offer->name_bytes > sizeof(offer->name) || offer->tag > OFI_WIRE_TAG_MAX ||
-        offer->slots == 0 || offer->slots > RING_SLOTS_MAX || offer->in_bytes > STREAM_PAYLOAD_MAX ||
-        offer->out_bytes > STREAM_PAYLOAD_MAX || memchr(offer->provider, 0, sizeof(offer->provider)) == NULL)
+        offer->plain > 1 || offer->slots == 0 || offer->slots > RING_SLOTS_MAX ||
+        offer->in_bytes > STREAM_PAYLOAD_MAX || offer->out_bytes > STREAM_PAYLOAD_MAX ||
+        memchr(offer->provider, 0, sizeof(offer->provider)) == NULL)
         return SUBLET_ERR_INVALID;
     if (offer->slots * ofi_stride(offer->in_bytes) > OFI_WIRE_MEMORY_MAX ||
         offer->slots * ofi_stride(offer->out_bytes) > OFI_WIRE_MEMORY_MAX)

@@ -5,7 +5,7 @@
  * the client sends an ofi_offer; behind the welcome the worker answers with its own. Both bring 384 bytes:
  *
  *   0   u32 magic "SLBO"   4   u16 version   6   u16 size of the name   8   u32 tag   12   u32 slots
- *   16  u32 in_bytes   20  u32 out_bytes   24  u64 address   32  u64 key   40  reserved
+ *   16  u32 in_bytes   20  u32 out_bytes   24  u64 address   32  u64 key   40  u8 plain   41  reserved
  *   64  provider, ended by zeros (32 bytes)   96  name of the endpoint (256)   352 reserved (32)
  *
  * The client's slots, in_bytes and out_bytes are what it wants; the worker repeats them, or refuses by closing. Tag,
@@ -16,7 +16,8 @@
  * arguments or result. Slot i's
  *   request   stream_request + arguments  is written to the worker's  address + i * stride(in_bytes) + 64 - 32
  *   response  stream_response + result    is written to the client's  address + i * stride(out_bytes) + 64 - 16
- * in one piece, with the 32 bits that the receiver finds in its queue:
+ * in one piece, with the 32 bits that the receiver finds in its queue (or, when the client's offer says `plain` since
+ * its provider's writes bring no data, in a message of 4 bytes that follows the write and does not overtake it):
  *
  *   bits 0 to 5 slot   6 to 27 the receiver's tag   28 to 31 kind
  *
@@ -55,7 +56,8 @@ struct ofi_offer {
     uint32_t out_bytes;
     uint64_t address;
     uint64_t key;
-    uint8_t reserved[24];
+    uint8_t plain;
+    uint8_t reserved[23];
     char provider[32];
     uint8_t name[256];
     uint8_t reserved2[32];

@@ -40,6 +40,7 @@ run() {
 }
 SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/ofi_test
 SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/client_fabric_test
+SUBLET_FABRIC_DATA=off SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/client_fabric_test # data in messages
 run bin/sandbox_test
 
 # One lease of a real agent: starter, sandbox and all. The executor's unix socket is hidden from the client, as if it

@@ -40,10 +40,13 @@ static void *pages(void)
     return base;
 }
 
+static bool plain; /* data in messages */
+
 static void open_side(struct side *side)
 {
-    struct ofi_settings settings = {.provider = provider(), .address = getenv("SUBLET_TEST_ADDRESS")};
+    struct ofi_settings settings = {.provider = provider(), .address = getenv("SUBLET_TEST_ADDRESS"), .plain = plain};
     assert_int_equal(ofi_open(&settings, &side->ofi), SUBLET_OK);
+    assert_int_equal(ofi_is_plain(side->ofi), plain);
     assert_string_equal(ofi_provider(side->ofi), provider());
     assert_int_equal(ofi_register(side->ofi, pages(), BYTES, true, &side->memory), SUBLET_OK);
 }
@@ -138,6 +141,13 @@ static void data_arrives_with_its_bytes(void **state)
     }
     close_side(&both[0]);
     close_side(&both[1]);
+}
+
+static void data_arrives_behind_plain_writes(void **state)
+{
+    plain = true;
+    data_arrives_with_its_bytes(state);
+    plain = false;
 }
 
 static void transfers_end(void **state)
@@ -269,6 +279,7 @@ int main(void)
         /* First: rdma-cm does not survive a fork, so the sleeper must be born before it is used here. */
         cmocka_unit_test(memory_of_a_sleeping_owner_can_be_reached),
         cmocka_unit_test(data_arrives_with_its_bytes),
+        cmocka_unit_test(data_arrives_behind_plain_writes),
         cmocka_unit_test(transfers_end),
         cmocka_unit_test(a_dead_key_opens_nothing),
         cmocka_unit_test(what_is_not_there_is_said_so),
