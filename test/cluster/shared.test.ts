@@ -42,12 +42,13 @@ after(async () => {
   rmSync(scratch, { recursive: true, force: true });
 });
 
-/** Sleeps until it is told to work, says when it does, and keeps its cores busy for some seconds. */
-const sleeper = (name: string): string => `#!/bin/bash
+/** Sleeps until it is told to work, says when it does, and keeps each of its cores busy for some seconds. */
+const sleeper = (name: string, cpus: readonly number[]): string => `#!/bin/bash
 while [ ! -e ${scratch}/${name} ]; do sleep 1; done
 date +%s%3N
-work() { end=$((SECONDS + 6)); while [ $SECONDS -lt $end ]; do :; done; }
-for core in $(seq $SLURM_CPUS_ON_NODE); do work & done
+for cpu in ${cpus.join(" ")}; do
+  taskset -c $cpu bash -c 'while [ $SECONDS -lt 5 ]; do :; done' &
+done
 wait
 `;
 
@@ -79,13 +80,13 @@ const liveLeases = async (): Promise<number> =>
   (await sublet(cluster, "n1", root, ["leases", "--json"])).json().leases.length;
 
 test("cores that a sharing job leaves unused are lent, and its again when it wakes", async (t) => {
-  const jobId = await submit("n1", "main", ["--ntasks=2"], sleeper("one"));
   const { cpus } = cluster.node("n1");
-  const shared = await until("class shared is offered", 30_000, async () => {
-    const offered = (await spare("n1")).shared ?? [];
-    return offered.length > 0 ? offered : undefined;
+  const jobId = await submit("n1", "main", ["--ntasks=2"], sleeper("one", cpus));
+  const offered = await until("class shared is offered", 30_000, async () => {
+    const cores = (await spare("n1")).shared ?? [];
+    return cores.length > 0 ? cores : undefined;
   });
-  assert.deepEqual(shared, cpus);
+  assert.deepEqual(offered, cpus);
   const beforeMs = Date.now();
   const held = await hold(cluster, bob, "n1", "n1");
   let wokenMs = 0;
@@ -161,43 +162,45 @@ const sleeps = "#!/bin/bash\nsleep 120\n";
 /** For a job's cores to count as unused: a tick, the quiet time, a tick. */
 const watchedMs = 12_000;
 
+/** What is offered beside a job on one core, long after it began. */
 async function spareBeside(
+  node: string,
   partition: string,
   args: readonly string[],
   settled: (classes: string) => boolean,
-) {
-  const jobId = await submit("n1", partition, ["--ntasks=1", ...args], sleeps);
+): Promise<string> {
+  const offered = async (): Promise<string> => Object.keys(await spare(node)).join("+");
+  const jobId = await submit(node, partition, ["--ntasks=1", ...args], sleeps);
   try {
-    await until("it runs", 20_000, async () =>
-      (await cluster.job(jobId)).state === "RUNNING" ? true : undefined,
-    );
-    await until("the offer", 30_000, async () =>
-      settled(Object.keys(await spare("n1")).join("+")) ? true : undefined,
-    );
+    await cluster.waitState(jobId, ["RUNNING"]);
+    await until("the offer", 40_000, async () => (settled(await offered()) ? true : undefined));
     await new Promise((resolve) => setTimeout(resolve, watchedMs));
-    return Object.keys(await spare("n1")).join("+");
+    return await offered();
   } finally {
     await cluster.run(["scancel", String(jobId)]);
     await cluster.waitJob(jobId, 60_000);
   }
 }
 
-test("a job that wants no neighbours has none, whatever its partition says", async () => {
-  assert.equal(await spareBeside("main", ["--sublet=no"], (classes) => classes === ""), "");
-  assert.equal(await spareBeside("shut", [], (classes) => classes === ""), "");
+const nothing = (classes: string): boolean => classes === "";
+const shared = (classes: string): boolean => classes.includes("shared");
+
+test("without consent: nothing beside who said no or holds his node alone, else what Slurm left over", async () => {
+  const [rest, no, shut] = await Promise.all([
+    spareBeside("n1", "silent", [], (classes) => classes === "unallocated"),
+    spareBeside("n2", "main", ["--sublet=no"], nothing),
+    spareBeside("n3", "shut", [], nothing),
+  ]);
+  assert.deepEqual([rest, no, shut], ["unallocated", "", ""]);
 });
 
-test("a job that was not asked: what Slurm left over is lent, and no more; one that shares says so itself", async () => {
-  const rest = await spareBeside("silent", [], (classes) => classes === "unallocated");
-  assert.equal(rest, "unallocated");
-  const all = await spareBeside("shut", ["--sublet=share"], (classes) => classes.includes("shared"));
+test("the job's own word comes before its partition's, also where it holds its node alone", async () => {
+  const [all, exclusive, alone] = await Promise.all([
+    spareBeside("n1", "shut", ["--sublet=share"], shared),
+    spareBeside("n2", "silent", ["--exclusive", "--sublet=share"], shared),
+    spareBeside("n3", "silent", ["--exclusive"], nothing),
+  ]);
   assert.equal(all, "unallocated+shared");
-});
-
-test("a node held exclusively offers nothing without consent, and what is unused with it", async () => {
-  assert.equal(await spareBeside("silent", ["--exclusive"], (classes) => classes === ""), "");
-  const shares = await spareBeside("silent", ["--exclusive", "--sublet=share"], (classes) =>
-    classes.includes("shared"),
-  );
-  assert.match(shares, /shared/);
+  assert.match(exclusive, /shared/);
+  assert.equal(alone, "");
 });
