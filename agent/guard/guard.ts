@@ -3,7 +3,7 @@
  * cgroups. Ending a lease is the reactor's: the guard only says which.
  *
  * No guest beside a job: no timer, no reads. Otherwise one look per interval, more often while a signal is hot or a
- * guest is held, and never so often that the guard itself costs more than its budget.
+ * guest is held, at once when the kernel tells of memory pressure (trigger.ts), and never so often that the guard itself costs more than its budget.
  *
  * What it holds is in the kernel's files, not in a file of its own. An agent that dies leaves its guests as they are; the
  * next one reads from their cgroups who is throttled or frozen, and goes on or lets go from there. A guest that is
@@ -32,6 +32,7 @@ import {
 import type { GuardPolicy } from "./policy.ts";
 import type { Scene, Signals } from "./signals.ts";
 import { type SignalName, signalNames } from "./table.ts";
+import { type PressureTrigger, watchPressure } from "./trigger.ts";
 
 /** What the guard wants of the agent's shell. */
 export interface GuardShell {
@@ -62,6 +63,8 @@ export interface GuardOptions {
   readonly log: ShellLog;
 }
 
+const memoryPressure = "/proc/pressure/memory";
+
 /** Cores' worth of CPU time of a guest that nobody holds: see limitsFor. */
 const fullQuota = (guest: Guest): number => Math.max(1, guest.lease.cores.length);
 
@@ -74,6 +77,8 @@ export class Guard {
   #timer: NodeJS.Timeout | undefined;
   #intervalMs = 0;
   #costMs = 0;
+  #lookedMs = Number.NEGATIVE_INFINITY;
+  #trigger: PressureTrigger | undefined;
   #closed = false;
   #ended = false;
 
@@ -105,7 +110,24 @@ export class Guard {
   check(): void {
     if (this.#ended || this.#timer !== undefined || !this.#wanted()) return;
     this.#options.signals.reset();
+    const { use, enter } = this.#policy.signals.node_memory_pressure;
+    if (use) this.#trigger = watchPressure(memoryPressure, enter, () => this.#pressed());
     this.#look();
+  }
+
+  /** The kernel says that memory is short: look now. */
+  #pressed(): void {
+    const sinceMs = this.#options.shell.nowMs() - this.#lookedMs;
+    if (this.#timer === undefined || sinceMs < this.#policy.intervalFastMs) return;
+    clearTimeout(this.#timer);
+    this.#look();
+  }
+
+  #rest(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#trigger?.close();
+    this.#trigger = undefined;
   }
 
   /** Reads the policy again; a bad one is refused with its reasons, and the old one stays. */
@@ -131,14 +153,13 @@ export class Guard {
       }
     }
     this.#alarm("priority", settleRoot(tree));
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#rest();
     this.check();
   }
 
   close(): void {
     this.#ended = true;
-    clearTimeout(this.#timer);
+    this.#rest();
   }
 
   /** Running guests: those that start or end are the reactor's alone. */
@@ -210,6 +231,7 @@ export class Guard {
 
   #arm(): void {
     if (this.#ended || !this.#wanted()) {
+      this.#rest();
       this.#intervalMs = 0;
       return;
     }
@@ -223,6 +245,7 @@ export class Guard {
   #sampleAndAct(): void {
     const { shell, signals } = this.#options;
     const nowMs = shell.nowMs();
+    this.#lookedMs = nowMs;
     const guests = this.#guests();
     const scene: Scene = {
       nowMs,

@@ -11,6 +11,7 @@ import { type TestContext, test } from "node:test";
 import { guestDirs, guestPids, listGuests } from "../../agent/cgroup/guests.ts";
 import { cgroupDirs } from "../../agent/cgroup/layout.ts";
 import { guestFrost, guestQuotaCores } from "../../agent/cgroup/throttle.ts";
+import { watchPressure } from "../../agent/guard/trigger.ts";
 import { eventually } from "../unit/agent/fake-starter.ts";
 import { localClient } from "../unit/agent/local-client.ts";
 import { end, last, lease, mib, skip, slowness, type World, world } from "./world.ts";
@@ -18,7 +19,7 @@ import { end, last, lease, mib, skip, slowness, type World, world } from "./worl
 const patienceMs = 30_000 * slowness;
 
 /** Fast steps; only the run-queue delay counts, so that the rest of the machine does not matter. */
-const policy = (more = ""): string => `cpu_priority = "fair"
+const policy = (more = "", strongest = "evict"): string => `cpu_priority = "fair"
 interval_ms = 100
 interval_fast_ms = 50
 cost_max_percent = 10
@@ -29,6 +30,7 @@ ${more}
 [job_run_delay]
 enter_percent = 15
 leave_percent = 12
+strongest = "${strongest}"
 [job_cpu_pressure]
 use = false
 [job_memory_pressure]
@@ -125,13 +127,16 @@ test("a guest that hurts is throttled, frozen, and ended; each with its cause", 
   const { signal, value, threshold, jobs } = JSON.parse(line ?? "{}") as Record<string, unknown>;
   assert.deepEqual([signal, threshold, jobs], ["job_run_delay", 15, [77]]);
   assert.ok(Number(value) >= 15);
-  assert.match(here.log(), /"state":"REVOKED","reason":"guard"/);
+  await eventually("told", () => /"state":"REVOKED","reason":"guard"/.test(here.log()), patienceMs);
 });
 
 test("calm again: thawed and let go step by step; off by a reload: at once, and a bad policy changes nothing", {
   skip,
 }, async (t) => {
-  const { here, leaseId, hurt, agent, jobRuns } = await duel(t, policy("[freeze]\nmax_ms = 600000"));
+  const { here, leaseId, hurt, agent, jobRuns } = await duel(
+    t,
+    policy("[freeze]\nmax_ms = 600000", "freeze"),
+  );
   const hog = await hurt();
   await eventually("frozen", () => guestFrost(here.guests, leaseId) === "frozen", patienceMs);
   jobRuns(false);
@@ -158,7 +163,10 @@ test("calm again: thawed and let go step by step; off by a reload: at once, and 
 test("kill -9 while a guest is frozen: the next agent knows it, and it does not stay frozen", {
   skip,
 }, async (t) => {
-  const { here, leaseId, hurt, agent, jobRuns } = await duel(t, policy("[freeze]\nmax_ms = 600000"));
+  const { here, leaseId, hurt, agent, jobRuns } = await duel(
+    t,
+    policy("[freeze]\nmax_ms = 600000", "freeze"),
+  );
   const hog = await hurt();
   await eventually("frozen", () => guestFrost(here.guests, leaseId) === "frozen", patienceMs);
   await end(agent, "SIGKILL");
@@ -178,6 +186,27 @@ test("watch: what would be done is logged, and nothing is touched", { skip }, as
   assert.equal(guestFrost(here.guests, leaseId), "thawed");
   assert.equal(guestQuotaCores(here.guests, leaseId), 1);
   assert.ok(guestPids(here.guests, leaseId).includes(hog.pid ?? 0));
+});
+
+test("the kernel's own alarm for pressure wakes us, and only while it is watched", {
+  skip: skip || (existsSync("/proc/pressure/cpu") ? false : "this kernel has no PSI"),
+}, async (t) => {
+  let alarms = 0;
+  const trigger = watchPressure("/proc/pressure/cpu", 10, () => {
+    alarms += 1;
+  });
+  if (trigger === undefined) return t.skip("this kernel takes no triggers from here");
+  const children = [0, 1].map(() => spawn("taskset", ["-c", `${last}`, "sh", "-c", "while :; do :; done"]));
+  t.after(() => Promise.all(children.map((child) => end(child, "SIGKILL"))));
+  await eventually("an alarm", () => alarms > 0, patienceMs);
+  trigger.close();
+  const before = alarms;
+  await new Promise((resolve) => setTimeout(resolve, 2500));
+  assert.equal(alarms, before);
+  assert.equal(
+    watchPressure("/nonexistent", 10, () => undefined),
+    undefined,
+  );
 });
 
 test("what the guard costs: nothing without a job, and its looks stay within their budget", {

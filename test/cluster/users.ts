@@ -75,8 +75,19 @@ export interface Held {
 }
 
 /** A lease on node `on` held by a client of `user` on node `from`. */
-export async function hold(cluster: Cluster, user: User, from: string, on: string): Promise<Held> {
-  const argv = enter(cluster.stateDir, from, [...as(user), ...node(cluster, "test/cluster/hold.ts"), on]);
+export async function hold(
+  cluster: Cluster,
+  user: User,
+  from: string,
+  on: string,
+  kind = "function",
+): Promise<Held> {
+  const argv = enter(cluster.stateDir, from, [
+    ...as(user),
+    ...node(cluster, "test/cluster/hold.ts"),
+    on,
+    kind,
+  ]);
   const [file = "", ...args] = argv;
   const child = spawn(file, args, {
     stdio: ["pipe", "pipe", "inherit"],
