@@ -23,6 +23,7 @@ type Labels = Readonly<Record<string, readonly string[]>>;
 /** Name to type and to the values that each label may have. */
 type Golden = Readonly<Record<string, readonly [type: "gauge" | "counter" | "histogram", labels?: Labels]>>;
 
+const lendingModes = ["on", "shadow", "hold_out", "drained"];
 const classes = ["idle", "unallocated", "shared"];
 const held = ["total", "jobs", "spare", "leased", "reserved"];
 const endings = [
@@ -54,6 +55,12 @@ const ofAgent: Golden = {
   sublet_leased_cores: ["gauge", { class: classes }],
   sublet_leased_memory_bytes: ["gauge", { class: classes }],
   sublet_guest_memory_bytes: ["gauge"],
+  sublet_fabric_info: ["gauge", { provider: ["none"] }],
+  sublet_lending_mode: ["gauge", { mode: lendingModes }],
+  sublet_shadow_leases_total: ["counter", { outcome: ["finished", "cut"] }],
+  sublet_shadow_core_seconds_total: ["counter"],
+  sublet_shadow_byte_seconds_total: ["counter"],
+  sublet_node_pressure_seconds_total: ["counter", { resource: ["cpu", "memory", "io"] }],
   sublet_leases: ["gauge", { kind: ["function", "region"] }],
   sublet_leases_ended_total: ["counter", { outcome: ["released", "expired", "revoked"], reason: endings }],
   sublet_lease_grants_total: ["counter"],
@@ -106,6 +113,9 @@ const ofController: Golden = {
   sublet_lease_request_seconds: ["histogram"],
   sublet_cluster_cores: ["gauge", { state: ["total", "jobs", "spare", "leased"] }],
   sublet_cluster_leases: ["gauge"],
+  sublet_cluster_lending: ["gauge", { mode: lendingModes }],
+  sublet_horizon_predictions_total: ["counter", { outcome: ["kept", "broken"] }],
+  sublet_horizon_confidence: ["gauge"],
   sublet_cluster_memory_bytes: ["gauge", { state: ["total", "jobs", "spare", "leased"] }],
   sublet_grants_failed_total: [
     "counter",
@@ -217,7 +227,8 @@ test("after leases, calls, a refusal and a job the pages are as promised", async
   assert.equal(figure(agent, "sublet_leases_ended_total", ["reason", "batch_job"]), 1);
   assert.equal(figure(agent, "sublet_reclaims_total", ["messenger", "prolog"]), 1);
   assert.equal(figure(agent, "sublet_reclaim_seconds_count"), 1);
-  assert.equal(figure(agent, "sublet_hook_calls_total"), 2);
+  for (const event of ["prolog", "epilog", "step"])
+    assert.equal(figure(agent, "sublet_hook_calls_total", ["event", event]), 1, event);
   assert.equal(figure(controller, "sublet_lease_requests_total", ["outcome", "granted"]), 4);
   assert.equal(figure(controller, "sublet_lease_requests_total", ["outcome", "refused"]), 1);
   assert.ok(figure(controller, "sublet_snapshot_age_seconds") < 10);
