@@ -30,7 +30,7 @@ import { type GuardPolicy, loadPolicy } from "./guard/policy.ts";
 import { foundSignals, Signals } from "./guard/signals.ts";
 import { readAvailableBytes, readInventory } from "./inventory/inventory.ts";
 import { followJobs } from "./jobs/follow.ts";
-import { jobRoots } from "./jobs/scan.ts";
+import { jobRoots } from "./jobs/roots.ts";
 import { watchJobs } from "./jobs/watch.ts";
 import { lendingMode } from "./lending/mode.ts";
 import { watchMetrics } from "./metrics.ts";
@@ -202,7 +202,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
   );
   shell.setStarter(first);
 
-  const roots = jobRoots(layout, config.slurmCgroup, existsSync);
+  const roots = jobRoots(layout, { slurm: config.slurmCgroup, node: config.node });
   const signals = new Signals({
     tree,
     roots,
@@ -236,7 +236,6 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     "cgroup.missing": layout.missing.join(","),
     "cgroup.alarms": alarms.join("; "),
     "cgroup.root": rootDirs(tree)[0] ?? "",
-    "slurm.jobs": roots.cpuset,
     cores: formatCpuList(inventory.cores),
     "numa.nodes": `${inventory.numa.length}`,
     "cores.threads_per_core": `${Math.max(...inventory.siblings.map((group) => group.length))}`,
@@ -253,7 +252,8 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
   };
   const findings = (): Record<string, string> => ({
     ...found,
-    "slurm.jobs_found": existsSync(roots.cpuset) ? "yes" : "no job yet",
+    "slurm.jobs": roots.cpuset.join(","),
+    "slurm.jobs_found": roots.cpuset.some(existsSync) ? "yes" : "no job yet",
     drained: drainText(shell.state.drain),
     "consent.use_of_cores": following.source,
     starter: shell.state.starterUp ? "connected" : "not connected",

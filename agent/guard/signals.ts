@@ -7,7 +7,8 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type GuestTree, guestDirs } from "../cgroup/guests.ts";
-import { type JobRoots, jobDirs } from "../jobs/scan.ts";
+import type { JobRoots } from "../jobs/roots.ts";
+import { jobDirs } from "../jobs/scan.ts";
 import type { Reading } from "./decide.ts";
 import type { GuardPolicy } from "./policy.ts";
 import { type SignalKind, type SignalName, signalNames, signalTable } from "./table.ts";
@@ -136,11 +137,11 @@ export class Signals {
       const leaseIds = this.#suspects(signalTable[signal].kind, job, scene, active);
       readings.push({ signal, jobId: job?.jobId, value, leaseIds });
     };
-    const cpuDirs = jobDirs(this.#where.roots.all.at(-1) ?? "").jobs;
-    const memoryDirs = jobDirs(this.#where.roots.memory).jobs;
+    const cpuDirs = jobDirs(this.#where.roots, this.#where.roots.tasks).jobs;
+    const memoryDirs = jobDirs(this.#where.roots, this.#where.roots.memory).jobs;
     for (const job of scene.jobs) {
-      const dir = cpuDirs.get(job.jobId);
-      const memory = memoryDirs.get(job.jobId);
+      const dir = cpuDirs.get(job.jobId)?.[0];
+      const memory = memoryDirs.get(job.jobId)?.[0];
       if (dir !== undefined && used("job_run_delay")) add("job_run_delay", job, this.#runDelay(job, dir));
       if (dir !== undefined && used("job_cpu_pressure"))
         add("job_cpu_pressure", job, this.#pressure(join(dir, "cpu.pressure")));

@@ -1,5 +1,4 @@
 /** Follows the jobs of this node beyond their cgroups' coming and going: what sharing ones use, and who was beside them. */
-import { join } from "node:path";
 import type { AgentConfig } from "../../src/config/config.ts";
 import type { ReceiptMessage } from "../../src/rpc/messages.ts";
 import type { GuestTree } from "../cgroup/guests.ts";
@@ -7,8 +6,8 @@ import { v1Mount } from "../cgroup/layout.ts";
 import { keepReceipts, type Receipts } from "../receipts/keep.ts";
 import { pressureReader } from "../receipts/pressure.ts";
 import type { Shell } from "../shell.ts";
+import type { JobRoots } from "./roots.ts";
 import { startUseSampler } from "./sampler.ts";
-import type { JobRoots } from "./scan.ts";
 import { UseReader, type UseSource } from "./use.ts";
 
 export interface JobFollower {
@@ -24,7 +23,7 @@ export function followJobs(options: {
   readonly shell: Shell;
   readonly roots: JobRoots;
   readonly tree: GuestTree;
-  readonly config: Pick<AgentConfig, "slurmCgroup" | "consent">;
+  readonly config: Pick<AgentConfig, "consent">;
   /** Receipts of jobs that ended. */
   readonly onReceipts: (receipts: readonly ReceiptMessage[]) => void;
 }): JobFollower {
@@ -33,7 +32,7 @@ export function followJobs(options: {
   const reader = new UseReader({
     roots,
     tree,
-    cpuacct: cpuacct === undefined ? undefined : join(cpuacct, config.slurmCgroup),
+    cpuacct,
     proc: "/proc",
   });
   const sampler = startUseSampler(shell, reader, config.consent.wakeMs);

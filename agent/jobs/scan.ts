@@ -1,12 +1,13 @@
 /**
- * Batch jobs as Slurm's cgroups show them. Layouts: v1 `<controller>/<slurm>/uid_U/job_J`, v2
- * `<mount>/[system.slice/]<slurm>/job_J`. The cores of a job are those of its cpuset (effective), never the abstract
- * numbers of `scontrol`. A directory may outlive its job: one without any process is stale once it is not new.
+ * Batch jobs as Slurm's cgroups show them (roots.ts: where they are). The cores of a job are those of its cpuset
+ * (effective), never the abstract numbers of `scontrol`. A directory may outlive its job: one without any process is
+ * stale once it is not new. A job may have two directories, when Slurm's configuration changed between two of its steps.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { parseCpuList } from "../../src/common/cpulist.ts";
-import type { CgroupLayout } from "../cgroup/layout.ts";
+import type { JobRoots } from "./roots.ts";
+import { isSluid, isStandIn, stepdDirs } from "./sluid.ts";
 
 export interface SeenJob {
   readonly jobId: number;
@@ -16,33 +17,9 @@ export interface SeenJob {
   readonly memoryUsedBytes: number;
 }
 
-/** Where to look: directories of Slurm's own root per purpose. They need not exist yet. */
-export interface JobRoots {
-  readonly version: 1 | 2;
-  readonly cpuset: string;
-  readonly memory: string;
-  /** All roots in which a job's directory tells that the job is here, without repeats. */
-  readonly all: readonly string[];
-}
-
 /** Depth of nesting that is looked at, and entries per directory: bounds, not expectations. */
 const maxDepth = 6;
 const maxEntries = 4096;
-
-/** `slurm` is the configured name ("slurm_n1"); with v2 the first of the known places that exists. */
-export function jobRoots(layout: CgroupLayout, slurm: string, exists: (path: string) => boolean): JobRoots {
-  const at = (controller: "cpuset" | "memory" | "freezer"): string | undefined => {
-    const mount = layout.mounts.get(controller);
-    if (mount === undefined) return undefined;
-    if (layout.version === 1) return join(mount, slurm);
-    const places = [join(mount, "system.slice", slurm), join(mount, slurm)];
-    return places.find(exists) ?? places[0];
-  };
-  const cpuset = at("cpuset") ?? "";
-  const memory = at("memory") ?? "";
-  const all = [cpuset, memory, at("freezer")].filter((path) => path !== undefined);
-  return { version: layout.version, cpuset, memory, all: [...new Set(all)] };
-}
 
 function entries(dir: string): string[] {
   try {
@@ -68,22 +45,36 @@ export function jobIdOf(name: string): number | undefined {
   return match === null ? undefined : Number(match[1]);
 }
 
-/** Directories of jobs below one root, by job; and every directory that must be watched to see new ones. */
-export function jobDirs(root: string): { jobs: Map<number, string>; parents: string[] } {
-  const jobs = new Map<number, string>();
-  const parents = [root];
-  for (const name of entries(root)) {
-    const id = jobIdOf(name);
-    if (id !== undefined) jobs.set(id, join(root, name));
-    else if (/^uid_\d{1,10}$/.test(name)) {
-      parents.push(join(root, name));
-      for (const inner of entries(join(root, name))) {
-        const innerId = jobIdOf(inner);
-        if (innerId !== undefined) jobs.set(innerId, join(root, name, inner));
+export interface JobDirs {
+  /** By job; of more than one, the first speaks for pressure and use. */
+  readonly jobs: ReadonlyMap<number, readonly string[]>;
+  /** Every directory that must be watched to see new jobs, and the number of those that are here. */
+  readonly watch: readonly string[];
+}
+
+/** Directories of jobs below these roots. */
+export function jobDirs({ sluids }: Pick<JobRoots, "sluids">, roots: readonly string[]): JobDirs {
+  const jobs = new Map<number, string[]>();
+  const watch = [...roots];
+  const add = (dir: string, jobId: number): void => {
+    jobs.set(jobId, [...(jobs.get(jobId) ?? []), dir]);
+  };
+  const visit = (root: string, name: string): void => {
+    const dir = join(root, name);
+    const jobId = isSluid(name) ? sluids.jobIdOf(dir, name) : jobIdOf(name);
+    if (jobId === undefined) return;
+    add(dir, jobId);
+    if (isStandIn(jobId)) watch.push(...stepdDirs(dir));
+  };
+  for (const root of roots)
+    for (const name of entries(root)) {
+      if (!/^uid_\d{1,10}$/.test(name)) visit(root, name);
+      else {
+        watch.push(join(root, name));
+        for (const inner of entries(join(root, name))) visit(join(root, name), inner);
       }
     }
-  }
-  return { jobs, parents };
+  return { jobs, watch };
 }
 
 /** True when a process is in the directory or below. */
@@ -101,8 +92,7 @@ function firstText(dir: string, files: readonly string[]): string {
   return "";
 }
 
-function coresOf(dir: string | undefined): readonly number[] | undefined {
-  if (dir === undefined) return undefined;
+function coresIn(dir: string): readonly number[] | undefined {
   // Before its cpuset is written, a v1 job has no cores; the effective ones are then not its own.
   const text =
     firstText(dir, ["cpuset.cpus"]) &&
@@ -115,41 +105,61 @@ function coresOf(dir: string | undefined): readonly number[] | undefined {
   }
 }
 
+/** Those of all its directories; unknown when one has none. */
+function coresOf(dirs: readonly string[]): readonly number[] | undefined {
+  const cores = new Set<number>();
+  for (const dir of dirs) {
+    const part = coresIn(dir);
+    if (part === undefined) return undefined;
+    for (const core of part) cores.add(core);
+  }
+  return cores.size === 0 ? undefined : [...cores].sort((a, b) => a - b);
+}
+
 /** Limits beyond this are the kernel's way to say "none". */
 const unlimitedBytes = 2 ** 60;
 
-function memoryOf(dir: string | undefined): { limit: number | undefined; used: number } {
-  if (dir === undefined) return { limit: undefined, used: 0 };
-  const limit = Number(firstText(dir, ["memory.limit_in_bytes", "memory.max"]) || "NaN");
-  const used = Number(firstText(dir, ["memory.usage_in_bytes", "memory.current"]) || "0");
-  return { limit: limit < unlimitedBytes ? limit : undefined, used: Number.isFinite(used) ? used : 0 };
+/** Sums over its directories; no limit when one has none. */
+function memoryOf(dirs: readonly string[]): { limit: number | undefined; used: number } {
+  let limit = dirs.length === 0 ? Number.NaN : 0;
+  let used = 0;
+  for (const dir of dirs) {
+    limit += Number(firstText(dir, ["memory.limit_in_bytes", "memory.max"]) || "NaN");
+    const here = Number(firstText(dir, ["memory.usage_in_bytes", "memory.current"]) || "0");
+    used += Number.isFinite(here) ? here : 0;
+  }
+  return { limit: limit < unlimitedBytes ? limit : undefined, used };
+}
+
+export interface Scan {
+  readonly jobs: SeenJob[];
+  /** All whose directory is there, stale ones too. */
+  readonly onDisk: ReadonlySet<number>;
+  readonly watch: readonly string[];
 }
 
 /**
- * All jobs on this node now. `known` says of a job without processes whether it counts as stale (it ended, or it is
- * old); a new one has no processes yet and counts.
+ * All jobs on this node now. `stale` says of a job without processes whether it does not count (it ended, or it is
+ * old); a new one has no processes yet and counts. A nameless one counts from its first process or core on: until then
+ * its slurmstepd is on its way.
  */
-export function scanJobs(
-  roots: JobRoots,
-  stale: (jobId: number) => boolean,
-): { jobs: SeenJob[]; watch: string[] } {
-  const found = roots.all.map((root) => ({ root, ...jobDirs(root) }));
-  const in_ = (root: string): Map<number, string> =>
-    found.find((each) => each.root === root)?.jobs ?? new Map();
-  const ids = new Set(found.flatMap((each) => [...each.jobs.keys()]));
+export function scanJobs(roots: JobRoots, stale: (jobId: number) => boolean): Scan {
+  const all = jobDirs(roots, roots.all);
+  const cpuset = jobDirs(roots, roots.cpuset).jobs;
+  const memory = jobDirs(roots, roots.memory).jobs;
   const jobs: SeenJob[] = [];
-  const watch = found.flatMap((each) => each.parents);
-  for (const jobId of [...ids].sort((a, b) => a - b)) {
-    const dirs = found.flatMap((each) => each.jobs.get(jobId) ?? []);
+  const watch = [...all.watch];
+  const names = new Set<string>();
+  for (const jobId of [...all.jobs.keys()].sort((a, b) => a - b)) {
+    const dirs = all.jobs.get(jobId) ?? [];
     watch.push(...dirs);
-    if (stale(jobId) && !dirs.some((dir) => hasProcess(dir))) continue;
-    const memory = memoryOf(in_(roots.memory).get(jobId));
-    jobs.push({
-      jobId,
-      cores: coresOf(in_(roots.cpuset).get(jobId)),
-      memoryLimitBytes: memory.limit,
-      memoryUsedBytes: memory.used,
-    });
+    for (const dir of dirs) names.add(basename(dir));
+    const cores = coresOf(cpuset.get(jobId) ?? []);
+    const waits = stale(jobId) || (isStandIn(jobId) && cores === undefined);
+    if (waits && !dirs.some((dir) => hasProcess(dir))) continue;
+    const { limit, used } = memoryOf(memory.get(jobId) ?? []);
+    jobs.push({ jobId, cores, memoryLimitBytes: limit, memoryUsedBytes: used });
   }
-  return { jobs, watch: [...new Set(watch)] };
+  roots.sluids.keep(names);
+  return { jobs, onDisk: new Set(all.jobs.keys()), watch: [...new Set(watch)] };
 }

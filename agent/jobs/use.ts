@@ -9,12 +9,13 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { UseSample } from "../../src/capacity/shared.ts";
 import { type GuestTree, guestDirs } from "../cgroup/guests.ts";
-import { type JobRoots, jobDirs } from "./scan.ts";
+import type { JobRoots } from "./roots.ts";
+import { jobDirs } from "./scan.ts";
 
 export interface UseSources {
   readonly roots: JobRoots;
   readonly tree: GuestTree;
-  /** Slurm's directory in the v1 hierarchy of cpuacct; undefined: there is none. */
+  /** Mount of the v1 hierarchy of cpuacct; undefined: there is none. */
   readonly cpuacct: string | undefined;
   /** /proc */
   readonly proc: string;
@@ -113,17 +114,17 @@ export class UseReader {
 
   read(jobs: readonly WatchedJob[], guests: readonly WatchedGuest[], nowMs: number): Map<number, UseSample> {
     const { roots, cpuacct } = this.#sources;
-    const memory = jobDirs(roots.memory).jobs;
-    const accounted = cpuacct === undefined ? undefined : jobDirs(cpuacct).jobs;
+    const memory = jobDirs(roots, roots.memory).jobs;
+    const accounted = cpuacct === undefined ? undefined : jobDirs(roots, roots.under(cpuacct)).jobs;
     const samples = new Map<number, UseSample>();
     let looked = false;
     for (const job of jobs) {
-      const exact = this.#exact(accounted?.get(job.jobId), job.cores);
+      const exact = this.#exact(accounted?.get(job.jobId)?.[0], job.cores);
       if (exact === undefined && !looked) {
         looked = true;
         this.#lookAtCores(guests);
       }
-      const dir = memory.get(job.jobId);
+      const dir = memory.get(job.jobId)?.[0];
       samples.set(job.jobId, {
         atMs: nowMs,
         usedNs: exact ?? this.#bounded(job.cores),

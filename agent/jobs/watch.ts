@@ -6,7 +6,8 @@
  */
 import { existsSync, type FSWatcher, watch } from "node:fs";
 import { basename, dirname } from "node:path";
-import { type JobRoots, type SeenJob, scanJobs } from "./scan.ts";
+import type { JobRoots } from "./roots.ts";
+import { type SeenJob, scanJobs } from "./scan.ts";
 
 /** A job directory without processes that is older than this is a leftover. */
 const staleAfterMs = 10_000;
@@ -82,10 +83,11 @@ export function watchJobs(options: JobWatchOptions): JobWatcher {
   }
 
   function rescan(): void {
+    options.roots.look();
     let seen = scanJobs(options.roots, isStale);
     // New directories were found: watch them, then look again for what came before the watch.
     for (let round = 0; round < 8; round++) {
-      const wanted = new Set([...seen.watch, ...options.roots.all].map(nearestExisting));
+      const wanted = new Set(seen.watch.map(nearestExisting));
       const fresh = [...wanted].filter((path) => !watches.has(path));
       for (const path of watches.keys()) if (!wanted.has(path)) disarm(path);
       for (const path of fresh) arm(path);
@@ -95,7 +97,7 @@ export function watchJobs(options: JobWatchOptions): JobWatcher {
     const now = options.nowMs();
     const present = new Set(seen.jobs.map((job) => job.jobId));
     for (const job of seen.jobs) if (!firstSeenMs.has(job.jobId)) firstSeenMs.set(job.jobId, now);
-    const onDisk = new Set(seen.watch.map((path) => Number(/job_(\d+)$/.exec(path)?.[1] ?? -1)));
+    const { onDisk } = seen;
     for (const jobId of firstSeenMs.keys())
       if (!present.has(jobId) && !onDisk.has(jobId)) firstSeenMs.delete(jobId);
     for (const jobId of over) if (!onDisk.has(jobId)) over.delete(jobId);

@@ -1,7 +1,8 @@
 /** Pressure stall totals: of a job's cgroup where the kernel counts there (v2), else of the whole node. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type JobRoots, jobDirs } from "../jobs/scan.ts";
+import type { JobRoots } from "../jobs/roots.ts";
+import { jobDirs } from "../jobs/scan.ts";
 import type { PressureTotals } from "./book.ts";
 
 /** `some` line of a pressure file, µs; undefined when the kernel has no such file. */
@@ -26,7 +27,7 @@ export function pressureReader(
   proc = "/proc",
 ): (jobId: number) => PressureTotals | undefined {
   return (jobId) => {
-    const dir = roots.version === 2 ? jobDirs(roots.memory).jobs.get(jobId) : undefined;
+    const dir = roots.version === 2 ? jobDirs(roots, roots.memory).jobs.get(jobId)?.[0] : undefined;
     const own = dir === undefined ? undefined : totals("job", (what) => join(dir, `${what}.pressure`));
     return own ?? totals("node", (what) => join(proc, "pressure", what));
   };

@@ -141,6 +141,15 @@ static bool find_mount(const char *mounts_file, char *mount, bool *unified)
     return found;
 }
 
+/** Where the step begins in a cgroup's path: the last one, for a Slurm may run in a job of another. NULL: no step. */
+static char *find_step(char *path)
+{
+    char *step = NULL;
+    for (char *at = path; (at = strstr(at, "/step_")) != NULL; at++)
+        step = at;
+    return step;
+}
+
 /** The path of this process in that hierarchy, cut before its step: the job's. */
 static bool find_job(const char *cgroup_file, bool unified, char *path)
 {
@@ -155,7 +164,7 @@ static bool find_job(const char *cgroup_file, bool unified, char *path)
             continue;
         *at++ = '\0';
         controllers++;
-        char *step = strstr(at, "/step_");
+        char *step = find_step(at);
         if (step == NULL || !(unified ? *controllers == '\0' : has_word(controllers, "cpuset")))
             continue;
         *step = '\0';

@@ -60,7 +60,7 @@ export const agentSchema = z.strictObject({
   cgroup_name: name.optional().describe("directory of our guests in each hierarchy; default sublet_<node>"),
   slurm_cgroup: name
     .default("slurm")
-    .describe("directory of Slurm's jobs; slurm_<node> with several slurmds"),
+    .describe("directory of Slurm's jobs if it is not as Slurm names it by itself"),
   native_dir: path.optional().describe("folder with bin/ of the native programs"),
   cores: cpuList.default("").describe("cores that are this node's; empty = all"),
   reserve_cores: cpuList.default("").describe("cores never lent"),

@@ -17,7 +17,7 @@ static char folder[64];
 
 static void put(const char *name, const char *text)
 {
-    char path[256];
+    char path[512];
     snprintf(path, sizeof(path), "%s/%s", folder, name);
     for (char *slash = path + strlen(folder) + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
         *slash = '\0';
@@ -146,6 +146,41 @@ static void a_jobs_cpuset_is_above_its_step(void **state)
     expect_job("0::/slurm.slice/sABC/step_batch/user/task_0\n", "6");
 }
 
+/** Where the layouts of test/unit/agent/slurm-layouts.ts put a step's task. */
+static const struct {
+    const char *job, *below;
+} places[] = {
+    {"/system.slice/slurmstepd.scope/job_42", "/step_batch/user/task_0"},           /* v2 to 25.11 */
+    {"/system.slice/n7_slurmstepd.scope/job_42", "/step_extern/user/task_special"}, /* several slurmds */
+    {"/hpc.slice/slurmstepd.scope/job_42", "/step_interactive/user/task_0"},        /* CgroupSlice=, 25.11 */
+    {"/system.slice/slurmstepd.scope/sEKNKTV3WPV500", "/step_0/user/task_0"},       /* 26.05 */
+    {"/hpc.slice/n7_slurmstepd.scope/sEKNKTV3WPV500", "/step_0/slurm"},             /* its slurmstepd */
+    {"/system.slice/slurmstepd.scope/job_43", "/step_0+1/user/task_0"},             /* heterogeneous */
+    {"/a.slice/slurmstepd.scope/job_1/step_0/user/task_0/system.slice/slurmstepd.scope/job_42", "/step_0/user/task_0"},
+};
+
+static void every_layout_of_v2_has_the_jobs_cpuset_above_the_step(void **state)
+{
+    (void)state;
+    char text[512], name[512];
+    snprintf(text, sizeof(text), "cgroup2 %s/v2 cgroup2 rw,nosuid 0 0\n", folder);
+    put("mounts", text);
+    put("v2/a.slice/slurmstepd.scope/job_1/cpuset.cpus", "7\n"); /* not the inner one's */
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        snprintf(text, sizeof(text), "0::%s%s\n", places[i].job, places[i].below);
+        expect_job(text, ""); /* no cpuset there */
+        snprintf(name, sizeof(name), "v2%s/cpuset.cpus", places[i].job);
+        put(name, "\n");
+        expect_job(text, ""); /* cores are not constrained */
+        put(name, "2-3\n");
+        expect_job(text, "2,3");
+    }
+    expect_job("0::/system.slice/slurmstepd.scope/system\n", "");
+    expect_job("0::/user.slice/my_step_/x\n", "");
+    expect_job("0::/step_0\n", "");
+    expect_job("0:\n", "");
+}
+
 int main(void)
 {
 #define CORES_TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -154,6 +189,7 @@ int main(void)
         CORES_TEST(cores_that_are_off_are_not_counted),
         CORES_TEST(older_kernels_name_their_files_otherwise),
         CORES_TEST(a_jobs_cpuset_is_above_its_step),
+        CORES_TEST(every_layout_of_v2_has_the_jobs_cpuset_above_the_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

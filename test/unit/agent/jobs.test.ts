@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { type JobRoots, jobRoots, type SeenJob, scanJobs } from "../../../agent/jobs/scan.ts";
+import { type JobRoots, jobRoots } from "../../../agent/jobs/roots.ts";
+import { type SeenJob, scanJobs } from "../../../agent/jobs/scan.ts";
 import { watchJobs } from "../../../agent/jobs/watch.ts";
 import { eventually } from "./fake-starter.ts";
 
@@ -14,7 +15,7 @@ function tree(t: TestContext): { dir: string; roots: JobRoots; write: (path: str
   const mounts = new Map(
     (["cpuset", "memory", "freezer"] as const).map((name) => [name, join(dir, name)] as const),
   );
-  const roots = jobRoots({ version: 1, mounts, missing: [] }, "slurm_n1", existsSync);
+  const roots = jobRoots({ version: 1, mounts, missing: [] }, { slurm: "slurm_n1", node: "n1" });
   const write = (path: string, text: string): void => {
     mkdirSync(join(dir, path, ".."), { recursive: true });
     writeFileSync(join(dir, path), text);
@@ -28,8 +29,10 @@ const never = (): boolean => false;
 test("v2 places: system.slice or the top, whichever exists", () => {
   const mounts = new Map((["cpuset", "memory", "freezer"] as const).map((name) => [name, "/c"] as const));
   const layout = { version: 2 as const, mounts, missing: [] };
-  assert.deepEqual(jobRoots(layout, "s", (path) => path === "/c/s").all, ["/c/s"]);
-  assert.deepEqual(jobRoots(layout, "s", never).all, ["/c/system.slice/s"]);
+  assert.deepEqual(jobRoots(layout, { slurm: "s", node: "n" }, { exists: (path) => path === "/c/s" }).all, [
+    "/c/s",
+  ]);
+  assert.deepEqual(jobRoots(layout, { slurm: "s", node: "n" }, { exists: never }).all, ["/c/system.slice/s"]);
 });
 
 test("a job: effective cores, limit and use of memory, from its own directories", (t) => {

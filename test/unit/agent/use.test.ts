@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { type TestContext, test } from "node:test";
 import type { CgroupLayout } from "../../../agent/cgroup/layout.ts";
-import { jobRoots } from "../../../agent/jobs/scan.ts";
+import { jobRoots } from "../../../agent/jobs/roots.ts";
 import { UseReader } from "../../../agent/jobs/use.ts";
 import { mib } from "./setup.ts";
 
@@ -24,9 +24,9 @@ function world(t: TestContext, version: 1 | 2, cpuacct = false): World {
   );
   const layout: CgroupLayout = { version, mounts, missing: [] };
   const reader = new UseReader({
-    roots: jobRoots(layout, "slurm", () => false),
+    roots: jobRoots(layout, { slurm: "slurm", node: "n1" }),
     tree: { layout, root: "sublet" },
-    cpuacct: cpuacct ? join(dir, "cpuacct", "slurm") : undefined,
+    cpuacct: cpuacct ? join(dir, "cpuacct") : undefined,
     proc: dir,
   });
   const write = (path: string, text: string): void => {
@@ -40,7 +40,7 @@ function world(t: TestContext, version: 1 | 2, cpuacct = false): World {
 
 const job = { jobId: 7, cores: [0, 1], memoryLimitBytes: 512 * mib };
 const v1Job = "memory/slurm/uid_5000/job_7";
-const v2Job = "system.slice/slurm/job_7";
+const v2Job = "system.slice/slurmstepd.scope/job_7";
 
 test("v1 with cpuacct: the job's own time by core, and what it touches of its memory", (t) => {
   const { reader, write } = world(t, 1, true);

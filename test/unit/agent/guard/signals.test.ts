@@ -8,6 +8,7 @@ import type { Reading } from "../../../../agent/guard/decide.ts";
 import { parsePolicy } from "../../../../agent/guard/policy.ts";
 import { type SampledGuest, Signals } from "../../../../agent/guard/signals.ts";
 import { Window } from "../../../../agent/guard/window.ts";
+import { jobRoots } from "../../../../agent/jobs/roots.ts";
 
 const policy = parsePolicy("[job_throttled]\nuse = true\n[node_bandwidth]\nuse = true\n", "guard.toml", {
   cores: 8,
@@ -34,13 +35,14 @@ function node(t: TestContext, version: 1 | 2) {
   const mount = join(dir, "cg");
   const controllers = ["cpuset", "cpu", "memory", "pids", "freezer"] as const;
   const mounts = new Map(controllers.map((name) => [name, mount]));
-  const slurm = join(mount, "slurm");
+  const layout = { version, mounts, missing: [] };
+  mkdirSync(join(mount, "slurm"));
   const job = version === 1 ? "cg/slurm/uid_5/job_7" : "cg/slurm/job_7";
   const list = version === 1 ? "tasks" : "cgroup.threads";
   let availableBytes = 1000 * mib;
   const signals = new Signals({
-    tree: { layout: { version, mounts, missing: [] }, root: "sublet" },
-    roots: { version, cpuset: slurm, memory: slurm, all: [slurm] },
+    tree: { layout, root: "sublet" },
+    roots: jobRoots(layout, { slurm: "slurm", node: "n1" }),
     siblings: [
       [0, 4],
       [1, 5],
