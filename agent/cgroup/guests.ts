@@ -25,6 +25,8 @@ export interface GuestTree {
   readonly holds?: Map<string, number>;
   /** undefined: the root counts like anybody else. */
   readonly priority?: RootPriority;
+  /** There are no cgroups to prove an end by (agent/pilot): the word of the guest's parent is the proof. */
+  readonly byParent?: true;
 }
 
 function errno(thrown: unknown): string {

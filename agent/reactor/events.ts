@@ -2,7 +2,7 @@
 
 import type { UseSample } from "../../src/capacity/shared.ts";
 import type { SubletError } from "../../src/common/errors.ts";
-import type { JobFacts, LeaseRequest, Principal, SlurmJobFacts } from "../../src/common/nouns.ts";
+import type { EndReason, JobFacts, LeaseRequest, Principal, SlurmJobFacts } from "../../src/common/nouns.ts";
 import type { GuestLimits } from "../cgroup/limits.ts";
 import type { SeenJob } from "../jobs/scan.ts";
 import type { LendingMode } from "../lending/mode.ts";
@@ -64,7 +64,14 @@ export type AgentEvent =
   /** An administrator: lend nothing more; budgetMs as above, undefined: leases stay until they end. */
   /** By the configuration and the lot of the period. */
   | { type: "lending"; mode: LendingMode }
-  | { type: "drain"; call: number; drain: Drain; budgetMs: number | undefined }
+  | {
+      type: "drain";
+      call: number;
+      drain: Drain;
+      budgetMs: number | undefined;
+      /** What holders are told; an administrator's word unless said. */
+      reason?: EndReason;
+    }
   | { type: "resume"; call: number }
   /** The agent ends and leaves nothing behind. */
   | { type: "leave" };

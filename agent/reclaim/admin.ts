@@ -2,6 +2,7 @@
  * What administrators ask of a node: drain (lend nothing until resume), resume, reclaim (take leases back). The answer
  * comes when what goes at once is gone, or says after hookTimeoutMs how much is not; what has a budget is listed.
  */
+import type { EndReason } from "../../src/common/nouns.ts";
 import type { Draft } from "../reactor/draft.ts";
 import type { AgentEvent } from "../reactor/events.ts";
 import type { Wait } from "../reactor/state.ts";
@@ -11,9 +12,14 @@ type Event<T extends AgentEvent["type"]> = Extract<AgentEvent, { type: T }>;
 
 const everyGuest = (): boolean => true;
 
-function take(draft: Draft, leaseIds: readonly string[] | undefined, budgetMs: number): Taken {
+function take(
+  draft: Draft,
+  leaseIds: readonly string[] | undefined,
+  budgetMs: number,
+  reason: EndReason = "admin",
+): Taken {
   const wanted = leaseIds === undefined ? undefined : new Set(leaseIds);
-  return takeBack(draft, (lease) => wanted?.has(lease.id) ?? true, "admin", { budgetMs, has: everyGuest });
+  return takeBack(draft, (lease) => wanted?.has(lease.id) ?? true, reason, { budgetMs, has: everyGuest });
 }
 
 /** Waits for everything that is ending: what an administrator is told is gone is gone. */
@@ -43,8 +49,9 @@ export function onReclaim(draft: Draft, event: Event<"reclaim">): void {
 
 export function onDrain(draft: Draft, event: Event<"drain">): void {
   draft.drain = event.drain;
-  const { budgetMs } = event;
-  const taken = budgetMs === undefined ? { ended: 0, draining: [] } : take(draft, undefined, budgetMs);
+  const { budgetMs, reason } = event;
+  const taken =
+    budgetMs === undefined ? { ended: 0, draining: [] } : take(draft, undefined, budgetMs, reason);
   answerWhenGone(draft, event.call, taken);
 }
 

@@ -13,7 +13,7 @@
  * that). A starter that does not answer in time, or does not know the guest, changes nothing: then it is killed from here,
  * by what its cgroup lists, looking ever more rarely.
  */
-import { SubletError } from "../../src/common/errors.ts";
+import { SubletError, toSubletError } from "../../src/common/errors.ts";
 import {
   dropGuestCache,
   type GuestTree,
@@ -62,9 +62,34 @@ function settled(promise: Promise<void>, timeoutMs: number): Promise<void> {
   });
 }
 
+/** Without cgroups (agent/pilot) the word of its parent is the proof: reaped, and all that it left behind with it. */
+async function clearByParent(
+  leaseId: string,
+  { stop, signal, stuckAfterMs, onStuck }: ClearOptions,
+): Promise<Cleared> {
+  const beginMs = performance.now();
+  let stuck = false;
+  for (;;) {
+    const failed = await stop?.().then(
+      () => undefined,
+      (thrown: unknown) => toSubletError(thrown).code,
+    );
+    // A parent that is gone took its guests with it (PDEATHSIG).
+    if (failed === undefined || failed === "UNAVAILABLE")
+      return { tookMs: performance.now() - beginMs, heldBytes: 0 };
+    if (!stuck && performance.now() - beginMs > stuckAfterMs) {
+      stuck = true;
+      onStuck?.(1);
+    }
+    if (signal?.aborted === true) throw new SubletError("ABORTED", `guest ${leaseId} is not reaped`);
+    await new Promise((resolve) => setTimeout(resolve, pauseMaxMs));
+  }
+}
+
 /** Resolves when the guest is gone. @throws SubletError ABORTED by the signal. */
 export async function clearGuest(tree: GuestTree, leaseId: string, options: ClearOptions): Promise<Cleared> {
   const beginMs = performance.now();
+  if (tree.byParent === true) return clearByParent(leaseId, options);
   let stuck = false;
   let dropped = false;
   sealGuest(tree, leaseId, options.cores);

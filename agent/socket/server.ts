@@ -3,11 +3,12 @@
  * framing, opens too many calls or does not read its answers is disconnected; that ends its leases, as any close does.
  */
 import { chmodSync, unlinkSync } from "node:fs";
-import { createConnection, createServer, type Socket } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { errorCodes, SubletError, toSubletError } from "../../src/common/errors.ts";
 import { decodeLocalRequest, encodeLocalResponse, FrameReader } from "../../src/rpc/local.ts";
 import type { Init, LocalRequest, LocalResponse } from "../../src/rpc/messages.ts";
 import { type PeerCredential, peerCredential } from "../../src/rpc/peer.ts";
+import { isServed } from "../../src/rpc/served.ts";
 
 /** One client of the socket. */
 export interface Connection {
@@ -122,17 +123,6 @@ function serveConnection(
   socket.on("error", () => undefined); // `close` follows.
   socket.on("close", () => {
     if (!ending()) handlers.closed(connection);
-  });
-}
-
-/** True when somebody answers at this path. */
-function isServed(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = createConnection(path, () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
   });
 }
 

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "launch/fabric.h"
+#include "launch/pilot.h"
 #include "launch/root.h"
 
 #ifndef CLONE_INTO_CGROUP
@@ -162,23 +163,30 @@ static int place_fds(const struct child_plan *plan, int *ready_fd)
     return 0;
 }
 
+static const char *enter_sandbox(const struct child_plan *plan, const char *born_into)
+{
+    const char *lease = plan->request->lease;
+    const char *failed = join_cgroups(plan, born_into);
+    if (failed != NULL)
+        return failed;
+    /* When the node runs out of memory guests go first; a guest's /proc is read-only, so it stays. */
+    if (write_file("/proc/self/oom_score_adj", "1000") != 0)
+        return "oom_score_adj";
+    if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) != 0)
+        return "unshare";
+    if ((failed = root_enter(plan)) != NULL)
+        return failed;
+    return sethostname(lease, strlen(lease)) == 0 ? NULL : "sethostname";
+}
+
 _Noreturn static void run(const struct child_plan *plan, const char *born_into)
 {
     int ready_fd = plan->ready_fd;
     const struct start_request *request = plan->request;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    const char *failed = join_cgroups(plan, born_into);
+    const char *failed = plan->pilot ? pilot_confine(request) : enter_sandbox(plan, born_into);
     if (failed != NULL)
         fail(ready_fd, failed);
-    /* When the node runs out of memory guests go first; a guest's /proc is read-only, so it stays. */
-    if (write_file("/proc/self/oom_score_adj", "1000") != 0)
-        fail(ready_fd, "oom_score_adj");
-    if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) != 0)
-        fail(ready_fd, "unshare");
-    if ((failed = root_enter(plan)) != NULL)
-        fail(ready_fd, failed);
-    if (sethostname(request->lease, strlen(request->lease)) != 0)
-        fail(ready_fd, "sethostname");
     setsid();
     sigset_t none;
     sigemptyset(&none);
@@ -189,7 +197,7 @@ _Noreturn static void run(const struct child_plan *plan, const char *born_into)
         fail(ready_fd, "place descriptors");
     if (limit_resources(request) != 0)
         fail(ready_fd, "setrlimit");
-    if ((failed = drop_privileges(request)) != NULL)
+    if (!plan->pilot && (failed = drop_privileges(request)) != NULL)
         fail(ready_fd, failed);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct pollfd pipe_end = {.fd = ready_fd, .events = POLLOUT};
@@ -242,7 +250,7 @@ pid_t child_start(const struct child_plan *plan, char why[ERROR_BYTES])
         pid = clone_into(cgroup_fd);
     if (pid < 0) {
         born_into = NULL; /* v1, or a kernel before 5.7: the child moves itself */
-        pid = (pid_t)syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, NULL);
+        pid = (pid_t)syscall(SYS_clone, (plan->pilot ? 0 : CLONE_NEWPID) | SIGCHLD, NULL, NULL, NULL, NULL);
     }
     if (pid == 0)
         run(plan, born_into);

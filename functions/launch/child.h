@@ -22,6 +22,8 @@ struct child_plan {
     int unix_fd, tcp_fd, config_fd, ready_fd, stats_fd;
     /** It gets its configuration later, and says when it waits for it. */
     bool prepared;
+    /** As the starter's own user: pilot.h in place of cgroups, namespaces and uid. */
+    bool pilot;
 };
 
 /**

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "launch/log.h"
+#include "launch/pilot.h"
 
 static struct guest *find_lease(struct starter *starter, const char *lease)
 {
@@ -249,6 +250,9 @@ void guests_reap(struct starter *starter)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
         for (size_t i = 0; i < GUESTS_MAX; i++)
             if (starter->guests[i].state != GUEST_FREE && starter->guests[i].pid == pid) {
+                starter->guests[i].reaped = true;
+                if (starter->pilot)
+                    pilot_end_strays(starter);
                 on_exit_of(starter, &starter->guests[i], status);
                 break;
             }
@@ -279,7 +283,7 @@ void guests_list(struct starter *starter, struct waiter waiter)
     enum { ENTRY_MAX = LEASE_MAX + META_MAX + 192 };
     struct text *text = &starter->text;
     text_begin(text);
-    text_add(text, "id=%llu\nok=1\n", (unsigned long long)waiter.id);
+    text_add(text, "id=%llu\nok=1\n%s", (unsigned long long)waiter.id, starter->pilot ? "sandbox=pilot\n" : "");
     for (size_t i = 0; i < GUESTS_MAX; i++) {
         const struct guest *guest = &starter->guests[i];
         if (guest->state == GUEST_FREE || !guest->was_ready)
@@ -298,6 +302,10 @@ void guests_list(struct starter *starter, struct waiter waiter)
 
 void guests_on_client_gone(struct starter *starter, uint64_t client)
 {
+    if (starter->pilot) { /* its agent is gone, and nobody comes after it */
+        starter->ending = true;
+        guests_kill_all(starter);
+    }
     for (size_t i = 0; i < GUESTS_MAX; i++) {
         struct guest *guest = &starter->guests[i];
         if (guest->state == GUEST_FREE)

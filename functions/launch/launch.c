@@ -203,7 +203,8 @@ bool launch_guest(struct starter *starter, const struct start_request *asked, st
                               .config_fd = config[0],
                               .ready_fd = ready[1],
                               .stats_fd = guest->stats_fd,
-                              .prepared = prepared};
+                              .prepared = prepared,
+                              .pilot = starter->pilot};
     if (!server_watch(starter, ready[0], EPOLLIN, WATCH_READY, guest->serial)) {
         snprintf(why, ERROR_BYTES, "epoll: %s", strerror(errno));
         goto done;

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "launch/log.h"
+#include "launch/pilot.h"
 
 enum { EXIT_USAGE = 2, EXIT_LOCKED = 3 };
 
@@ -32,12 +33,14 @@ static struct starter starter; /* large, and there is one */
 
 static const char usage[] =
     "usage: sublet-starter [--run-dir DIR] [--ready-timeout-ms N] [--stop-timeout-ms N] [--client-timeout-ms N]\n"
-    "                      [--ro-path PATH]...\n"
+    "                      [--ro-path PATH]... [--pilot]\n"
     "  --run-dir DIR          where starter.sock and starter.lock are (/run/sublet)\n"
     "  --ready-timeout-ms N   an executor that is not ready by then is ended (5000)\n"
     "  --stop-timeout-ms N    an executor that is not gone by then is reported as such (5000)\n"
     "  --client-timeout-ms N  a client that is slower with a frame is dropped (5000)\n"
-    "  --ro-path PATH         shown read-only to all guests, at most 16 times\n";
+    "  --ro-path PATH         shown read-only to all guests, at most 16 times\n"
+    "  --pilot                as an ordinary user: guests are this user's, without cgroups and namespaces; ends with\n"
+    "                         its client\n";
 
 static bool parse_options(int count, char **arguments)
 {
@@ -47,6 +50,7 @@ static bool parse_options(int count, char **arguments)
         {"stop-timeout-ms", required_argument, NULL, 's'},
         {"client-timeout-ms", required_argument, NULL, 'c'},
         {"ro-path", required_argument, NULL, 'p'},
+        {"pilot", no_argument, NULL, 'P'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
@@ -65,6 +69,8 @@ static bool parse_options(int count, char **arguments)
             ok = parse_number(optarg, 600000, &stop_ms) && stop_ms > 0;
         else if (option == 'c')
             ok = parse_number(optarg, 600000, &client_ms) && client_ms > 0;
+        else if (option == 'P')
+            starter.pilot = true;
         else
             ok = false;
     }
@@ -133,7 +139,8 @@ static bool open_loop(void)
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGCHLD);
-    sigaddset(&signals, SIGTERM);
+    if (!starter.pilot)
+        sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     starter.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     starter.signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -157,6 +164,10 @@ int main(int count, char **arguments)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     signal(SIGCHLD, SIG_DFL); /* may be inherited as ignored, which would reap by itself */
+    if (starter.pilot && !pilot_begin()) {
+        log_event(LOG_LEVEL_ERROR, "cannot become the parent of what guests leave: %s", strerror(errno));
+        return EXIT_FAILURE;
+    }
     int locked = take_lock();
     if (locked != 0)
         return locked;
@@ -168,7 +179,8 @@ int main(int count, char **arguments)
         log_event(LOG_LEVEL_ERROR, "cannot listen on %s: %s", address.sun_path, strerror(errno));
         return EXIT_FAILURE;
     }
-    log_event(LOG_LEVEL_INFO, "listening on %s", address.sun_path);
+    log_event(LOG_LEVEL_INFO, "listening on %s%s", address.sun_path,
+              starter.pilot ? ", as a pilot: guests have this user's rights, no cgroups and no namespaces" : "");
     int status = server_run(&starter);
     unlink(address.sun_path);
     return status;

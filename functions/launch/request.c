@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "launch/fabric.h"
 
@@ -66,7 +67,8 @@ static bool keys_are_known(const struct message *message, char why[ERROR_BYTES])
     return true;
 }
 
-static bool take_cgroups(const struct message *message, struct start_request *request, char why[ERROR_BYTES])
+static bool take_cgroups(const struct message *message, struct start_request *request, bool pilot,
+                         char why[ERROR_BYTES])
 {
     for (size_t i = 0; i < message->count; i++) {
         if (strcmp(message->lines[i].key, "cgroup") != 0)
@@ -77,15 +79,19 @@ static bool take_cgroups(const struct message *message, struct start_request *re
         }
         request->cgroups[request->cgroup_count++] = message->lines[i].value;
     }
+    if (pilot && request->cgroup_count > 0)
+        return refuse(why, "cgroup", "left out: a pilot has none");
+    if (pilot)
+        return true;
     if (request->cgroup_count == 0)
         snprintf(why, ERROR_BYTES, "START: at least one cgroup= is needed, a guest never runs without limits");
     return request->cgroup_count > 0;
 }
 
-bool request_start(const struct message *message, struct start_request *request, char why[ERROR_BYTES])
+bool request_start(const struct message *message, struct start_request *request, bool pilot, char why[ERROR_BYTES])
 {
     memset(request, 0, sizeof(*request));
-    if (!keys_are_known(message, why) || !take_cgroups(message, request, why))
+    if (!keys_are_known(message, why) || !take_cgroups(message, request, pilot, why))
         return false;
     uint64_t number = 0;
     const char *value = message_get(message, "lease");
@@ -115,6 +121,8 @@ bool request_start(const struct message *message, struct start_request *request,
     request->owner = message_get(message, "owner");
     if (!parse_number(request->owner, UINT32_MAX - 1, &number))
         return refuse(why, "owner", "a user id");
+    if (pilot && (number != geteuid() || request->uid != geteuid() || request->gid != getegid()))
+        return refuse(why, "owner, with uid and gid,", "the user of this pilot");
     if (!parse_number(message_get(message, "memory"), (uint64_t)1 << 50, &request->memory_bytes) ||
         request->memory_bytes == 0)
         return refuse(why, "memory", "a number of bytes");

@@ -36,8 +36,11 @@ struct start_request {
     const char *fabric;
 };
 
-/** Checks a START. Pointers go into the message. On false, `why` says what is wrong. */
-bool request_start(const struct message *message, struct start_request *request, char why[ERROR_BYTES]);
+/**
+ * Checks a START. Pointers go into the message. On false, `why` says what is wrong.
+ * `pilot`: no cgroups, and uid, gid and owner are those of this process (see pilot.h).
+ */
+bool request_start(const struct message *message, struct start_request *request, bool pilot, char why[ERROR_BYTES]);
 /** A lease id: [A-Za-z0-9_-]{1,63}. */
 bool lease_is_valid(const char *lease);
 

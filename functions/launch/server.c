@@ -144,7 +144,7 @@ static void answer_start(struct starter *starter, bool prepare, struct waiter wa
 {
     struct start_request request;
     char why[ERROR_BYTES];
-    if (!request_start(&starter->message, &request, why))
+    if (!request_start(&starter->message, &request, starter->pilot, why))
         server_answer_error(starter, waiter, why);
     else if (request.pool == NULL)
         guests_start(starter, &request, prepare, waiter);
@@ -240,8 +240,8 @@ static void on_connection(struct starter *starter)
         if (starter->clients[i].fd < 0)
             client = &starter->clients[i];
     uint64_t serial = ++starter->next_serial;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != 0 || client == NULL ||
-        !server_watch(starter, fd, EPOLLIN, WATCH_CLIENT, serial)) {
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != (starter->pilot ? geteuid() : 0) ||
+        client == NULL || !server_watch(starter, fd, EPOLLIN, WATCH_CLIENT, serial)) {
         log_event(LOG_LEVEL_WARN, "connection of uid %d refused", (int)peer.uid);
         close(fd);
         return;

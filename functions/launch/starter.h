@@ -77,6 +77,8 @@ struct starter {
     char run_dir[SOCKET_PATH_BYTES];
     const char *read_only[READ_ONLY_MAX];
     size_t read_only_count;
+    /** Started by an ordinary user, see pilot.h. */
+    bool pilot;
     uint64_t ready_timeout_ns, stop_timeout_ns, client_timeout_ns;
     int epoll_fd, listen_fd, signal_fd;
     bool ending;

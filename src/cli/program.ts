@@ -8,6 +8,7 @@ import { type JobsOptions, jobs } from "./jobs.ts";
 import { leases, release } from "./leases.ts";
 import { nodes } from "./nodes.ts";
 import { type Output, writeError } from "./output.ts";
+import { type PilotOptions, pilot } from "./pilot.ts";
 import { addAdminCommands } from "./reclaim.ts";
 import type { Session } from "./session.ts";
 import { status } from "./status.ts";
@@ -172,6 +173,19 @@ export async function run(
     .action((library: string, name: string, options: TraceOptions) =>
       trace(session(), library, name, options),
     );
+  program
+    .command("pilot")
+    .argument("[sbatch-options...]", "after --: more options for sbatch, as they are")
+    .description("without root: submit a job that lends what it holds to your own jobs (docs/pilot.md)")
+    .option("--time <limit>", "time limit, as for sbatch")
+    .option("--nodes <n>", "nodes; each lends on its own", integer(1, 65_533), 1)
+    .option("--partition <name>", "a preemptible one")
+    .option("--cores <n>", "on each node", integer(1, 4096))
+    .option("--mem <size>", "on each node, as for sbatch")
+    .option("--grace-ms <n>", "to give all back; else by the partition's GraceTime", integer(1, 3_600_000))
+    .option("--print", "print the batch script and submit nothing")
+    .option("--find", "print the socket of your pilot on this node")
+    .action((more: string[], options: PilotOptions) => pilot(session(), more, options, environment));
   addAdminCommands(program, session, () => {
     result = exitStatus.failed;
   });

@@ -119,7 +119,8 @@ function defaultFabricAddress(path: string, listen: string): string {
   throw invalid(path, 'this machine has no IPv4 address but loopback; set fabric_address = "<address>"');
 }
 
-function defaultNativeDir(): string {
+/** Executor and starter, as built or as installed. */
+export function defaultNativeDir(): string {
   const built = fileURLToPath(new URL("../../build/native", import.meta.url));
   return existsSync(built) ? built : "/usr/lib/sublet";
 }

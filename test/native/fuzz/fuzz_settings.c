@@ -33,7 +33,7 @@ static void starter(const uint8_t *data, size_t size)
     char error[ERROR_BYTES] = "";
     must(text != NULL);
     memcpy(text, data, size);
-    if (message_parse(text, size, &message) && !request_start(&message, &request, error))
+    if (message_parse(text, size, &message) && !request_start(&message, &request, (size & 1) != 0, error))
         must(error[0] != '\0' && memchr(error, '\0', sizeof(error)) != NULL);
     free(text);
 }
