@@ -31,6 +31,7 @@ import { foundSignals, Signals } from "./guard/signals.ts";
 import { readAvailableBytes, readInventory } from "./inventory/inventory.ts";
 import { followJobs } from "./jobs/follow.ts";
 import { jobRoots } from "./jobs/roots.ts";
+import { isStandIn } from "./jobs/sluid.ts";
 import { watchJobs } from "./jobs/watch.ts";
 import { lendingMode } from "./lending/mode.ts";
 import { watchMetrics } from "./metrics.ts";
@@ -253,6 +254,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
   const findings = (): Record<string, string> => ({
     ...found,
     "slurm.jobs": roots.cpuset.join(","),
+    "slurm.jobs_nameless": `${[...shell.state.jobs.keys()].filter(isStandIn).length}`,
     "slurm.jobs_found": roots.cpuset.some(existsSync) ? "yes" : "no job yet",
     drained: drainText(shell.state.drain),
     "consent.use_of_cores": following.source,

@@ -3,13 +3,14 @@
  *
  *   v1  <controller>/slurm, slurm_<node> with several slurmds on a machine; below it uid_U/job_J
  *   v2  <slice>/slurmstepd.scope, <slice>/<node>_slurmstepd.scope with several; below it job_J, or s<SLUID> from 26.05 on.
- *       The slice is system.slice, or one at the top of the tree that CgroupSlice= names (25.11).
+ *       The slice is system.slice, or one at the top of the tree that CgroupSlice= names (25.11). In a container without
+ *       a cgroup namespace the top is where its first process is (24.11).
  *
  * All that exist are Slurm's: after a change of its configuration there may be jobs in two of them. They may come later
  * than the agent, or elsewhere after a restart of slurmd, so each rescan looks for them; between two nothing is read.
  */
-import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { CgroupLayout } from "../cgroup/layout.ts";
 import { SluidNames } from "./sluid.ts";
 
@@ -48,15 +49,27 @@ function rootNames({ version }: CgroupLayout, { slurm, node }: SlurmNames): read
   return several === undefined ? [slurm] : [slurm, `${several}_slurmstepd.scope`];
 }
 
-/** system.slice first, "" is the top itself. */
-function slices(mount: string): string[] {
+/** Of a unified tree: its own, and that of the container in which this is. */
+function tops(mount: string, proc: string): string[] {
+  let init = "/";
+  try {
+    init = /^0::(\/.*)$/m.exec(readFileSync(join(proc, "1", "cgroup"), "utf8"))?.[1] ?? "/";
+  } catch {
+    // Not to be seen: then there is no container that we could know of.
+  }
+  // A path out of our namespace is none of this tree.
+  return init.startsWith("/..") ? [mount] : [...new Set([mount, join(mount, dirname(init))])];
+}
+
+/** system.slice first, and the top itself. */
+function slices(top: string): string[] {
   let found: string[] = [];
   try {
-    found = readdirSync(mount).filter((name) => name.endsWith(".slice") && name !== "system.slice");
+    found = readdirSync(top).filter((name) => name.endsWith(".slice") && name !== "system.slice");
   } catch {
-    // No such mount (any more): nothing is there.
+    // No such tree (any more): nothing is there.
   }
-  return ["system.slice", "", ...found.slice(0, slicesMax)];
+  return ["system.slice", "", ...found.slice(0, slicesMax)].map((name) => join(top, name));
 }
 
 export function jobRoots(
@@ -67,9 +80,8 @@ export function jobRoots(
   const names = rootNames(layout, slurm);
   const under = (mount: string | undefined): string[] => {
     if (mount === undefined) return [];
-    const places = (layout.version === 1 ? [""] : slices(mount)).flatMap((slice) =>
-      names.map((name) => join(mount, slice, name)),
-    );
+    const parents = layout.version === 1 ? [mount] : tops(mount, proc).flatMap(slices);
+    const places = [...new Set(parents.flatMap((parent) => names.map((name) => join(parent, name))))];
     const there = places.filter(exists);
     return there.length > 0 ? there : places.slice(0, 1);
   };

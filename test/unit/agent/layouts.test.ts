@@ -148,8 +148,9 @@ for (const [what, title, cgroup] of [
 ] as const)
   test(`no name from a title ${what}`, (t) => {
     const { roots, process } = sluidJob(t);
+    const { jobId } = only(roots);
     process(100, title, cgroup);
-    assert.ok(isStandIn(only(roots).jobId));
+    assert.equal(only(roots).jobId, jobId);
   });
 
 test("no name from a user's process that runs beside slurmstepd, as a task epilog does", (t) => {
@@ -163,16 +164,49 @@ test("no name from a user's process that runs beside slurmstepd, as a task epilo
   assert.equal(only(made.roots).jobId, 42);
 });
 
-test("the watch: slurmd starts after the agent, in its own slice; a job by SLUID comes, is named, and goes", async (t) => {
-  const made = machine(t, { version: 2 });
+/** What the watch reports, as it comes. */
+function watched(t: TestContext, roots: JobRoots): (readonly SeenJob[])[] {
   const reports: (readonly SeenJob[])[] = [];
   const watcher = watchJobs({
-    roots: made.roots,
+    roots,
     nowMs: () => performance.now(),
     onJobs: (jobs) => reports.push(jobs),
     onProblem: assert.fail,
   });
   t.after(() => watcher.close());
+  return reports;
+}
+
+test("of a job with two directories nothing is known while one has no cores", (t) => {
+  const { roots, process, write } = sluidJob(t);
+  process(100, "slurmstepd: [42.0]", stepd);
+  write(`cg/${scope}/job_42/cpuset.cpus`, "\n");
+  assert.deepEqual(only(roots), {
+    jobId: 42,
+    cores: undefined,
+    memoryLimitBytes: undefined,
+    memoryUsedBytes: 0,
+  });
+});
+
+test("the watch: a job is named as soon as its slurmstepd is in its place, if nothing else happens", async (t) => {
+  const made = machine(t, { version: 2 });
+  mkdirSync(join(made.mount, scope), { recursive: true });
+  const reports = watched(t, made.roots);
+  made.process(100, "slurmstepd: [42.0]", stepd);
+  const settle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50));
+  for (const dir of ["", "step_0", "step_0/slurm"]) {
+    mkdirSync(join(made.dir, jobDir, dir));
+    await settle();
+  }
+  assert.equal(reports.flat().length, 0);
+  made.write(`${jobDir}/step_0/slurm/cgroup.procs`, "100\n");
+  await eventually("the name", () => reports.at(-1)?.[0]?.jobId === 42);
+});
+
+test("the watch: slurmd starts after the agent, in its own slice; a job by SLUID comes, is named, and goes", async (t) => {
+  const made = machine(t, { version: 2 });
+  const reports = watched(t, made.roots);
   const ids = (): string => (reports.at(-1) ?? []).map((job) => `${job.jobId}:${job.cores}`).join();
   mkdirSync(join(made.mount, "hpc.slice", "slurmstepd.scope"), { recursive: true });
   await eventually("the scope", () => made.roots.all[0] === join(made.mount, "hpc.slice/slurmstepd.scope"));
