@@ -67,6 +67,7 @@ interface World {
   readonly ended: string[];
   readonly kept: ReceiptMessage[];
   readonly facts: number[][];
+  readonly horizons: number[];
   failures: number;
   tries: number;
   revision: number;
@@ -80,7 +81,8 @@ function world(t: TestContext, failures = 0): World {
   const ended: string[] = [];
   const kept: ReceiptMessage[] = [];
   const facts: number[][] = [];
-  const here = { streams, contacts, ended, kept, facts, failures, tries: 0, revision: 1 };
+  const horizons: number[] = [];
+  const here = { streams, contacts, ended, kept, facts, horizons, failures, tries: 0, revision: 1 };
   const reporter = startReporter({
     client: {
       address: "c:1",
@@ -98,6 +100,7 @@ function world(t: TestContext, failures = 0): World {
     },
     onContact: (connected) => contacts.push(connected),
     onEnded: (leases) => ended.push(...leases.map(({ id }) => id)),
+    onHorizon: ({ confidence }) => horizons.push(confidence),
     onFacts: (jobs) => facts.push(jobs.map(({ jobId }) => jobId)),
     foldMs: 20,
     backoffFirstMs: 2,
@@ -225,4 +228,13 @@ test("closing ends the trying", async (t) => {
   const { tries } = here;
   await new Promise((resolve) => setTimeout(resolve, 40));
   assert.ok(here.tries <= tries + 1);
+});
+
+test("a model of horizons is passed on, none is no news", async (t) => {
+  const here = world(t);
+  await eventually("stream", () => here.streams.length === 1);
+  here.streams[0]?.answer();
+  here.streams[0]?.answer({ horizon: { tables: [], confidence: 0.8, ageEdgesMs: [] } });
+  await eventually("a model", () => here.horizons.length === 1);
+  assert.deepEqual(here.horizons, [0.8]);
 });

@@ -7,10 +7,10 @@ import { SubletError } from "../../../src/common/errors.ts";
 import { type Controller, startController } from "../../../src/controller/controller.ts";
 import { type ControllerClient, connectController } from "../../../src/rpc/client.ts";
 import type { Init, LeaseRequestMessage } from "../../../src/rpc/messages.ts";
-import type { CommandRunner } from "../../../src/slurm/poller.ts";
+import type { CommandRunner, PollerClock } from "../../../src/slurm/poller.ts";
 import { systemClock } from "../../../src/slurm/runner.ts";
 import { type FakeAgent, type FakeAgentOptions, fakeAgent, plainIdentity } from "./fake-agent.ts";
-import { mib } from "./samples.ts";
+import { mib, reportMessage } from "./samples.ts";
 
 const user = { uid: 20001, gid: 20001, jobId: 7, node: "n1" };
 const stranger = { uid: 30001, gid: 30001, jobId: 8, node: "n1" };
@@ -32,7 +32,11 @@ const noSlurm: CommandRunner = async () => {
   throw new SubletError("UNAVAILABLE", "squeue: Unable to contact slurm controller (connect failure)");
 };
 
-async function controllerWith(runner: CommandRunner = noSlurm, listen = "127.0.0.1:0"): Promise<Controller> {
+async function controllerWith(
+  runner: CommandRunner = noSlurm,
+  listen = "127.0.0.1:0",
+  clock: PollerClock = systemClock,
+): Promise<Controller> {
   const controller = await startController({
     config: {
       listen,
@@ -48,7 +52,7 @@ async function controllerWith(runner: CommandRunner = noSlurm, listen = "127.0.0
     log: pino({ level: "silent" }),
     identity: plainIdentity(0),
     runner,
-    clock: systemClock,
+    clock,
   });
   let open = true;
   const close = controller.close;
@@ -427,4 +431,31 @@ test("the fixtures of the testbed are what the poller reads", async () => {
       ["n3", "allocated", 1, 1],
     ],
   );
+});
+
+test("what the spells of all nodes have taught comes back to their agents, once for each model", async () => {
+  let laterMs = 0;
+  const clock = { ...systemClock, nowMs: () => performance.now() + laterMs };
+  const controller = await controllerWith(noSlurm, "127.0.0.1:0", clock);
+  const stream = await clientOf(controller).report();
+  closers.push(() => stream.close());
+  const answers = stream.responses[Symbol.asyncIterator]();
+  const report = async (arrivals: number) => {
+    const spell = { class: "CAPACITY_CLASS_IDLE" as const, ageMs: 5000, begunSeen: true, arrivals };
+    stream.send(reportMessage("n1", { spell, horizonMs: arrivals > 60 ? 1000 : 0 }));
+    return (await answers.next()).value?.horizon;
+  };
+  for (let arrivals = 0; arrivals < 60; arrivals++) {
+    assert.equal(await report(arrivals), null, "nothing is known yet");
+    laterMs += 60_000;
+  }
+  await until("the model is built at the next tick", async () => (await report(60)) !== null);
+  assert.equal(await report(60), null, "told once");
+  const page = async (): Promise<string> =>
+    await (await fetch(`http://${controller.metricsAddress}/metrics`)).text();
+  await report(61); // from here on it states a horizon of a second
+  laterMs += 60_000;
+  await report(62);
+  assert.match(await page(), /sublet_horizon_predictions_total\{outcome="kept"\} 1/);
+  assert.match(await page(), /sublet_horizon_confidence 0.8/);
 });
