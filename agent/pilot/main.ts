@@ -62,6 +62,10 @@ async function main(): Promise<void> {
       "a pilot runs inside a Slurm job: submit it by `sublet pilot`",
     );
   const node = env.SLURMD_NODENAME ?? hostname().split(".")[0] ?? "node";
+  // From here on, since Slurm may want the node back at once: what has begun is ended in order.
+  const { promise: told, resolve: tell } = Promise.withResolvers<string>();
+  process.on("SIGTERM", () => tell("SIGTERM"));
+  process.on("SIGINT", () => tell("SIGINT"));
   const pilot = await startPilot({
     uid,
     gid: process.getgid?.() ?? uid,
@@ -78,28 +82,16 @@ async function main(): Promise<void> {
       leave(1);
     },
   });
-  let ending = false;
-  const end = (signal: string): void => {
-    if (ending) return;
-    ending = true;
-    log.info({ signal, budgetMs, leases: pilot.shell.state.guests.size }, "pilot gives all back");
-    pilot.close(budgetMs).then(
-      (clean) => leave(clean ? statusWantedBack : 1),
-      (thrown: unknown) => {
-        log.error({ message: toSubletError(thrown).message }, "pilot did not end cleanly");
-        leave(1);
-      },
-    );
-  };
-  process.on("SIGTERM", () => end("SIGTERM"));
-  process.on("SIGINT", () => end("SIGINT"));
   process.stdout.write(`export SUBLET_AGENT_SOCKET=${pilot.socket}  # on ${node}\n`);
   log.info({ node, socket: pilot.socket, cores: pilot.shell.state.setup.cores }, "pilot is ready");
+  const signal = await told;
+  log.info({ signal, budgetMs, leases: pilot.shell.state.guests.size }, "pilot gives all back");
+  leave((await pilot.close(budgetMs)) ? statusWantedBack : 1);
 }
 
 if (import.meta.main)
   main().catch((thrown: unknown) => {
     const error = toSubletError(thrown);
-    log.fatal({ code: error.code, message: error.message }, "pilot cannot start");
+    log.fatal({ code: error.code, message: error.message }, "pilot failed");
     leave(1);
   });

@@ -19,7 +19,6 @@ export async function removeLeftovers(base: string, uid: number): Promise<string
   for (const name of readdirSync(base).filter((each) => each.startsWith(pilotPrefix(uid)))) {
     const dir = join(base, name);
     if (!isOwn(dir, uid) || (await isServed(join(dir, "agent.sock")))) continue;
-    if (await isServed(join(dir, "starter.sock"))) continue; // It starts, or ends, at this moment.
     if (Date.now() - lstatSync(dir).mtimeMs < youngMs) continue;
     rmSync(dir, { recursive: true, force: true });
     removed.push(dir);

@@ -300,9 +300,17 @@ void guests_list(struct starter *starter, struct waiter waiter)
     server_send(starter, waiter.client);
 }
 
+static bool has_clients(const struct starter *starter)
+{
+    for (size_t i = 0; i < CLIENTS_MAX; i++)
+        if (starter->clients[i].fd >= 0)
+            return true;
+    return false;
+}
+
 void guests_on_client_gone(struct starter *starter, uint64_t client)
 {
-    if (starter->pilot) { /* its agent is gone, and nobody comes after it */
+    if (starter->pilot && !has_clients(starter)) { /* its agent is gone, and nobody comes after it */
         starter->ending = true;
         guests_kill_all(starter);
     }

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
 import { send } from "../../deploy/testbed/daemons.ts";
@@ -169,6 +169,7 @@ test("a pilot lends to its user only; preempted, it gives back, leaves nothing, 
     console.log(`REQUEUE: the job ran ${Math.round(next.tookMs)} ms after sbatch, GraceTime ${graceMs} ms`);
     await cluster.waitState(second, ["PENDING"]);
     await cluster.run(["scancel", String(next.id)]);
+    await cluster.waitIdle();
     // Slurm keeps a requeued job back for two minutes, until the credentials of its first life are over.
     await cluster.scontrol(["update", `jobid=${second}`, "starttime=now"]);
     await called(cluster, await found(cluster, second));
@@ -235,12 +236,31 @@ function invoked(
   return { status, error: stderr };
 }
 
+/** What the starter of a pilot answers to an order for somebody else's lease, given by `user`. */
+function orderedForOther(socket: string, user: User): string {
+  const script = `
+    import { connectStarter } from "./agent/executor/starter.ts";
+    const starter = await connectStarter({ socketPath: ${JSON.stringify(join(dirname(socket), "starter.sock"))},
+      spawn: undefined, timeoutMs: 5000, onExited: () => undefined, onLost: () => undefined });
+    const order = { leaseId: "x", uid: ${user.uid}, gid: ${user.gid}, cgroups: [], unixPath: "/tmp/x.sock",
+      tcpAddress: "127.0.0.1", kind: "function", cores: [0], ownerUid: ${alice.uid}, memoryBytes: 1, pidsMax: 1,
+      token: "0".repeat(64), spinUs: 0, meta: "", executor: "/bin/true" };
+    await starter.start(order, 5000).then(() => console.log("started"), (error) => console.log(error.message));
+    starter.close();`;
+  const args = ["--disable-warning=ExperimentalWarning", "--input-type=module", "--eval", script];
+  const { uid, gid } = user;
+  const { stdout, stderr } = spawnSync(process.execPath, args, { env: baseEnv, uid, gid, encoding: "utf8" });
+  return stdout + stderr;
+}
+
 test("what a guest leaves ends with it; kill -9 of the agent ends all; the next pilot clears up", async (t) => {
   if (process.getuid?.() !== 0) return t.skip("needs root, to be another user");
   const tmp = mkdtempSync("/tmp/sp-");
   chmodSync(tmp, 0o777);
   try {
     const pilot = await localPilot(tmp);
+    assert.match(orderedForOther(pilot.socket, bob), /owner, with uid and gid/);
+    assert.match(orderedForOther(pilot.socket, root), /closed its connection|not connected/);
     const forked = join(tmp, "three");
     writeFileSync(forked, Buffer.from([3, 0, 0, 0]));
     const said = invoked(pilot.socket, "libfaults.so", ["fork_bomb", "--in", forked]);
@@ -257,6 +277,40 @@ test("what a guest leaves ends with it; kill -9 of the agent ends all; the next 
     next.child.kill("SIGTERM");
     assert.deepEqual(await ended, [75, null], next.log());
     assert.deepEqual(readdirSync(tmp), ["three"]);
+    assert.deepEqual(traces(bob), []);
+  } finally {
+    for (const pid of usersProcesses(bob)) send(Number(pid), "SIGKILL");
+    rmSync(tmp, { recursive: true, force: true });
+  }
+});
+
+test("an evacuated region leaves a pilot that is wanted back; no acknowledged put is lost", async (t) => {
+  if (process.getuid?.() !== 0) return t.skip("needs root, to be another user");
+  const tmp = mkdtempSync("/tmp/sp-");
+  chmodSync(tmp, 0o777);
+  try {
+    const pilot = await localPilot(tmp);
+    const env = { ...baseEnv, SUBLET_AGENT_SOCKET: pilot.socket, SUBLET_SPILL_DIR: tmp };
+    const user = { uid: bob.uid, gid: bob.gid };
+    const job = spawn("build/native/bin/durable-job", ["evacuated", "32", "1"], {
+      env,
+      ...user,
+      stdio: ["ignore", "pipe", "inherit"],
+      timeout: 60_000,
+    });
+    let text = "";
+    job.stdout.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    const over = once(job, "close");
+    await until("the region is there", 20_000, async () => (text.includes('"place"') ? true : undefined));
+    const ended = once(pilot.child, "exit");
+    // As Slurm does it: to every process of the step.
+    for (const pid of usersProcesses(bob)) send(Number(pid), "SIGTERM");
+    assert.deepEqual(await ended, [75, null], pilot.log());
+    assert.deepEqual(await over, [0, null], text);
+    assert.match(text, /"event":"end".*"wrong":0,"moves":1/);
+    assert.deepEqual(readdirSync(tmp), []);
     assert.deepEqual(traces(bob), []);
   } finally {
     for (const pid of usersProcesses(bob)) send(Number(pid), "SIGKILL");
