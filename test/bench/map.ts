@@ -56,7 +56,7 @@ async function measure(
 
 export async function run(progress: (message: string) => void, extent = whole): Promise<Row[]> {
   const rounds = extent.small ? 1 : 5;
-  const [dataMib, cacheMib] = extent.small ? [32, 8] : [256, 64];
+  const [dataMib, cacheMib] = extent.small ? [48, 24] : [256, 64];
   const program = join(native, "bin/sublet-map-bench");
   const folder = join(root, "build/bench");
   const limits = await openLimits(folder, (cacheMib + overheadMib) << 20, (dataMib + 64) << 20);
