@@ -170,8 +170,9 @@ test("a pilot lends to its user only; preempted, it gives back, leaves nothing, 
     await cluster.waitState(second, ["PENDING"]);
     await cluster.run(["scancel", String(next.id)]);
     await cluster.waitIdle();
-    // Slurm keeps a requeued job back for two minutes, until the credentials of its first life are over.
-    await cluster.scontrol(["update", `jobid=${second}`, "starttime=now"]);
+    // Slurm keeps a requeued job back for two minutes, until the credentials of its first life are over; slurmd tells
+    // these from new ones by whole seconds.
+    await cluster.scontrol(["update", `jobid=${second}`, "starttime=now+3"]);
     await called(cluster, await found(cluster, second));
     assert.equal((await cluster.job(second)).fields.get("Restarts"), "1");
 
