@@ -118,6 +118,13 @@ static void one_copy_for_a_while(void **state)
     free(bytes);
 }
 
+/** Stops it, and returns when all its threads stand. */
+static void stand_still(const struct executor *executor)
+{
+    kill(executor->pid, SIGSTOP);
+    assert_int_equal(waitpid(executor->pid, NULL, WUNTRACED), executor->pid);
+}
+
 /** Both are gone: every access says so, also those under way. */
 static void both_gone(void **state)
 {
@@ -126,6 +133,8 @@ static void both_gone(void **state)
     struct executor *second = fixture_region(fixture, BYTES, true);
     sublet_region *region = region_of(fixture, SUBLET_MIRRORED);
     unsigned char *bytes = pattern(2);
+    stand_still(first);
+    stand_still(second); /* else all of it may be acknowledged by the time they are killed */
     for (int i = 0; i < 16; i++)
         assert_int_equal(sublet_region_put_async(region, 0, bytes, BYTES), SUBLET_OK);
     executor_kill(first);
@@ -149,8 +158,7 @@ static void silent_copy(void **state)
     sublet_region *region = region_of(fixture, SUBLET_MIRRORED);
     unsigned char *bytes = pattern(3);
     uint64_t before = 1, begin_ns = time_ns();
-    kill(first->pid, SIGSTOP);
-    assert_int_equal(waitpid(first->pid, NULL, WUNTRACED), first->pid); /* all its threads stand */
+    stand_still(first);
     assert_int_equal(sublet_region_fetch_add(region, 64, 5, &before), SUBLET_OK);
     assert_int_equal(before, 0);
     assert_true(time_ns() - begin_ns >= fixture_timeout_ms * UINT64_C(1000000) / 2);
