@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { after, before, test } from "node:test";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
-import { pause } from "../../deploy/testbed/shell.ts";
+import { pause, until } from "../../deploy/testbed/shell.ts";
 import { mungeSocket } from "../../deploy/testbed/slurm-conf.ts";
 import { connectController, connectNode } from "../../src/rpc/client.ts";
 import { credentialPayload, type Identity } from "../../src/rpc/identity.ts";
@@ -121,6 +121,43 @@ test("a credential is good once, for a minute, for one callee and one method", a
     showing(() => mungeAs(root, "something else")),
     /not sublet\.v1/,
   );
+});
+
+test("calls that follow one another show two credentials, on daemons of either kind, until a new life of theirs", async () => {
+  const good = mungeIdentity({ socket: mungeSocket(cluster.stateDir) });
+  let shown = 0;
+  const counting: Identity = {
+    ...good,
+    credential: (audience, method) => {
+      shown += 1;
+      return good.credential(audience, method);
+    },
+  };
+  const control = connectController(controller, { identity: counting });
+  const node = connectNode(agentOf("n2"), { identity: counting });
+  try {
+    for (const ask of [() => control.listNodes({}), () => node.getNode({})]) {
+      shown = 0;
+      for (let i = 0; i < 2; i++) await ask();
+      await pause(500); // the key is opened
+      for (let i = 0; i < 20; i++) await ask();
+      assert.equal(shown, 2);
+    }
+    await cluster.killDaemon("controller");
+    await cluster.startDaemon("controller");
+    await until("the controller is asked again", 10_000, async () => {
+      try {
+        return await control.listNodes({});
+      } catch (thrown) {
+        assert.equal((thrown as { code?: string }).code, "UNAVAILABLE");
+        return undefined;
+      }
+    });
+    assert.ok(shown > 2, "its new life knows no key");
+  } finally {
+    control.close();
+    node.close();
+  }
 });
 
 test("an ordinary user acts for himself, whomever he names, and reports for no node", async () => {
