@@ -145,9 +145,10 @@ test("calls that follow one another show two credentials, on daemons of either k
     }
     await cluster.killDaemon("controller");
     await cluster.startDaemon("controller");
-    await until("the controller is asked again", 10_000, async () => {
+    await until("the controller is asked again, and agents have found it", 20_000, async () => {
       try {
-        return await control.listNodes({});
+        const { nodes } = await control.listNodes({});
+        return nodes.filter(({ offer }) => offer !== null).length === 3 ? true : undefined;
       } catch (thrown) {
         assert.equal((thrown as { code?: string }).code, "UNAVAILABLE");
         return undefined;
