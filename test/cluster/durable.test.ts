@@ -6,17 +6,36 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type JobEvent, parseEvents } from "../../deploy/testbed/main-job/figures.ts";
 import { until } from "../../deploy/testbed/shell.ts";
-import { guestCgroups, guestPids, nothingLeft, theBed, useCluster, visit } from "../faults/harness.ts";
+import {
+  guestCgroups,
+  guestPids,
+  metric,
+  nothingLeft,
+  theBed,
+  useCluster,
+  visit,
+} from "../faults/harness.ts";
 
 const moves = 4;
 const mib = 32;
 
 useCluster({ agentSettings: { reclaim: { budget_ms: 1500 } } });
 
+/** Jobs of the test before are gone for Slurm, for the controller, and for the agents. */
+async function allLend(): Promise<void> {
+  const { cluster } = theBed();
+  await until("all nodes lend", 60_000, async () => {
+    for (const { name } of cluster.layout.nodes)
+      if ((await metric(`agent-${name}`, "sublet_spare_memory_bytes")) === 0) return undefined;
+    return (await metric("controller", "sublet_cluster_cores", 'state="jobs"')) === 0 ? true : undefined;
+  });
+}
+
 /** Submits the job on a node. */
-async function start(durability: string, node: string, exclude: string, until = moves): Promise<number> {
+async function start(durability: string, node: string, exclude: string, changes = moves): Promise<number> {
   const { cluster, base } = theBed();
-  const argv = [`${base}/bin/durable-job`, durability, mib, until, exclude].filter((word) => word !== "");
+  await allLend();
+  const argv = [`${base}/bin/durable-job`, durability, mib, changes, exclude].filter((word) => word !== "");
   const args = [`--nodelist=${node}`, "--ntasks=1", "--mem=1024"];
   return await cluster.sbatch({ args, script: `#!/bin/bash\nexec ${argv.join(" ")}\n` });
 }
