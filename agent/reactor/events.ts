@@ -61,9 +61,9 @@ export type AgentEvent =
   | { type: "timer" }
   /** An administrator: these leases, or all; budgetMs 0 at once, else graceful. */
   | { type: "reclaim"; call: number; leaseIds: readonly string[] | undefined; budgetMs: number }
-  /** An administrator: lend nothing more; budgetMs as above, undefined: leases stay until they end. */
-  /** By the configuration and the lot of the period. */
+  /** Whether the node lends, by the configuration and the lot of the period. */
   | { type: "lending"; mode: LendingMode }
+  /** An administrator: lend nothing more; budgetMs as above, undefined: leases stay until they end. */
   | {
       type: "drain";
       call: number;

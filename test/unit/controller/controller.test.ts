@@ -459,3 +459,21 @@ test("what the spells of all nodes have taught comes back to their agents, once 
   assert.match(await page(), /sublet_horizon_predictions_total\{outcome="kept"\} 1/);
   assert.match(await page(), /sublet_horizon_confidence 0.8/);
 });
+
+test("an agent is asked for the term that its capacity is likely to last; its own default is its own", async () => {
+  const controller = await controllerWith();
+  const agent = await agentWith({ node: "n1", cores: 4, horizonMs: 40_000 });
+  const unknown = await agentWith({ node: "n2", cores: 4 });
+  for (const each of [agent, unknown]) await each.join(controller.address);
+  const client = clientOf(controller);
+  const termOf = async (node: string, termMs: number): Promise<number> => {
+    const { lease } = await client.requestLease({ request: { ...oneCore, node, termMs }, owner: user });
+    return lease?.termMs ?? 0;
+  };
+  const short = await termOf("n1", 50_000);
+  assert.ok(short > 30_000 && short <= 40_000, `${short}`);
+  assert.equal(await termOf("n1", 20_000), 20_000);
+  assert.ok((await termOf("n1", 0)) <= 40_000, "the usual term is longer");
+  assert.equal(await termOf("n2", 50_000), 50_000);
+  assert.equal(await termOf("n2", 0), 60_000, "the agent's own default");
+});

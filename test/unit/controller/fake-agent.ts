@@ -43,6 +43,8 @@ export interface FakeAgentOptions {
   readonly onAdmin?: (node: string) => Promise<void>;
   /** Offers more than there is, as an offer that is out of date does. */
   readonly boastCores?: number;
+  /** How long it says that its capacity lasts. */
+  readonly horizonMs?: number;
 }
 
 export interface FakeAgent {
@@ -94,7 +96,8 @@ export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
     const boast = Array.from({ length: options.boastCores ?? 0 }, (_, core) => core);
     const real = spare().map(spareToWire);
     if (real[0] !== undefined && boast.length > 0) real[0] = { ...real[0], cores: boast };
-    return offerMessage(node, { revision: ++revision, address: server.address, spare: real });
+    const { horizonMs = 0 } = options;
+    return offerMessage(node, { revision: ++revision, address: server.address, spare: real, horizonMs });
   };
 
   const handlers: NodeHandlers = {

@@ -190,6 +190,16 @@ test("capacity that ends within the term comes after capacity that lasts", () =>
   assert.deepEqual(names(place(request(), offers, undefined, [], nowMs).candidates), ["lasts", "ends"]);
 });
 
+test("a term is fitted to what is likely to last, and never longer than asked nor shorter than 15 s", () => {
+  const fitted = (horizonMs: number, termMs = 60_000): number | undefined =>
+    place(request({ termMs }), [offer("n1", 8, { horizonMs })], undefined, [], nowMs).candidates[0]?.termMs;
+  assert.equal(fitted(0), 60_000, "nobody knows");
+  assert.equal(fitted(600_000), 60_000);
+  assert.equal(fitted(30_100), 30_000, "it was said 100 ms ago");
+  assert.equal(fitted(1_000), 15_000);
+  assert.equal(fitted(1_000, 5_000), 5_000, "less was asked for");
+});
+
 test("equal nodes take turns by the seed", () => {
   const offers = Array.from({ length: 8 }, (_, i) => offer(`n${i}`, 4));
   const first = new Set(
