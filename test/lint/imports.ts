@@ -14,6 +14,9 @@ const allowed: Record<string, readonly string[]> = {
   "src/capacity": ["src/common"],
   "src/placement": ["src/common"],
   "src/lease": ["src/common"],
+  "src/accounting": ["src/common", "src/config"],
+  "src/dashboard": ["src/common", "src/config"],
+  "src/estimate": ["src/common", "src/capacity", "src/placement", "src/lease"],
   "src/controller": [
     "src/common",
     "src/config",
@@ -23,9 +26,11 @@ const allowed: Record<string, readonly string[]> = {
     "src/capacity",
     "src/placement",
     "src/lease",
+    "src/accounting",
+    "src/dashboard",
   ],
   "src/client": ["src/common", "src/config", "src/rpc"],
-  "src/cli": ["src/common", "src/config", "src/rpc", "src/metrics", "src/client"],
+  "src/cli": ["src/common", "src/config", "src/rpc", "src/metrics", "src/client", "src/estimate"],
   agent: ["src/common", "src/config", "src/rpc", "src/metrics", "src/capacity", "src/lease"],
 };
 
