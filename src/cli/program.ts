@@ -1,8 +1,10 @@
 /** The `sublet` command: its words, their options, and what its exit status means. */
+
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { SubletError, toSubletError } from "../common/errors.ts";
 import { loadCliConfig } from "../config/config.ts";
 import { doctor } from "./doctor/doctor.ts";
+import { addEstimateCommand } from "./estimate-command.ts";
 import { type InvokeOptions, invoke } from "./invoke.ts";
 import { type JobsOptions, jobs } from "./jobs.ts";
 import { leases, release } from "./leases.ts";
@@ -189,6 +191,7 @@ export async function run(
   addAdminCommands(program, session, () => {
     result = exitStatus.failed;
   });
+  addEstimateCommand(program, session);
   program
     .command("doctor")
     .description(

@@ -30,7 +30,15 @@ const allowed: Record<string, readonly string[]> = {
     "src/dashboard",
   ],
   "src/client": ["src/common", "src/config", "src/rpc"],
-  "src/cli": ["src/common", "src/config", "src/rpc", "src/metrics", "src/client", "src/estimate"],
+  "src/cli": [
+    "src/common",
+    "src/config",
+    "src/rpc",
+    "src/metrics",
+    "src/slurm",
+    "src/client",
+    "src/estimate",
+  ],
   agent: ["src/common", "src/config", "src/rpc", "src/metrics", "src/capacity", "src/lease"],
 };
 
