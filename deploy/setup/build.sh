@@ -14,3 +14,4 @@ if [ ! -f "$folder/build.ninja" ]; then
 fi
 read -ra targets <<< "${NINJA_TARGETS:-all}"
 run ninja -C "$folder" -j 2 "${targets[@]}"
+bash deploy/setup/node24.sh deploy/setup/dashboard.ts

@@ -10,7 +10,8 @@
  *   GET  gain?from=&to=                Gain
  *   GET  reclaims?from=&to=            Reclaims
  *   GET  accounts?from=&to=            AccountRow[] (of the accounting; [] without it)
- *   GET  events                        server-sent events: `summary` (Summary), `nodes` (NodeChanges), `leases` (LeaseChanges)
+ *   GET  events?topics=a,b             server-sent events: `summary` (Summary), `nodes` (NodeChanges), `leases` (LeaseChanges);
+ *                                      topics: only these, all without it. At least one event every 15 s.
  *   GET  whoami                        Session
  *   POST login                         body LoginRequest: a MUNGE credential buys a session cookie
  *   POST logout

@@ -1,0 +1,167 @@
+/** What was won against both baselines, and what the jobs paid for it. */
+import type { Gain } from "../../api.ts";
+import { compact, money, none, number, percent, points } from "../lib/format.ts";
+import { Link, Panel, Segments, Stat } from "./basics.tsx";
+
+type Hours = Gain["coreHours"];
+
+function Bars(props: { title: string; unit: string; hours: Hours }) {
+  const { slurmAlone, lent, beyondPacking, perfectPacking, total } = props.hours;
+  const inHoles = Math.max(0, lent - beyondPacking);
+  const scale = Math.max(total, slurmAlone + perfectPacking, slurmAlone + lent) || 1;
+  const rows: readonly { name: string; sum: number; more: number; bars: readonly [string, number][] }[] = [
+    { name: "Slurm alone", sum: slurmAlone, more: 0, bars: [["used", slurmAlone]] },
+    {
+      name: "Slurm + Sublet",
+      sum: slurmAlone + lent,
+      more: lent,
+      bars: [
+        ["used", slurmAlone],
+        ["lent", inHoles],
+        ["beyond", beyondPacking],
+      ],
+    },
+    {
+      name: "Perfect packing",
+      sum: slurmAlone + perfectPacking,
+      more: perfectPacking,
+      bars: [
+        ["used", slurmAlone],
+        ["packing", perfectPacking],
+      ],
+    },
+  ];
+  return (
+    <table class="gain-bars">
+      <caption>
+        {props.title} <span class="muted">({props.unit})</span>
+      </caption>
+      <thead class="hidden">
+        <tr>
+          <th scope="col">Case</th>
+          <th scope="col">Chart</th>
+          <th scope="col">Sum</th>
+          <th scope="col">More than Slurm alone</th>
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map((row) => (
+          <tr key={row.name}>
+            <th scope="row">{row.name}</th>
+            <td class="gain-bar" aria-hidden="true">
+              {row.bars.map(([part, value]) => (
+                <span key={part} class={`part-${part}`} style={{ width: `${(value / scale) * 100}%` }} />
+              ))}
+            </td>
+            <td class="num" title={number(row.sum)}>
+              {compact(row.sum)}
+            </td>
+            <td class="num gain-more">{row.more > 0 ? `+${compact(row.more)}` : ""}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+export type Span = "today" | "month";
+
+export function GainPanel(props: { gain: Gain; span: Span; onSpan: (span: Span) => void }) {
+  const { gain } = props;
+  const { coreHours, gibHours } = gain;
+  const inHoles = Math.max(0, coreHours.lent - coreHours.beyondPacking);
+  return (
+    <Panel
+      title="Gain"
+      class="gain"
+      tools={
+        <Segments
+          label="Span of the gain"
+          value={props.span}
+          onChange={props.onSpan}
+          options={[
+            { value: "today", name: "Today" },
+            { value: "month", name: "30 days" },
+          ]}
+        />
+      }
+    >
+      <dl class="stats">
+        <Stat
+          name="Core-hours lent"
+          value={number(coreHours.lent)}
+          note={share(coreHours.lent, coreHours.slurmAlone)}
+        />
+        <Stat
+          name="GiB-hours lent"
+          value={number(gibHours.lent)}
+          note={share(gibHours.lent, gibHours.slurmAlone)}
+        />
+        <Stat
+          name="Worth"
+          value={gain.money === null ? none : money(gain.money.value, gain.money.currency)}
+          note={gain.money === null ? "no prices are set" : "at the site's prices"}
+        />
+      </dl>
+      <Bars title="Cores" unit="core-hours" hours={coreHours} />
+      <Bars title="Memory" unit="GiB-hours" hours={gibHours} />
+      <p class="note">
+        {coreHours.perfectPacking > 0 && (
+          <>Sublet filled {percent(inHoles / coreHours.perfectPacking)} of the holes that Slurm left, </>
+        )}
+        and lent {number(coreHours.beyondPacking)} core-hours that jobs held and did not use: no scheduler has
+        these without sharing.{gain.covered < 0.995 && ` ${percent(gain.covered)} of the span was watched.`}{" "}
+        <Link to={["about"]}>How it is counted</Link>
+      </p>
+    </Panel>
+  );
+}
+
+function share(lent: number, alone: number): string {
+  return alone > 0 ? `${percent(lent / alone, 1)} on top of Slurm's` : "";
+}
+
+export function CostPanel(props: { cost: Gain["cost"]; span: Span }) {
+  const { cost } = props;
+  const rows: readonly [string, string, string][] = [
+    [
+      "CPU pressure",
+      points(cost.cpuPressurePercent, true),
+      "waiting for a core beside guests, less that without them",
+    ],
+    ["Memory pressure", points(cost.memoryPressurePercent, true), "the same for memory"],
+    [
+      "Hold-out difference",
+      points(cost.holdOutDifferencePercent, true),
+      "pressure where we lend, less that on held-out nodes",
+    ],
+    ["Guard actions", number(cost.guardActions), "guests throttled, frozen, shrunk or evicted for a job"],
+    [
+      "Leases taken back",
+      number(cost.leasesReclaimed),
+      "because a job or an administrator wanted the capacity",
+    ],
+    ["Receipts", number(cost.receipts), "jobs that can read what ran beside them"],
+  ];
+  return (
+    <Panel
+      title="What the jobs paid"
+      class="cost"
+      about={props.span === "today" ? "Today" : "The last 30 days"}
+    >
+      <table class="facts">
+        <tbody>
+          {rows.map(([name, value, about]) => (
+            <tr key={name}>
+              <th scope="row">
+                {name}
+                <span class="row-about">{about}</span>
+              </th>
+              <td class="num">{value === none ? <span class="muted">not measured</span> : value}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Panel>
+  );
+}
