@@ -182,12 +182,10 @@ function compile(raw: Parsed): GuardPolicy {
 
 /** The policy in a text. @throws SubletError INVALID_ARGUMENT with all complaints, one a line: path, line, reason. */
 export function parsePolicy(text: string, path: string, node: PolicyNode): GuardPolicy {
-  return compile(parseToml(text, path, schemaFor(node), {}));
+  return compile(parseToml(text, path, schemaFor(node)));
 }
 
 /** The policy in a file; the built-in one without. @throws SubletError also FAILED_PRECONDITION (no such file). */
 export function loadPolicy(path: string | undefined, node: PolicyNode): GuardPolicy {
-  return path === undefined
-    ? parsePolicy("", "built-in", node)
-    : compile(loadToml(path, schemaFor(node), {}));
+  return path === undefined ? parsePolicy("", "built-in", node) : compile(loadToml(path, schemaFor(node)));
 }

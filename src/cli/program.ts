@@ -33,8 +33,8 @@ Exit status:
   2  wrong usage or settings
   3  unavailable: no daemon answers in time, or nothing is spare
 
-Settings come from /etc/sublet/cli.toml (keys controller, agent_socket, starter_socket, munge_socket, timeout_ms,
-[tls]), then SUBLET_CONTROLLER and so on from the environment, then the options above.
+Settings come from /etc/sublet/sublet.toml, then ~/.config/sublet/sublet.toml (keys controller, agent_socket,
+starter_socket, munge_socket, timeout_ms, [tls]), then SUBLET_CONTROLLER and so on from the environment, then the options above.
 
 Examples:
   sublet --controller head:7700 nodes       what is spare and lent in the cluster
@@ -100,7 +100,7 @@ export async function run(
     .option("--json", "print JSON, errors included")
     .option("--controller <host:port>", "the controller to ask; without one, the agent of this node is asked")
     .option("--agent-socket <path>", "socket of this node's agent")
-    .option("--config <file>", "settings instead of /etc/sublet/cli.toml")
+    .option("--config <file>", "settings instead of /etc/sublet/sublet.toml")
     .option("--timeout <seconds>", "longest wait for an answer", integer(1, 86_400))
     .addHelpText("after", help)
     .helpCommand(false)

@@ -20,7 +20,7 @@ export async function withController<T>(
   if (config.controller === undefined)
     throw new SubletError(
       "UNAVAILABLE",
-      "no controller is named; use --controller HOST:PORT, SUBLET_CONTROLLER, or `controller` in /etc/sublet/cli.toml",
+      "no controller is named; use --controller HOST:PORT, SUBLET_CONTROLLER, or `controller` in /etc/sublet/sublet.toml",
     );
   const client = openController({
     address: config.controller,

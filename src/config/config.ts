@@ -1,16 +1,28 @@
-/** The settings as the daemons use them: all defaults filled in, camelCase, readonly, units in the names. */
+/**
+ * The settings as the daemons use them: all defaults filled in, camelCase, readonly, units in the names. What a default is
+ * computed from (host name, addresses) is looked up here, once, and told to who asks where a setting came from.
+ */
 import { existsSync } from "node:fs";
 import { hostname, networkInterfaces } from "node:os";
 import { fileURLToPath } from "node:url";
-import { stringify } from "smol-toml";
 import type { z } from "zod";
 import { maxCores, parseCpuList } from "../common/cpulist.ts";
 import { SubletError } from "../common/errors.ts";
 import { type ConsentConfig, consentConfig } from "./consent.ts";
 import { guardPolicyFile } from "./guard.ts";
+import type { Environment } from "./layers.ts";
 import { type LendingConfig, lendingConfig } from "./lending.ts";
-import { type Environment, loadToml } from "./load.ts";
-import { agentSchema, cliSchema, controllerSchema, type fabricProviders } from "./schema.ts";
+import type { LogConfig } from "./log.ts";
+import type { agentSchema, cliSchema, controllerSchema, fabricProviders } from "./schema.ts";
+import {
+  agentKind,
+  cliKind,
+  controllerKind,
+  type FileReader,
+  type Read,
+  readSources,
+  type Sources,
+} from "./sources.ts";
 
 export interface TlsConfig {
   readonly caFile: string;
@@ -55,6 +67,7 @@ export interface AgentConfig {
   /** undefined = the built-in policy. */
   readonly guardPolicyFile: string | undefined;
   readonly lending: LendingConfig;
+  readonly log: LogConfig;
 }
 
 /** What [reclaim] says; see agent/reclaim. */
@@ -74,6 +87,7 @@ export interface ControllerConfig {
   readonly adminGid: number | undefined;
   readonly mungeSocket: string | undefined;
   readonly tls: TlsConfig | undefined;
+  readonly log: LogConfig;
 }
 
 export interface CliConfig {
@@ -125,14 +139,24 @@ export function defaultNativeDir(): string {
   return existsSync(built) ? built : "/usr/lib/sublet";
 }
 
-/** The agent's settings. @throws SubletError FAILED_PRECONDITION or INVALID_ARGUMENT; its message is for the sysadmin. */
-export function loadAgentConfig(path: string, environment: Environment = process.env): AgentConfig {
-  const raw = loadToml(path, agentSchema, environment);
-  const node = raw.node ?? defaultNode();
+/** A configuration, and where it came from. */
+export interface Configuration<C, R> {
+  readonly config: C;
+  readonly read: Read<R>;
+  /** What unset keys came to, by key. */
+  readonly computed: Readonly<Record<string, unknown>>;
+}
+
+export type AgentRaw = z.output<typeof agentSchema>;
+export type ControllerRaw = z.output<typeof controllerSchema>;
+export type CliRaw = z.output<typeof cliSchema>;
+
+/** What one key alone cannot say. */
+function checkAgent(raw: AgentRaw, path: string): void {
   const cores = coreList(path, "cores", raw.cores);
-  const reserveCores = coreList(path, "reserve_cores", raw.reserve_cores);
-  const foreign = cores.length === 0 ? [] : reserveCores.filter((core) => !cores.includes(core));
-  if (foreign.length > 0) throw invalid(path, `reserve_cores: ${foreign.join(",")} not among cores`);
+  const foreign = cores.length === 0 ? [] : coreList(path, "reserve_cores", raw.reserve_cores);
+  const outside = foreign.filter((core) => !cores.includes(core));
+  if (outside.length > 0) throw invalid(path, `reserve_cores: ${outside.join(",")} not among cores`);
   if (raw.lease_term_ms > raw.lease_term_max_ms)
     throw invalid(
       path,
@@ -143,6 +167,11 @@ export function loadAgentConfig(path: string, environment: Environment = process
       path,
       `reserve_memory_mib ${raw.reserve_memory_mib} is more than memory_mib ${raw.memory_mib}`,
     );
+}
+
+function agentConfig(raw: AgentRaw, path: string): AgentConfig {
+  checkAgent(raw, path);
+  const node = raw.node ?? defaultNode();
   return {
     node,
     runDir: raw.run_dir,
@@ -154,8 +183,8 @@ export function loadAgentConfig(path: string, environment: Environment = process
     cgroupName: raw.cgroup_name ?? `sublet_${node}`,
     slurmCgroup: raw.slurm_cgroup,
     nativeDir: raw.native_dir ?? defaultNativeDir(),
-    cores,
-    reserveCores,
+    cores: coreList(path, "cores", raw.cores),
+    reserveCores: coreList(path, "reserve_cores", raw.reserve_cores),
     memoryBytes: raw.memory_mib === undefined ? undefined : raw.memory_mib * mib,
     reserveMemoryBytes: raw.reserve_memory_mib * mib,
     trustedUids: raw.trusted_uids,
@@ -178,13 +207,33 @@ export function loadAgentConfig(path: string, environment: Environment = process
     },
     guardPolicyFile: guardPolicyFile(raw.guard),
     lending: lendingConfig(raw.lending),
+    log: raw.log,
   };
 }
 
-/** The controller's settings. Throws like loadAgentConfig. */
-export function loadControllerConfig(path: string, environment: Environment = process.env): ControllerConfig {
-  const raw = loadToml(path, controllerSchema, environment);
-  return {
+/** The agent's settings. @throws SubletError FAILED_PRECONDITION or INVALID_ARGUMENT; its message is for the sysadmin. */
+export function readAgent(sources: Sources, reader?: FileReader): Configuration<AgentConfig, AgentRaw> {
+  const read = readSources(agentKind, sources, reader);
+  const config = agentConfig(read.raw, read.subject);
+  const computed = {
+    node: config.node,
+    fabric_address: config.fabricAddress,
+    cgroup_name: config.cgroupName,
+    native_dir: config.nativeDir,
+    "reclaim.state_dir": config.reclaim.stateDir,
+    "guard.policy_file": config.guardPolicyFile,
+  };
+  return { config, read, computed };
+}
+
+/** The controller's settings. Throws like readAgent. */
+export function readController(
+  sources: Sources,
+  reader?: FileReader,
+): Configuration<ControllerConfig, ControllerRaw> {
+  const read = readSources(controllerKind, sources, reader);
+  const { raw } = read;
+  const config = {
     listen: raw.listen,
     metricsListen: raw.metrics_listen,
     pollIntervalMs: raw.poll_interval_ms,
@@ -194,16 +243,16 @@ export function loadControllerConfig(path: string, environment: Environment = pr
     adminGid: raw.admin_gid,
     mungeSocket: raw.munge_socket,
     tls: tlsOf(raw.tls),
+    log: raw.log,
   };
+  return { config, read, computed: {} };
 }
 
-export const defaultCliConfigPath = "/etc/sublet/cli.toml";
-
-/** The CLI's settings. Without a path the default file is read if it is there. */
-export function loadCliConfig(path?: string, environment: Environment = process.env): CliConfig {
-  const file = path ?? (existsSync(defaultCliConfigPath) ? defaultCliConfigPath : "/dev/null");
-  const raw = loadToml(file, cliSchema, environment);
-  return {
+/** The settings of `sublet`. Throws like readAgent. */
+export function readCli(sources: Sources): Configuration<CliConfig, CliRaw> {
+  const read = readSources(cliKind, sources);
+  const { raw } = read;
+  const config = {
     controller: raw.controller,
     agentSocket: raw.agent_socket,
     starterSocket: raw.starter_socket,
@@ -211,10 +260,18 @@ export function loadCliConfig(path?: string, environment: Environment = process.
     timeoutMs: raw.timeout_ms,
     tls: tlsOf(raw.tls),
   };
+  return { config, read, computed: {} };
 }
 
-/** The effective settings as text, for `--check-config`. Core lists are shown as arrays, sizes in bytes. */
-export function describeConfig(config: AgentConfig | ControllerConfig | CliConfig): string {
-  const known = Object.entries(config).filter(([, value]) => value !== undefined);
-  return stringify(Object.fromEntries(known));
+export function loadAgentConfig(file: string, environment: Environment = process.env): AgentConfig {
+  return readAgent({ file, environment }).config;
+}
+
+export function loadControllerConfig(file: string, environment: Environment = process.env): ControllerConfig {
+  return readController({ file, environment }).config;
+}
+
+/** Without a file: the default ones. */
+export function loadCliConfig(file?: string, environment: Environment = process.env): CliConfig {
+  return readCli({ file, environment }).config;
 }

@@ -1,6 +1,7 @@
 /** `[consent]` of agent.toml: whose jobs share what they hold and do not use, and how carefully that is taken. */
 import { z } from "zod";
 import type { Consent } from "../common/nouns.ts";
+import { live } from "./meta.ts";
 
 const consent = z.enum(["share", "no"]);
 const names = z.record(
@@ -13,32 +14,37 @@ export const consentSchema = z
   .strictObject({
     default: consent
       .default("no")
-      .describe("of a job of which neither its owner nor a rule below says anything"),
-    account: names.default({}).describe("by account; comes before qos and partition"),
-    qos: names.default({}).describe("by QOS; comes before partition"),
-    partition: names.default({}).describe("by partition"),
+      .describe("of a job of which neither its owner nor a rule below says anything")
+      .meta(live),
+    account: names.default({}).describe("by account; comes before qos and partition").meta(live),
+    qos: names.default({}).describe("by QOS; comes before partition").meta(live),
+    partition: names.default({}).describe("by partition").meta(live),
     unallocated: z
       .enum(["lend", "ask"])
       .default("lend")
-      .describe("the rest of a node beside jobs of which nobody said anything: lent, or only beside consent"),
+      .describe("the rest of a node beside jobs of which nobody said anything: lent, or only beside consent")
+      .meta(live),
     quiet_ms: z
       .int()
       .min(100)
       .max(maxMs)
       .default(10_000)
-      .describe("how long a core is unused before it is lent"),
+      .describe("how long a core is unused before it is lent")
+      .meta(live),
     wake_ms: z
       .int()
       .min(50)
       .max(60_000)
       .default(500)
-      .describe("a job that uses its core again has it for itself after this, and the time to end a guest"),
+      .describe("a job that uses its core again has it for itself after this, and the time to end a guest")
+      .meta(live),
     memory_margin_mib: z
       .int()
       .min(0)
       .max(1 << 30)
       .default(1024)
-      .describe("of a job's memory that it does not touch, this much is never lent"),
+      .describe("of a job's memory that it does not touch, this much is never lent")
+      .meta(live),
   })
   .describe("whose jobs share what they do not use");
 
@@ -55,9 +61,9 @@ export interface ConsentConfig {
 
 const mib = 1024 * 1024;
 
-/** Without a table in the file: all defaults. */
-export function consentConfig(raw: z.output<typeof consentSchema> | undefined): ConsentConfig {
-  const { quiet_ms, wake_ms, memory_margin_mib, ...rules } = raw ?? consentSchema.parse({});
+/** Without a table: all defaults. */
+export function consentConfig(raw: z.output<typeof consentSchema> = consentSchema.parse({})): ConsentConfig {
+  const { quiet_ms, wake_ms, memory_margin_mib, ...rules } = raw;
   return {
     ...rules,
     quietMs: quiet_ms,

@@ -1,12 +1,14 @@
 /** [lending] of agent.toml: whether this node lends at all. */
 import { z } from "zod";
+import { live } from "./meta.ts";
 
 export const lendingSchema = z
   .strictObject({
     mode: z
       .enum(["on", "shadow"])
       .default("on")
-      .describe("shadow: lend nothing, but tell what would have been lent, and how well it would have gone"),
+      .describe("shadow: lend nothing, but tell what would have been lent, and how well it would have gone")
+      .meta(live),
     hold_out: z
       .number()
       .min(0)
@@ -14,14 +16,22 @@ export const lendingSchema = z
       .default(0)
       .describe(
         "share of the nodes, by lot, that lend nothing, so that jobs beside guests can be compared with jobs alone",
-      ),
-    hold_out_days: z.int().min(1).max(365).default(7).describe("the lots are drawn again after this"),
+      )
+      .meta(live),
+    hold_out_days: z
+      .int()
+      .min(1)
+      .max(365)
+      .default(7)
+      .describe("the lots are drawn again after this")
+      .meta(live),
     shadow_term_ms: z
       .int()
       .min(1_000)
       .max(86_400_000)
       .default(300_000)
-      .describe("term of the leases that are imagined where nothing is lent"),
+      .describe("term of the leases that are imagined where nothing is lent")
+      .meta(live),
   })
   .prefault({})
   .describe("whether this node lends");

@@ -1,5 +1,6 @@
 /** [reclaim] of agent.toml: how capacity is taken back for batch jobs. */
 import { z } from "zod";
+import { live } from "./meta.ts";
 
 export const reclaimSchema = z
   .strictObject({
@@ -9,13 +10,15 @@ export const reclaimSchema = z
       .describe(
         "what a prolog takes back: all leases; none (close), for sites where spank_sublet.so names each job's cores; or " +
           "learned: close once steps were heard here, all again when one was not",
-      ),
+      )
+      .meta(live),
     budget_ms: z
       .int()
       .min(0)
       .max(60_000)
       .default(1_000)
-      .describe("time to move an evacuated region that a job needs; 0 = none; bounded by what a hook waits"),
+      .describe("time to move an evacuated region that a job needs; 0 = none; bounded by what a hook waits")
+      .meta(live),
     state_dir: z
       .string()
       .regex(/^\//, "expected an absolute path")

@@ -3,6 +3,8 @@ import { z } from "zod";
 import { consentSchema } from "./consent.ts";
 import { guardSchema } from "./guard.ts";
 import { lendingSchema } from "./lending.ts";
+import { logSchema } from "./log.ts";
+import { live } from "./meta.ts";
 import { reclaimSchema } from "./reclaim.ts";
 
 const address = z
@@ -45,7 +47,7 @@ export const agentSchema = z.strictObject({
   run_dir: path.default("/run/sublet").describe("sockets of this node"),
   listen: address.default("0.0.0.0:7701").describe("gRPC for controllers and the CLI"),
   metrics_listen: address.default("0.0.0.0:7702").describe("HTTP /metrics and /healthz"),
-  controllers: z.array(address).max(8).default([]).describe("controllers to report to"),
+  controllers: z.array(address).max(8).default([]).describe("controllers to report to").meta(live),
   fabric_address: z
     .string()
     .regex(/^[A-Za-z0-9.-]+$/, port0)
@@ -62,53 +64,78 @@ export const agentSchema = z.strictObject({
     .default("slurm")
     .describe("directory of Slurm's jobs if it is not as Slurm names it by itself"),
   native_dir: path.optional().describe("folder with bin/ of the native programs"),
-  cores: cpuList.default("").describe("cores that are this node's; empty = all"),
-  reserve_cores: cpuList.default("").describe("cores never lent"),
+  cores: cpuList.default("").describe("cores that are this node's, as a CPU list; empty = all"),
+  reserve_cores: cpuList.default("").describe("cores never lent").meta(live),
   memory_mib: count.optional().describe("this node's memory; default: what the kernel says"),
-  reserve_memory_mib: count.default(512).describe("memory never lent"),
-  trusted_uids: z.array(id).max(64).default([0]).describe("daemon users that may act for others"),
-  admin_gid: id.optional().describe("group whose members see and end all leases"),
+  reserve_memory_mib: count.default(512).describe("memory never lent").meta(live),
+  trusted_uids: z.array(id).max(64).default([0]).describe("daemon users that may act for others").meta(live),
+  admin_gid: id.optional().describe("group whose members see and end all leases").meta(live),
   guest_uid_first: id.default(200_000).describe("first of the user ids that guests run as"),
-  guest_uid_count: z.int().min(1).max(1_000_000).default(1000),
-  pool_max: z.int().min(0).max(64).default(4).describe("executors kept ready for leases to come; 0 = none"),
+  guest_uid_count: z.int().min(1).max(1_000_000).default(1000).describe("how many user ids from there on"),
+  pool_max: z
+    .int()
+    .min(0)
+    .max(64)
+    .default(4)
+    .describe("executors kept ready for leases to come; 0 = none")
+    .meta(live),
   lease_here_first: z
     .boolean()
     .default(true)
-    .describe("leases for functions that this node can serve are granted here, without a controller"),
-  lease_term_ms: ms.default(60_000).describe("term of a lease whose client asked for none"),
-  lease_term_max_ms: ms.default(3_600_000),
-  announce_timeout_ms: ms.default(10_000).describe("how long an announced job keeps the node closed"),
-  spin_us: z.int().min(0).max(1_000_000).default(50).describe("how long a worker polls before it sleeps"),
+    .describe("leases for functions that this node can serve are granted here, without a controller")
+    .meta(live),
+  lease_term_ms: ms.default(60_000).describe("term of a lease whose client asked for none").meta(live),
+  lease_term_max_ms: ms
+    .default(3_600_000)
+    .describe("longest term that a lease is granted or renewed for")
+    .meta(live),
+  announce_timeout_ms: ms
+    .default(10_000)
+    .describe("how long an announced job keeps the node closed")
+    .meta(live),
+  spin_us: z
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .default(50)
+    .describe("how long a worker polls before it sleeps")
+    .meta(live),
   munge_socket: path.optional().describe("munged's socket; default: libmunge's"),
   tls: tls.optional(),
-  consent: consentSchema.optional(),
+  consent: consentSchema.prefault({}),
   reclaim: reclaimSchema,
-  guard: guardSchema.optional(),
+  guard: guardSchema,
   lending: lendingSchema,
+  log: logSchema,
 });
 
 export const controllerSchema = z.strictObject({
   listen: address.default("0.0.0.0:7700").describe("gRPC for agents and the CLI"),
   metrics_listen: address.default("0.0.0.0:7703").describe("HTTP /metrics and /healthz"),
-  poll_interval_ms: ms.default(10_000).describe("between two looks at slurmctld, when it answers fast"),
+  poll_interval_ms: ms
+    .default(10_000)
+    .describe("between two looks at slurmctld, when it answers fast")
+    .meta(live),
   horizon_confidence: z
     .number()
     .min(0.5)
     .max(0.99)
     .default(0.8)
-    .describe("share of the horizons of offers that hold until a job comes"),
+    .describe("share of the horizons of offers that hold until a job comes")
+    .meta(live),
   slurm_conf: path.optional().describe("sets SLURM_CONF for Slurm's commands"),
-  trusted_uids: z.array(id).max(64).default([0]).describe("daemon users that may act for others"),
-  admin_gid: id.optional().describe("group whose members see and end all leases"),
+  trusted_uids: z.array(id).max(64).default([0]).describe("daemon users that may act for others").meta(live),
+  admin_gid: id.optional().describe("group whose members see and end all leases").meta(live),
   munge_socket: path.optional().describe("munged's socket; default: libmunge's"),
   tls: tls.optional(),
+  log: logSchema,
 });
 
 export const cliSchema = z.strictObject({
   controller: address.optional().describe("the controller to ask"),
-  agent_socket: path.default("/run/sublet/agent.sock"),
-  starter_socket: path.default("/run/sublet/starter.sock"),
-  munge_socket: path.optional(),
-  timeout_ms: ms.default(10_000),
+  agent_socket: path.default("/run/sublet/agent.sock").describe("socket of this node's agent"),
+  starter_socket: path.default("/run/sublet/starter.sock").describe("socket of its starter, for the doctor"),
+  munge_socket: path.optional().describe("munged's socket; default: libmunge's"),
+  timeout_ms: ms.default(10_000).describe("longest wait for an answer"),
   tls: tls.optional(),
 });

@@ -2,25 +2,21 @@
  * sublet-controller: brings offers and lease requests of a cluster together. Can be killed at any time: guests and
  * their callers do not need it, and agents tell the next one everything. SIGTERM and SIGINT end it cleanly.
  */
-import { parseArgs } from "node:util";
 import { pino } from "pino";
 import { toSubletError } from "../common/errors.ts";
 import { logSink } from "../common/log.ts";
-import { describeConfig, loadControllerConfig } from "../config/config.ts";
+import { controllerFlags, exits, settingsUsage } from "../config/arguments.ts";
+import { begin } from "../config/begin.ts";
+import { readController } from "../config/config.ts";
 import { mungeIdentity } from "../rpc/munge.ts";
 import { commandRunner, systemClock } from "../slurm/runner.ts";
 import { startController } from "./controller.ts";
 
-const usage = `usage: sublet-controller --config FILE [--check-config]
-  --config FILE    settings (controller.toml)
-  --check-config   read the settings, print the effective ones or what is wrong, and end
-SUBLET_LOG_LEVEL (debug, info, warn, error) sets what is logged to stderr; default info.
-`;
+const usage = `usage: sublet-controller [options]
+${settingsUsage("controller", controllerFlags)}`;
 
 const destination = logSink(2);
-const levels = ["debug", "info", "warn", "error"];
-const level = levels.find((name) => name === process.env.SUBLET_LOG_LEVEL) ?? "info";
-const log = pino({ name: "sublet-controller", base: null, level }, destination);
+const log = pino({ name: "sublet-controller", base: null }, destination);
 
 function leave(code: number): never {
   destination.flushSync();
@@ -28,22 +24,14 @@ function leave(code: number): never {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      config: { type: "string" },
-      "check-config": { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
-    },
+  const { settings } = begin({
+    name: "controller",
+    usage,
+    flags: controllerFlags,
+    read: readController,
   });
-  if (values.help || values.config === undefined) {
-    process.stderr.write(usage);
-    leave(values.help ? 0 : 2);
-  }
-  const config = loadControllerConfig(values.config);
-  if (values["check-config"]) {
-    process.stdout.write(describeConfig(config));
-    leave(0);
-  }
+  const { config } = settings;
+  log.level = config.log.level;
   const controller = await startController({
     config,
     log,
@@ -57,10 +45,10 @@ async function main(): Promise<void> {
     ending = true;
     log.info({ signal }, "controller is ending");
     controller.close().then(
-      () => leave(0),
+      () => leave(exits.ok),
       (thrown: unknown) => {
         log.error({ message: toSubletError(thrown).message }, "controller did not end cleanly");
-        leave(1);
+        leave(exits.failed);
       },
     );
   };
@@ -71,5 +59,5 @@ async function main(): Promise<void> {
 main().catch((thrown: unknown) => {
   const error = toSubletError(thrown);
   log.fatal({ code: error.code, message: error.message }, "controller cannot start");
-  leave(1);
+  leave(exits.failed);
 });

@@ -48,6 +48,7 @@ async function controllerWith(
       adminGid: 40000,
       mungeSocket: undefined,
       tls: undefined,
+      log: { level: "info", to: "stderr" },
     },
     log: pino({ level: "silent" }),
     identity: plainIdentity(0),

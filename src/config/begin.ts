@@ -1,0 +1,47 @@
+/** How both daemons begin: command line and settings, and all that ends there (--help, --check-config, anything wrong). */
+import { toSubletError } from "../common/errors.ts";
+import { type DaemonArguments, daemonArguments, exits } from "./arguments.ts";
+import type { Configuration } from "./config.ts";
+import { settingsJson, settingsText } from "./show.ts";
+import type { Sources } from "./sources.ts";
+
+export interface BeginOptions<C, R> {
+  /** agent, controller. */
+  readonly name: string;
+  readonly usage: string;
+  /** Flags of single keys. */
+  readonly flags: Readonly<Record<string, string>>;
+  readonly switches?: readonly string[];
+  /** Reads and checks all that a start would. @throws SubletError. */
+  readonly read: (sources: Sources) => Configuration<C, R>;
+}
+
+export interface Begun<C, R> {
+  readonly given: DaemonArguments;
+  readonly settings: Configuration<C, R>;
+}
+
+function orEnd<T>(name: string, read: () => T, status: number): T {
+  try {
+    return read();
+  } catch (thrown) {
+    process.stderr.write(`sublet-${name}: ${toSubletError(thrown).message}\n`);
+    process.exit(status);
+  }
+}
+
+export function begin<C, R>({ name, usage, flags, switches, read }: BeginOptions<C, R>): Begun<C, R> {
+  const given = orEnd(name, () => daemonArguments(process.argv.slice(2), flags, switches), exits.usage);
+  if (given.help) {
+    process.stdout.write(usage);
+    process.exit(exits.ok);
+  }
+  const settings = orEnd(name, () => read(given), exits.config);
+  if (!given.checkConfig) return { given, settings };
+  process.stdout.write(
+    given.json
+      ? `${JSON.stringify(settingsJson(name, settings), undefined, 2)}\n`
+      : settingsText(name, settings),
+  );
+  process.exit(exits.ok);
+}

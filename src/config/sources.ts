@@ -1,0 +1,100 @@
+/** The three configurations: where each is looked for, by which variables and flags its keys can be set. */
+import { existsSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import type { z } from "zod";
+import { keysOf } from "./keys.ts";
+import {
+  dropInsOf,
+  type Environment,
+  environmentLayer,
+  type Flag,
+  flagLayer,
+  type Layer,
+  readText,
+  tomlLayer,
+} from "./layers.ts";
+import { checkLayers, type Loaded } from "./load.ts";
+import { agentSchema, cliSchema, controllerSchema } from "./schema.ts";
+
+export interface Kind<S extends z.ZodType> {
+  readonly name: string;
+  readonly schema: S;
+  /** Files that are read when none is named, those that are there, the later over the earlier. */
+  readonly defaultFiles: (environment: Environment) => readonly string[];
+  readonly prefix: string;
+  /** Variables with that prefix that are somebody else's; "known": all that are no key. */
+  readonly foreign: "known" | readonly string[];
+}
+
+export const agentKind: Kind<typeof agentSchema> = {
+  name: "agent",
+  schema: agentSchema,
+  defaultFiles: () => ["/etc/sublet/agent.toml"],
+  prefix: "SUBLET_AGENT_",
+  foreign: ["SUBLET_AGENT_SOCKET"],
+};
+
+export const controllerKind: Kind<typeof controllerSchema> = {
+  name: "controller",
+  schema: controllerSchema,
+  defaultFiles: () => ["/etc/sublet/controller.toml"],
+  prefix: "SUBLET_CONTROLLER_",
+  foreign: [],
+};
+
+export const cliKind: Kind<typeof cliSchema> = {
+  name: "sublet",
+  schema: cliSchema,
+  defaultFiles: (environment) => [
+    "/etc/sublet/sublet.toml",
+    join(environment.XDG_CONFIG_HOME || join(environment.HOME || homedir(), ".config"), "sublet/sublet.toml"),
+  ],
+  prefix: "SUBLET_",
+  foreign: "known",
+};
+
+export interface Sources {
+  /** Must be there. Without: the default files, as far as they are. */
+  readonly file?: string | undefined;
+  readonly environment?: Environment;
+  readonly flags?: readonly Flag[];
+}
+
+export interface Read<T> extends Loaded<T> {
+  /** The files that were read, in the order in which they apply. */
+  readonly files: readonly string[];
+  /** Named in complaints that belong to no line. */
+  readonly subject: string;
+}
+
+/** How files are read: a reload reads all of them first, and only then looks at what they say. */
+export type FileReader = (path: string) => string;
+
+/** The main files and their drop-ins. @throws SubletError FAILED_PRECONDITION. */
+export function filesOf(kind: Kind<z.ZodType>, sources: Sources): { path: string; dropIn: boolean }[] {
+  const environment = sources.environment ?? process.env;
+  const mains = sources.file === undefined ? kind.defaultFiles(environment) : [sources.file];
+  return mains.flatMap((path) => [
+    ...(sources.file !== undefined || existsSync(path) ? [{ path, dropIn: false }] : []),
+    ...dropInsOf(path).map((each) => ({ path: each, dropIn: true })),
+  ]);
+}
+
+/** @throws SubletError FAILED_PRECONDITION, INVALID_ARGUMENT; its message is for the sysadmin. */
+export function readSources<S extends z.ZodType>(
+  kind: Kind<S>,
+  sources: Sources,
+  read: FileReader = readText,
+): Read<z.output<S>> {
+  const environment = sources.environment ?? process.env;
+  const keys = keysOf(kind.schema);
+  const files = filesOf(kind, sources);
+  const layers: Layer[] = files.map(({ path, dropIn }) =>
+    tomlLayer(read(path), path, dropIn ? "drop-in" : "file"),
+  );
+  layers.push(environmentLayer(environment, kind.prefix, keys, kind.foreign));
+  layers.push(flagLayer(sources.flags ?? [], keys));
+  const subject = files[0]?.path ?? kind.defaultFiles(environment)[0] ?? kind.name;
+  return { ...checkLayers(kind.schema, layers, subject), files: files.map(({ path }) => path), subject };
+}
