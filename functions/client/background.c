@@ -59,9 +59,10 @@ static void watch_fill(struct watch *watch, struct sublet_session *session)
         if (!watch_add(watch, link->control, POLLRDHUP, link)) /* answers are read by those who asked */
             return;
         link->refs++;
-        short moves = link->region != NULL ? region_stream_events(link->region) : 0;
+        int fd = -1;
+        short moves = link->region != NULL ? region_jobs_events(link->region, &fd) : 0;
         if (moves != 0) {
-            if (!watch_add(watch, link->region->fd, moves, link))
+            if (!watch_add(watch, fd, moves, link))
                 return;
             link->refs++;
         }
@@ -72,7 +73,7 @@ static void watch_fill(struct watch *watch, struct sublet_session *session)
 static void move_region(struct sublet_session *session, struct link *link)
 {
     pthread_mutex_unlock(&session->lock);
-    sublet_status status = region_stream_turn(link->region);
+    sublet_status status = region_jobs_turn(link);
     pthread_mutex_lock(&session->lock);
     if (status != SUBLET_OK)
         link_lost(link, SUBLET_ERR_LOST);
@@ -84,7 +85,7 @@ static void watch_take(struct watch *watch, struct sublet_session *session, int 
         struct link *link = watch->links[i];
         if (link == NULL)
             continue;
-        if (link->region != NULL && watch->polls[i].fd == link->region->fd) {
+        if (watch->polls[i].fd != link->control) {
             if (watch->polls[i].revents != 0)
                 move_region(session, link);
         } else if ((watch->polls[i].revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0)

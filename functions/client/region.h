@@ -1,6 +1,7 @@
 /**
  * Access to leased memory: mapped where it is on this node (region_mapped.c), else over a stream (region_stream.c,
  * wire/stream.h). A further way is a further table `region_transport`; region_access.c checks and the table moves.
+ * Ways whose jobs take time share their queue and how it is waited for (region_jobs.c).
  *
  * Every access is a job: an operation on one or many pieces. Whoever runs one counts as a user; memory and descriptors
  * go when the region is lost and the last user has left: memory that a batch job needs is not kept by us. A user comes
@@ -50,6 +51,7 @@ struct region_job {
     size_t size;     /* bytes of all pieces */
     size_t asked;    /* bytes in chunks that were begun */
     size_t answered; /* bytes in chunks that are done */
+    uint64_t number; /* in a queue: rises */
     struct region_cursor cut, sent, received;
     bool waited_for; /* else it frees itself, on the heap */
     bool left_alone; /* waited for later: until then the background thread moves it */
@@ -72,9 +74,23 @@ struct region_transport {
     sublet_status (*fence)(struct link *link);
     /** A descriptor and the events on it that let jobs move; -1 = none. */
     int (*pollable)(struct link *link, short *events);
+    /** Of a way with a queue; NULL = it has none. */
+    const struct region_mover *mover;
     /** Lock held, no user: gives memory and connection back; again is no error. */
     void (*close)(struct region_access *access);
     void (*free)(struct region_access *access);
+};
+
+/** What moves a queue of jobs. With its lock, in all. */
+struct region_mover {
+    /** Moves what moves without waiting; OK even if that is nothing. An error is the end of the way. */
+    sublet_status (*pump)(struct link *link, struct region_access *access);
+    /** Changes whenever something has moved, to tell a slow peer from a silent one. */
+    uint64_t (*moved)(const struct region_access *access);
+    /** A descriptor and the events on it that let jobs move; it may be slept on from now on. */
+    short (*events)(struct region_access *access, int *fd_out);
+    /** The way is over: ends all jobs, and touches none of their memory afterwards. */
+    void (*abandon)(struct region_access *access, sublet_status status);
 };
 
 struct region_chunk {
@@ -97,6 +113,7 @@ struct region_access {
 
     int fd; /* -1 when mapped */
     bool features_access;
+    struct region_access *stream; /* the one of a stream: this, or the one beside it */
     pthread_mutex_t lock;
     pthread_cond_t changed;   /* a job was done, or the lead is free */
     bool led;                 /* a thread moves for all that wait */
@@ -104,7 +121,7 @@ struct region_access {
     atomic_int pumping;       /* threads that wait for jobs, and so move them */
     atomic_bool waiting_jobs; /* there are jobs */
     sublet_status first_error;
-    uint64_t added, retired;  /* jobs */
+    uint64_t added;           /* jobs */
     struct region_job *first; /* not yet done */
     struct region_job *last;
     struct region_job *asking; /* the next to be cut into chunks */
@@ -118,6 +135,8 @@ struct region_access {
     struct stream_response response;
     size_t received; /* of the response and its body */
 };
+
+extern const struct region_transport region_stream_transport;
 
 /** Both: only for link_open. The mapping takes no descriptor over. */
 sublet_status region_access_map(struct link *link, int fd, uint64_t bytes);
@@ -136,10 +155,25 @@ sublet_status region_run(struct link *link, struct region_job *job);
 /** The error text of an access that failed. */
 sublet_status region_error(sublet_status status, const struct sublet_region *region);
 
-/** What the background thread should poll for; 0 = nothing to do. */
-short region_stream_events(const struct region_access *access);
-/** The background thread's turn. */
-sublet_status region_stream_turn(struct region_access *access);
+/** region_jobs.c: the queue of a way. */
+void region_jobs_start(struct region_access *access);
+void region_jobs_stop(struct region_access *access);
+/** All four with its lock. The last of the queue; whose turn it is to be cut. */
+void region_jobs_add(struct region_access *access, struct region_job *job);
+/** It has its status: leaves the queue, and is freed when nobody waits for it. */
+void region_jobs_end(struct region_access *access, struct region_job *job);
+void region_jobs_end_all(struct region_access *access, sublet_status status);
+void region_job_advance(const struct region_job *job, struct region_cursor *cursor, size_t bytes);
+/** Without locks, as in region_transport. */
+bool region_jobs_test(struct link *link, struct region_access *access, struct region_job *job);
+sublet_status region_jobs_wait(struct link *link, struct region_access *access, struct region_job *job);
+/** A job was begun that nobody waits for: the background thread moves it, unless somebody does already. */
+void region_jobs_need(struct link *link, struct region_access *access);
+/** The link is lost, since what is under way on it cannot be told any more. */
+void region_jobs_give_up(struct link *link);
+/** The background thread: what it should poll for (0 = nothing to do), and its turn. */
+short region_jobs_events(struct region_access *access, int *fd_out);
+sublet_status region_jobs_turn(struct link *link);
 
 /** Mappings (map.c). Lock held: the region is lost. Without the lock: the region is being freed. */
 void mappings_lost(struct region_access *access);

@@ -3,47 +3,26 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fds.h"
-
 #define PARTS_MAX 64u
-#define SLICE_NS  UINT64_C(100000000) /* between two looks whether the region is lost */
 
-/** Takes the finished jobs from the front. */
+/** Takes the finished jobs from the front: answers come in order. */
 static void retire(struct region_access *access)
 {
-    bool told = false;
-    while (access->first != NULL && access->first->answered == access->first->size) {
-        struct region_job *job = access->first;
-        access->first = job->next;
-        access->retired++;
-        if (job->status != SUBLET_OK && access->first_error == SUBLET_OK && !job->waited_for)
-            access->first_error = job->status;
-        job->done = true;
-        told = true;
-        if (!job->waited_for)
-            free(job);
-    }
-    atomic_store(&access->waiting_jobs, access->first != NULL);
-    if (told && access->followers > 0)
-        pthread_cond_broadcast(&access->changed);
+    while (access->first != NULL && access->first->answered == access->first->size)
+        region_jobs_end(access, access->first);
 }
 
 /** The connection is over: so is every job. */
-static void fail_all(struct region_access *access, sublet_status status)
+static void abandon(struct region_access *access, sublet_status status)
 {
-    for (struct region_job *job = access->first; job != NULL; job = job->next) {
-        job->status = status;
-        job->answered = job->asked = job->size;
-    }
-    access->asking = access->sending = NULL;
+    access->sending = NULL;
     access->count = 0;
     access->head_bytes = access->head_sent = access->body_left = access->received = 0;
-    retire(access);
+    region_jobs_end_all(access, status);
 }
 
 /** Points at up to `limit` bytes of the job's memory from a cursor on. */
@@ -60,20 +39,6 @@ static size_t parts_of(const struct region_job *job, struct region_cursor cursor
     return count;
 }
 
-static void advance(const struct region_job *job, struct region_cursor *cursor, size_t bytes)
-{
-    while (bytes > 0) {
-        size_t left = job->pieces[cursor->piece].size - cursor->at;
-        if (bytes < left) {
-            cursor->at += bytes;
-            return;
-        }
-        bytes -= left;
-        cursor->piece++;
-        cursor->at = 0;
-    }
-}
-
 /** Fills the table of a list's next chunk; its size. */
 static uint32_t cut_list(struct region_job *job, struct stream_piece *table, uint32_t *count_out)
 {
@@ -84,7 +49,7 @@ static uint32_t cut_list(struct region_job *job, struct stream_piece *table, uin
         uint32_t here = (uint32_t)(left < REGION_CHUNK_BYTES - size ? left : REGION_CHUNK_BYTES - size);
         table[count++] = (struct stream_piece){.offset = piece->offset + job->cut.at, .size = here};
         size += here;
-        advance(job, &job->cut, here);
+        region_job_advance(job, &job->cut, here);
     }
     *count_out = count;
     return size;
@@ -152,7 +117,7 @@ static void account_sent(struct region_access *access, size_t sent)
     if (head > sent)
         head = sent;
     access->head_sent += head;
-    advance(access->sending, &access->sending->sent, sent - head);
+    region_job_advance(access->sending, &access->sending->sent, sent - head);
     access->body_left -= sent - head;
     if (access->head_sent == access->head_bytes && access->body_left == 0)
         access->sending = NULL;
@@ -192,7 +157,7 @@ static void chunk_done(struct region_access *access, struct region_chunk *chunk)
     if (access->response.status != SUBLET_OK) {
         if (job->status == SUBLET_OK)
             job->status = (sublet_status)access->response.status;
-        advance(job, &job->received, chunk->answer);
+        region_job_advance(job, &job->received, chunk->answer);
     }
     job->answered += chunk->size;
     access->oldest = (access->oldest + 1) % REGION_CHUNKS_MAX;
@@ -240,174 +205,65 @@ static sublet_status pull(struct region_access *access)
             return SUBLET_ERR_LOST;
         if (access->received > head + access->response.size)
             return SUBLET_ERR_LOST; /* content behind an error */
-        advance(chunk->job, &chunk->job->received, access->received - (before > head ? before : head));
+        region_job_advance(chunk->job, &chunk->job->received, access->received - (before > head ? before : head));
         if (access->received == head + access->response.size)
             chunk_done(access, chunk);
     }
     return SUBLET_OK;
 }
 
-/** Moves what can be moved; OK even if that is nothing. An error is the end of the connection. */
-static sublet_status pump(struct region_access *access)
+static sublet_status pump(struct link *link, struct region_access *access)
 {
+    (void)link;
     sublet_status status = access->fd < 0 ? SUBLET_ERR_LOST : push(access);
     if (status == SUBLET_OK)
         status = pull(access);
-    if (status == SUBLET_OK)
-        status = push(access); /* answers made room */
-    if (status != SUBLET_OK)
-        fail_all(access, status);
-    return status;
+    return status == SUBLET_OK ? push(access) : status; /* answers made room */
 }
 
-static short events_of(const struct region_access *access)
+static short events_of(struct region_access *access, int *fd_out)
 {
     bool output = access->sending != NULL || (access->asking != NULL && access->count < REGION_CHUNKS_MAX);
+    *fd_out = access->fd;
     return (short)((access->count > 0 ? POLLIN : 0) | (output ? POLLOUT : 0));
 }
 
-/** Bytes moved so far, to tell a slow peer from a silent one. */
 static uint64_t moved(const struct region_access *access)
 {
     return (uint64_t)access->sequence << 32 ^
            ((uint64_t)access->body_left + access->received * 3 + access->count * 7 + access->head_sent * 11);
 }
 
-/** `target`: without a job, how many must have been retired. */
-static bool finished(const struct region_access *access, const struct region_job *job, uint64_t target)
-{
-    return job == NULL ? access->retired >= target : job->done;
-}
-
-/** Moves everybody's jobs until this one is done. Lock held, dropped while it waits. */
-static sublet_status lead(struct link *link, struct region_access *access, const struct region_job *job,
-                          uint64_t target)
-{
-    struct sublet_session *session = link->session;
-    uint64_t silent_ns = now_ns(), seen = moved(access);
-    for (uint32_t round = 1;; round++) {
-        sublet_status status = pump(access);
-        if (status != SUBLET_OK || finished(access, job, target))
-            return status;
-        int lost = atomic_load(&link->lost);
-        uint64_t now = now_ns();
-        if (moved(access) != seen) {
-            seen = moved(access);
-            silent_ns = now;
-        }
-        if (lost != 0 || now - silent_ns > session->timeout_ns) {
-            status = lost != 0 ? (sublet_status)lost : SUBLET_ERR_TIMEOUT;
-            fail_all(access, status);
-            return status;
-        }
-        struct pollfd entry = {.fd = access->fd, .events = events_of(access)};
-        pthread_mutex_unlock(&access->lock);
-        bool full = (entry.events & POLLOUT) != 0; /* the kernel has enough to do: do not take its core */
-        if (full || now - silent_ns >= session->spin_ns)
-            poll(&entry, 1, SLICE_NS / 1000000);
-        else if (round % 16 == 0)
-            sched_yield(); /* the other side may wait for this core */
-        pthread_mutex_lock(&access->lock);
-    }
-}
-
-static void follow(struct region_access *access)
-{
-    uint64_t until_ns = now_ns() + SLICE_NS;
-    struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000u), .tv_nsec = (long)(until_ns % 1000000000u)};
-    access->followers++;
-    pthread_cond_timedwait(&access->changed, &access->lock, &until);
-    access->followers--;
-}
-
-/** Lock not held: what is under way on the connection cannot be told any more. */
-static void give_up(struct link *link)
-{
-    pthread_mutex_lock(&link->session->lock);
-    link_lost(link, SUBLET_ERR_LOST);
-    pthread_mutex_unlock(&link->session->lock);
-}
-
-static sublet_status wait_for(struct link *link, struct region_job *job)
-{
-    struct region_access *access = link->region;
-    sublet_status status = SUBLET_OK, status_of_jobs = SUBLET_OK;
-    atomic_fetch_add(&access->pumping, 1);
-    pthread_mutex_lock(&access->lock);
-    uint64_t target = access->added; /* what others add from now on is not waited for */
-    while (status == SUBLET_OK && !finished(access, job, target)) {
-        if (access->led) {
-            follow(access);
-            continue;
-        }
-        access->led = true;
-        status = lead(link, access, job, target);
-        access->led = false;
-        if (access->followers > 0)
-            pthread_cond_broadcast(&access->changed);
-    }
-    if (job == NULL && status == SUBLET_OK) {
-        status_of_jobs = access->first_error;
-        access->first_error = SUBLET_OK;
-    }
-    pthread_mutex_unlock(&access->lock);
-    if (atomic_fetch_sub(&access->pumping, 1) == 1 &&
-        atomic_load(&access->waiting_jobs)) { /* jobs that nobody waits for now */
-        pthread_mutex_lock(&link->session->lock);
-        background_wake(link->session);
-        pthread_mutex_unlock(&link->session->lock);
-    }
-    if (status != SUBLET_OK)
-        give_up(link);
-    return status == SUBLET_OK ? status_of_jobs : status;
-}
-
-/** Sends what goes without waiting. The background thread is told when it has to begin to look, or to send. */
+/** Sends what goes without waiting. */
 static sublet_status begin(struct link *link, struct region_job *job)
 {
-    struct region_access *access = link->region;
+    struct region_access *access = link->region->stream;
     if (job->operation >= STREAM_ADD && !access->features_access)
         return SUBLET_ERR_VERSION;
-    bool waited_for = job->waited_for && !job->left_alone;
     pthread_mutex_lock(&access->lock);
-    bool first = access->first == NULL;
-    if (first)
-        access->first = job;
-    else
-        access->last->next = job;
-    access->last = job;
-    access->added++;
-    if (access->asking == NULL)
-        access->asking = job;
-    atomic_store(&access->waiting_jobs, true);
+    bool idle = access->first == NULL;
+    bool waited_for = job->waited_for && !job->left_alone; /* it may be over, and gone, in a moment */
+    region_jobs_add(access, job);
     sublet_status status = access->fd < 0 ? SUBLET_ERR_LOST : push(access);
     if (status != SUBLET_OK)
-        fail_all(access, status);
+        abandon(access, status);
     bool unsent = access->sending != NULL || access->asking != NULL;
     pthread_mutex_unlock(&access->lock);
     if (status != SUBLET_OK)
-        give_up(link); /* the job ended with its status, as all did */
-    else if (!waited_for && (first || unsent) && atomic_load(&access->pumping) == 0) {
-        pthread_mutex_lock(&link->session->lock);
-        background_wake(link->session);
-        pthread_mutex_unlock(&link->session->lock);
-    }
+        region_jobs_give_up(link); /* the job ended with its status, as all did */
+    else if (!waited_for && (idle || unsent))
+        region_jobs_need(link, access);
     return SUBLET_OK;
 }
 
 static bool test(struct link *link, struct region_job *job)
 {
-    struct region_access *access = link->region;
-    pthread_mutex_lock(&access->lock);
-    sublet_status status = job->done ? SUBLET_OK : pump(access);
-    int lost = atomic_load(&link->lost);
-    if (!job->done && lost != 0)
-        fail_all(access, (sublet_status)lost);
-    bool done = job->done;
-    pthread_mutex_unlock(&access->lock);
-    if (status != SUBLET_OK)
-        give_up(link);
-    return done;
+    return region_jobs_test(link, link->region->stream, job);
+}
+
+static sublet_status wait_for(struct link *link, struct region_job *job)
+{
+    return region_jobs_wait(link, link->region->stream, job);
 }
 
 /** One connection, served in order by one thread: nothing to do. */
@@ -418,32 +274,12 @@ static sublet_status fence(struct link *link)
 
 static int pollable(struct link *link, short *events)
 {
-    struct region_access *access = link->region;
+    struct region_access *access = link->region->stream;
+    int fd;
     pthread_mutex_lock(&access->lock);
-    *events = events_of(access);
+    *events = events_of(access, &fd);
     pthread_mutex_unlock(&access->lock);
-    return access->fd;
-}
-
-short region_stream_events(const struct region_access *access)
-{
-    if (access->fd < 0 || atomic_load(&access->pumping) > 0 || !atomic_load(&access->waiting_jobs))
-        return 0;
-    struct region_access *mutable = (struct region_access *)(uintptr_t)access;
-    if (pthread_mutex_trylock(&mutable->lock) != 0)
-        return 0;
-    short events = events_of(access);
-    pthread_mutex_unlock(&mutable->lock);
-    return events;
-}
-
-sublet_status region_stream_turn(struct region_access *access)
-{
-    if (atomic_load(&access->pumping) > 0 || pthread_mutex_trylock(&access->lock) != 0)
-        return SUBLET_OK;
-    sublet_status status = pump(access);
-    pthread_mutex_unlock(&access->lock);
-    return status;
+    return fd;
 }
 
 static void close_stream(struct region_access *access)
@@ -456,23 +292,20 @@ static void close_stream(struct region_access *access)
 static void free_stream(struct region_access *access)
 {
     close_stream(access);
-    for (struct region_job *job = access->first, *next; job != NULL; job = next) {
-        next = job->next;
-        if (!job->waited_for)
-            free(job);
-    }
-    pthread_cond_destroy(&access->changed);
-    pthread_mutex_destroy(&access->lock);
+    region_jobs_stop(access);
     free(access);
 }
 
-static const struct region_transport stream_region_transport = {
+static const struct region_mover stream_mover = {.pump = pump, .moved = moved, .events = events_of, .abandon = abandon};
+
+const struct region_transport region_stream_transport = {
     .ordered = true,
     .begin = begin,
     .test = test,
     .wait = wait_for,
     .fence = fence,
     .pollable = pollable,
+    .mover = &stream_mover,
     .close = close_stream,
     .free = free_stream,
 };
@@ -492,13 +325,9 @@ sublet_status region_access_connect(struct link *link, uint64_t bytes, uint64_t 
         free(access);
         return status;
     }
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&access->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
-    pthread_mutex_init(&access->lock, NULL);
-    access->transport = &stream_region_transport;
+    region_jobs_start(access);
+    access->transport = &region_stream_transport;
+    access->stream = access;
     access->features_access = (welcome.features & STREAM_FEATURE_ACCESS) != 0;
     access->bytes = bytes;
     access->memory_fd = -1;
