@@ -54,6 +54,7 @@ export function controllerConf(layout: Layout, more: Settings = {}): string {
     listen: `${controllerAddress}:${ports.controller}`,
     metrics_listen: `${controllerAddress}:${ports.controllerMetrics}`,
     slurm_conf: slurmConfPath(layout.stateDir),
+    state_dir: join(layout.stateDir, "controller"),
     munge_socket: mungeSocket(layout.stateDir),
     ...more,
   });

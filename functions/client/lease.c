@@ -34,6 +34,7 @@ static const char *reason_text(Sublet__V1__Reason reason)
         [SUBLET__V1__REASON__REASON_CLOSED] = "the node lends nothing now",
         [SUBLET__V1__REASON__REASON_START_FAILED] = "the executor could not be started",
         [SUBLET__V1__REASON__REASON_GUARD] = "a batch job suffered",
+        [SUBLET__V1__REASON__REASON_QUOTA] = "the account has used its quota of the day",
     };
     size_t count = sizeof(texts) / sizeof(texts[0]);
     return (size_t)reason < count ? texts[reason] : texts[0];

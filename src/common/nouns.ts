@@ -21,7 +21,7 @@ export type EndReason =
   | "guard";
 
 /** Why a request was refused. */
-export type RefusalReason = "no_cores" | "no_memory" | "closed";
+export type RefusalReason = "no_cores" | "no_memory" | "closed" | "quota";
 
 /** What a job's owner said about sharing what the job holds and does not use. */
 export type Consent = "share" | "no";
@@ -77,6 +77,14 @@ export interface LeaseRequest {
   readonly termMs: number;
   /** Of a region; absent: ephemeral. */
   readonly durability?: Durability;
+  /** Absent: no job of Slurm's is known. */
+  readonly billing?: Billing;
+}
+
+/** Whose Slurm account a lease is counted to. Empty: none. */
+export interface Billing {
+  readonly account: string;
+  readonly partition: string;
 }
 
 export interface Lease {
@@ -94,4 +102,33 @@ export interface Lease {
   readonly expiresAtMs: number;
   /** Of a region; absent: ephemeral. */
   readonly durability?: Durability;
+  readonly billing?: Billing;
+}
+
+/** What was held by one lease in one span of time: see UsageRecord in types.proto. */
+export interface UsageRecord {
+  readonly leaseId: string;
+  readonly slice: number;
+  readonly node: string;
+  readonly uid: number;
+  readonly account: string;
+  readonly jobId: number;
+  readonly partition: string;
+  readonly class: CapacityClass;
+  readonly kind: LeaseKind;
+  readonly cores: number;
+  readonly memoryBytes: number;
+  readonly coreSeconds: number;
+  readonly byteSeconds: number;
+  readonly invocations: number;
+  /** ACTIVE: more will follow. */
+  readonly state: LeaseState;
+  readonly reason: EndReason | undefined;
+  readonly beginUnixMs: number;
+  readonly endUnixMs: number;
+}
+
+/** The record's key: unique for ever. */
+export function usageKey({ leaseId, slice }: Pick<UsageRecord, "leaseId" | "slice">): string {
+  return `${leaseId}/${slice}`;
 }

@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import type { z } from "zod";
 import { maxCores, parseCpuList } from "../common/cpulist.ts";
 import { SubletError } from "../common/errors.ts";
+import { type AccountingConfig, accountingConfig } from "./accounting.ts";
 import { type ConsentConfig, consentConfig } from "./consent.ts";
 import { guardPolicyFile } from "./guard.ts";
 import type { Environment } from "./layers.ts";
@@ -86,8 +87,10 @@ export interface ControllerConfig {
   readonly trustedUids: readonly number[];
   readonly adminGid: number | undefined;
   readonly mungeSocket: string | undefined;
+  readonly stateDir: string;
   readonly tls: TlsConfig | undefined;
   readonly log: LogConfig;
+  readonly accounting: AccountingConfig;
 }
 
 export interface CliConfig {
@@ -242,8 +245,10 @@ export function readController(
     trustedUids: raw.trusted_uids,
     adminGid: raw.admin_gid,
     mungeSocket: raw.munge_socket,
+    stateDir: raw.state_dir,
     tls: tlsOf(raw.tls),
     log: raw.log,
+    accounting: accountingConfig(raw.accounting, read.subject),
   };
   return { config, read, computed: {} };
 }

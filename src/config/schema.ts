@@ -1,5 +1,6 @@
 /** The settings of agent.toml and controller.toml: name, type, default. Units are in the names. */
 import { z } from "zod";
+import { accountingSchema } from "./accounting.ts";
 import { consentSchema } from "./consent.ts";
 import { guardSchema } from "./guard.ts";
 import { lendingSchema } from "./lending.ts";
@@ -127,8 +128,10 @@ export const controllerSchema = z.strictObject({
   trusted_uids: z.array(id).max(64).default([0]).describe("daemon users that may act for others").meta(live),
   admin_gid: id.optional().describe("group whose members see and end all leases").meta(live),
   munge_socket: path.optional().describe("munged's socket; default: libmunge's"),
+  state_dir: path.default("/var/lib/sublet").describe("what outlives the controller: the accounting"),
   tls: tls.optional(),
   log: logSchema,
+  accounting: accountingSchema,
 });
 
 export const cliSchema = z.strictObject({

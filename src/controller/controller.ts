@@ -1,8 +1,8 @@
 /**
  * The controller put together: state, service, poller, metrics. Everything that differs in tests is passed in.
  *
- * What survives a restart: nothing, on purpose. Agents come back by themselves within two seconds and each tells all
- * its leases; the first poll of Slurm starts at once. Until then requests are refused with a reason that says so.
+ * What survives a restart: the accounting, and nothing else, on purpose. Agents come back by themselves within two seconds
+ * and each tells all its leases; the first poll of Slurm starts at once. Until then requests are refused with a reason.
  */
 import type { Logger } from "pino";
 import type { ControllerConfig } from "../config/config.ts";
@@ -14,6 +14,7 @@ import type { Identity } from "../rpc/identity.ts";
 import { refusedCallers } from "../rpc/refused.ts";
 import { serve } from "../rpc/server.ts";
 import { type CommandRunner, createPoller, maxPollDelayMs, type PollerClock } from "../slurm/poller.ts";
+import { controllerAccounting } from "./accounting.ts";
 import { agentPool } from "./agents.ts";
 import { newLearner } from "./horizon.ts";
 import { countRpcs, measuredRunner, notGrantedCounter, showCluster } from "./metrics.ts";
@@ -81,8 +82,10 @@ export async function startController(options: ControllerOptions): Promise<Contr
       log.info({ node, reason, message: error.message }, "agent did not grant");
     },
   };
+  const accounting = controllerAccounting({ config, log, metrics, state, snapshot: poller.snapshot });
   const service = controllerService({
     state,
+    accounting,
     agents,
     snapshot: poller.snapshot,
     nowMs: clock.nowMs,
@@ -130,6 +133,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
       await server.close();
       agents.close();
       await http.close();
+      await accounting.close();
       await polling.catch(() => undefined); // told above
     },
   };

@@ -8,7 +8,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { type ErrorCode, SubletError, toSubletError } from "../common/errors.ts";
-import type { RefusalReason } from "../common/nouns.ts";
+import type { Billing, RefusalReason } from "../common/nouns.ts";
 import { type Candidate, type OutReason, type Placement, place } from "../placement/place.ts";
 import { leaseRequestFromWire } from "../rpc/convert.ts";
 import type {
@@ -32,6 +32,8 @@ export interface LeasingOptions {
   readonly nowMs: () => number;
   /** An agent was asked and did not grant; `reason` is bounded: a refusal's reason or an error code. */
   readonly onNotGranted: (node: string, reason: string, error: SubletError) => void;
+  /** Whose account the lease is counted to; undefined: not known. */
+  readonly billing?: Billing | undefined;
 }
 
 export interface LeaseCall {
@@ -112,7 +114,7 @@ interface Try {
 }
 
 async function ask(options: LeasingOptions, { leaseId, candidate, ...rest }: Try): Promise<GrantResponse> {
-  const { state, agents, nowMs } = options;
+  const { state, agents, nowMs, billing } = options;
   const { node } = candidate;
   const address = state.agents.get(node)?.offer.address;
   if (address === undefined) throw new SubletError("UNAVAILABLE", `the agent of ${node} is gone`);
@@ -125,7 +127,7 @@ async function ask(options: LeasingOptions, { leaseId, candidate, ...rest }: Try
   try {
     const granted = await agents.call(address, rest.timeoutMs, (client, timeoutMs) => {
       sent = true;
-      return client.grant({ leaseId, request, owner: rest.owner }, { timeoutMs, signal });
+      return client.grant({ leaseId, request, owner: rest.owner, ...billing }, { timeoutMs, signal });
     });
     const lease = checkedGrant(granted, leaseId, node);
     if (signal.aborted) throw new SubletError("ABORTED", "the caller went away while the lease was granted");

@@ -9,6 +9,7 @@ import { leaseEnded } from "../lease/lifecycle.ts";
 import { classFromWire, spareFromWire, stateFromWire } from "../rpc/convert.ts";
 import type { LeaseMessage, OfferMessage, ReceiptMessage, ReportRequest } from "../rpc/messages.ts";
 import { checkReceipt } from "./receipts.ts";
+import { type CheckedUsage, checkUsage } from "./usage.ts";
 
 export interface Report {
   readonly offer: OfferMessage;
@@ -18,11 +19,13 @@ export interface Report {
   readonly ended: readonly LeaseMessage[];
   readonly full: boolean;
   readonly receipts: readonly ReceiptMessage[];
+  readonly usage: CheckedUsage;
 }
 
 export const maxLeasesPerNode = 4096;
 const maxSpare = 16;
 const maxReceipts = 256;
+const maxUsage = 1_000;
 
 export const leaseIdPattern = /^[A-Za-z0-9_-]{1,63}$/;
 export const nodeNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -44,6 +47,8 @@ export function checkReport(message: ReportRequest): Report {
     checkShare(offer.node, cores, memoryBytes);
   if (leases.length > maxLeasesPerNode) throw bad(`${offer.node}: more than ${maxLeasesPerNode} leases`);
   if (receipts.length > maxReceipts) throw bad(`${offer.node}: more than ${maxReceipts} receipts at once`);
+  if (message.usage.length > maxUsage)
+    throw bad(`${offer.node}: more than ${maxUsage} usage records at once`);
   const checked = receipts.map((receipt) => checkReceipt(receipt, offer.node));
   const live: LeaseMessage[] = [];
   const ended: LeaseMessage[] = [];
@@ -51,7 +56,15 @@ export function checkReport(message: ReportRequest): Report {
     checkLease(lease, offer.node);
     (leaseEnded(stateFromWire(lease.state)) ? ended : live).push(lease);
   }
-  return { offer, spare: offer.spare.map(spareFromWire), live, ended, full, receipts: checked };
+  return {
+    offer,
+    spare: offer.spare.map(spareFromWire),
+    live,
+    ended,
+    full,
+    receipts: checked,
+    usage: checkUsage(message.usage, offer.node),
+  };
 }
 
 function checkShare(node: string, cores: readonly number[], memoryBytes: number): void {

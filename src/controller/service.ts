@@ -18,6 +18,7 @@ import type {
 } from "../rpc/messages.ts";
 import type { CallContext, ControllerHandlers, ReportHandler } from "../rpc/server.ts";
 import type { ClusterSnapshot } from "../slurm/snapshot.ts";
+import type { AccountingParts } from "./accounting.ts";
 import { type AdminClient, askNodes, mustBeAdmin, selectTargets, type Target } from "./admin.ts";
 import type { AgentPool } from "./agents.ts";
 import { FactsTold } from "./facts.ts";
@@ -67,6 +68,7 @@ export interface ServiceOptions {
   readonly events: ControllerEvents;
   /** How long capacity lasts, learned from what agents report. */
   readonly learner: HorizonLearner;
+  readonly accounting?: AccountingParts;
 }
 
 export interface ControllerServiceParts {
@@ -78,15 +80,19 @@ export interface ControllerServiceParts {
 /** Of one job with a full list of guests each, these fit into one answer. */
 const maxListedReceipts = 150;
 const forwardTimeoutMs = 5_000;
+/** What an agent takes for granted: everybody has something left. */
+const noQuotas = "[]";
 /** Kept back from the caller's deadline. */
 const answerMarginMs = 100;
 
 export function controllerService(options: ServiceOptions): ControllerServiceParts {
-  const { state, agents, nowMs, events, learner } = options;
+  const { state, agents, nowMs, events, learner, accounting } = options;
   let streams = 0;
   /** How to reach the agents that report, by node. */
   const downlinks = new Map<string, { streamId: number; send: ReportSend }>();
   const told = new FactsTold();
+  /** Who has nothing left, as each node was told last. */
+  const quotasTold = new Map<string, string>();
   const receipts = new ReceiptStore();
 
   /** Learns from the offer; gives the model that this stream has not heard of yet. */
@@ -125,14 +131,24 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
   function tell(node: string, more: Partial<Parameters<ReportSend>[0]> | undefined): void {
     const snapshot = options.snapshot();
     const jobs = told.newsFor(node, snapshot);
-    if (jobs === undefined && more === undefined) return;
+    const quotas = accounting?.quotas();
+    const quota =
+      quotas !== undefined && quotas.text !== (quotasTold.get(node) ?? noQuotas) ? quotas : undefined;
+    if (jobs === undefined && quota === undefined && more === undefined) return;
     const response = {
       ackedRevision: state.agents.get(node)?.offer.revision ?? 0,
       openMs: openMs(node, snapshot, nowMs()),
       jobFacts: jobs === undefined ? null : { jobs },
+      quota: quota?.message ?? null,
       ...more,
     };
-    if (downlinks.get(node)?.send(response) !== true) told.forget(node);
+    if (quota !== undefined) quotasTold.set(node, quota.text);
+    if (downlinks.get(node)?.send(response) !== true) forgetTold(node);
+  }
+
+  function forgetTold(node: string): void {
+    told.forget(node);
+    quotasTold.delete(node);
   }
 
   const report: ReportHandler = async (requests, send, { caller }) => {
@@ -165,8 +181,12 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
         // One that does not fit is made up for by the next.
         const horizon = horizonOf(checked.offer, horizonTold);
         horizonTold = learner.version;
-        if (joined) told.forget(node);
+        if (joined) forgetTold(node);
         tell(node, { ...ack, horizon });
+        const reporter = node;
+        accounting?.take(checked.usage, (keys) => {
+          if (downlinks.get(reporter)?.streamId === streamId) tell(reporter, { ackedUsage: [...keys] });
+        });
         for (const receipt of checked.receipts) receipts.add(receipt);
         tellOwners(ended, draining);
       }
@@ -261,14 +281,16 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
       const done = (outcome: "granted" | "refused" | "failed"): void =>
         events.onRequest(outcome, nowMs() - startedMs);
       try {
+        const principal = principalOf(context, owner);
         const leasing = {
           state,
           agents,
           nowMs,
           snapshot: options.snapshot,
           onNotGranted: events.onNotGranted,
+          billing: accounting?.admit(principal),
         };
-        const response = await requestLease(leasing, request, principalOf(context, owner), context);
+        const response = await requestLease(leasing, request, principal, context);
         done("granted");
         return response;
       } catch (thrown) {
@@ -288,6 +310,12 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
       const visible = receipts.of(jobId).filter(({ uid }) => all || (uid !== 0 && uid === asker.uid));
       return { receipts: visible.slice(-maxListedReceipts) };
     },
+    async getUsage(request, context) {
+      if (accounting === undefined)
+        throw new SubletError("UNAVAILABLE", "this controller keeps no accounting");
+      const asker = principalOf(context, request.caller);
+      return await accounting.getUsage(request, asker, seesAll(asker));
+    },
     async listNodes() {
       const snapshot = options.snapshot();
       return {
@@ -300,6 +328,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
 
   function tick(): void {
     onLearnerTick(learner, nowMs());
+    accounting?.tick();
     for (const node of downlinks.keys()) tell(node, undefined);
     const { forgottenAgents }: TickReply = onTick(state, nowMs());
     for (const { node, offer } of forgottenAgents) {

@@ -100,6 +100,7 @@ export function grantLease(
       ...(request.durability === undefined || request.durability === "ephemeral"
         ? {}
         : { durability: request.durability }),
+      ...(request.billing === undefined ? {} : { billing: request.billing }),
     };
     return { granted: true, book: replace(book, lease), lease };
   }

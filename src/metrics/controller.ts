@@ -41,6 +41,19 @@ export function controllerMetrics(registry: Registry) {
     horizonConfidence: gauge(registry, "horizon_confidence", {
       help: "Share of the horizons that should be kept, as configured.",
     }),
+    usageRecords: counter(registry, "usage_records_total", {
+      help: "Usage records that agents sent, by what became of them: stored, duplicate (was there already), invalid (dropped).",
+      labels: ["outcome"],
+    }),
+    accountingUp: gauge(registry, "accounting_database_up", {
+      help: "1 while the data base of the accounting takes records, else 0: records wait at the agents then.",
+    }),
+    accountingErrors: counter(registry, "accounting_database_errors_total", {
+      help: "Times that the data base of the accounting was lost.",
+    }),
+    quotaExhausted: gauge(registry, "quota_exhausted_accounts", {
+      help: "Accounts that have used what they may use today.",
+    }),
     clusterLeases: gauge(registry, "cluster_leases", { help: "Leases that agents reported and that live." }),
     clusterMemoryBytes: gauge(registry, "cluster_memory_bytes", {
       help: "Memory of the cluster by what holds it: total, jobs, spare, leased.",

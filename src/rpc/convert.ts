@@ -13,6 +13,7 @@ import type {
   Principal,
   RefusalReason,
   Spare,
+  UsageRecord,
 } from "../common/nouns.ts";
 import type {
   CapacityClassName,
@@ -26,6 +27,7 @@ import type {
   PrincipalMessage,
   ReasonName,
   SpareMessage,
+  UsageRecordMessage,
 } from "./messages.ts";
 
 type ReasonNoun = EndReason | RefusalReason;
@@ -42,6 +44,7 @@ const reasons: Readonly<Record<ReasonNoun, ReasonName>> = {
   no_cores: "REASON_NO_CORES",
   no_memory: "REASON_NO_MEMORY",
   closed: "REASON_CLOSED",
+  quota: "REASON_QUOTA",
 };
 const classes: Readonly<Record<CapacityClass, CapacityClassName>> = {
   idle: "CAPACITY_CLASS_IDLE",
@@ -197,5 +200,33 @@ export function leaseToWire(lease: Lease, facts: LeaseFacts): LeaseMessage {
     remainingMs: Math.max(0, Math.round(lease.expiresAtMs - facts.nowMs)),
     invocations: facts.invocations,
     durability: durabilities[lease.durability ?? "ephemeral"],
+    account: lease.billing?.account ?? "",
+    partition: lease.billing?.partition ?? "",
   };
+}
+
+export function usageToWire(record: UsageRecord): UsageRecordMessage {
+  return {
+    ...record,
+    class: classes[record.class],
+    kind: kinds[record.kind],
+    state: stateToWire(record.state),
+    reason: reasonToWire(record.reason),
+  };
+}
+
+/** The record as nouns. @throws SubletError INVALID_ARGUMENT for words that are not known here. */
+export function usageFromWire(message: UsageRecordMessage): UsageRecord {
+  const reason = reasonFromWire(message.reason);
+  return {
+    ...message,
+    class: classFromWire(message.class),
+    kind: kindFromWire(message.kind),
+    state: stateFromWire(message.state),
+    reason: reason === undefined || isRefusal(reason) ? undefined : reason,
+  };
+}
+
+function isRefusal(reason: ReasonNoun): reason is RefusalReason {
+  return reason === "no_cores" || reason === "no_memory" || reason === "closed" || reason === "quota";
 }

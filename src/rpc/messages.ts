@@ -34,7 +34,14 @@ export type ReasonName =
   | "REASON_NO_MEMORY"
   | "REASON_CLOSED"
   | "REASON_START_FAILED"
-  | "REASON_GUARD";
+  | "REASON_GUARD"
+  | "REASON_QUOTA";
+
+export type UsageGroupName =
+  | "USAGE_GROUP_UNSPECIFIED"
+  | "USAGE_GROUP_USER"
+  | "USAGE_GROUP_ACCOUNT"
+  | "USAGE_GROUP_DAY";
 
 export type ReclaimModeName = "RECLAIM_MODE_UNSPECIFIED" | "RECLAIM_MODE_IMMEDIATE" | "RECLAIM_MODE_GRACEFUL";
 
@@ -130,6 +137,8 @@ export interface LeaseMessage {
   remainingMs: number;
   invocations: number;
   durability: DurabilityName;
+  account: string;
+  partition: string;
 }
 
 export interface RefusalMessage {
@@ -195,6 +204,35 @@ export interface ReceiptMessage {
   pressureOf: string;
 }
 
+export interface UsageRecordMessage {
+  leaseId: string;
+  slice: number;
+  node: string;
+  uid: number;
+  account: string;
+  jobId: number;
+  partition: string;
+  class: CapacityClassName;
+  kind: LeaseKindName;
+  cores: number;
+  memoryBytes: number;
+  coreSeconds: number;
+  byteSeconds: number;
+  invocations: number;
+  state: LeaseStateName;
+  reason: ReasonName;
+  beginUnixMs: number;
+  endUnixMs: number;
+}
+
+export interface QuotaExhaustedMessage {
+  account: string;
+  limitCoreSeconds: number;
+  usedCoreSeconds: number;
+  resetsInMs: number;
+  timeZone: string;
+}
+
 // controller.proto
 
 export interface ReportRequest {
@@ -202,6 +240,7 @@ export interface ReportRequest {
   leases: LeaseMessage[];
   full: boolean;
   receipts: ReceiptMessage[];
+  usage: UsageRecordMessage[];
 }
 
 export interface HorizonTableMessage {
@@ -223,6 +262,12 @@ export interface ReportResponse {
   jobFacts: JobFacts | null;
   drainingLeases: LeaseMessage[];
   openMs: number;
+  ackedUsage: string[];
+  quota: QuotasMessage | null;
+}
+
+export interface QuotasMessage {
+  exhausted: QuotaExhaustedMessage[];
 }
 
 export interface RequestLeaseRequest {
@@ -329,12 +374,51 @@ export interface ListReceiptsResponse {
   receipts: ReceiptMessage[];
 }
 
+export interface GetUsageRequest {
+  from: string;
+  to: string;
+  groupBy: UsageGroupName[];
+  account: string;
+  user: string;
+  caller: PrincipalMessage | null;
+}
+
+export interface UsageRowMessage {
+  day: string;
+  uid: number;
+  user: string;
+  account: string;
+  leases: number;
+  coreSeconds: number;
+  byteSeconds: number;
+  invocations: number;
+}
+
+export interface AccountQuotaMessage {
+  account: string;
+  limitCoreSeconds: number;
+  usedCoreSeconds: number;
+}
+
+export interface GetUsageResponse {
+  rows: UsageRowMessage[];
+  fromDay: string;
+  toDay: string;
+  timeZone: string;
+  quotas: AccountQuotaMessage[];
+  quotaResetsInMs: number;
+  allUsers: boolean;
+  truncated: boolean;
+}
+
 // node.proto
 
 export interface GrantRequest {
   leaseId: string;
   request: LeaseRequestMessage | null;
   owner: PrincipalMessage | null;
+  account: string;
+  partition: string;
 }
 
 export interface GrantResponse {
@@ -539,6 +623,8 @@ export interface Messages {
   ReceiptGuest: ReceiptGuestMessage;
   ReceiptAction: ReceiptActionMessage;
   Receipt: ReceiptMessage;
+  UsageRecord: UsageRecordMessage;
+  QuotaExhausted: QuotaExhaustedMessage;
   ReportRequest: ReportRequest;
   HorizonTable: HorizonTableMessage;
   HorizonModel: HorizonModelMessage;
@@ -557,6 +643,11 @@ export interface Messages {
   JobFacts: JobFacts;
   ListReceiptsRequest: ListReceiptsRequest;
   ListReceiptsResponse: ListReceiptsResponse;
+  Quotas: QuotasMessage;
+  GetUsageRequest: GetUsageRequest;
+  UsageRow: UsageRowMessage;
+  AccountQuota: AccountQuotaMessage;
+  GetUsageResponse: GetUsageResponse;
   GrantRequest: GrantRequest;
   GrantResponse: GrantResponse;
   RenewRequest: RenewRequest;
@@ -629,4 +720,5 @@ export interface ControllerMethods {
   resume: { request: ControllerServiceResumeRequest; response: ControllerServiceResumeResponse };
   reclaim: { request: ControllerServiceReclaimRequest; response: ControllerServiceReclaimResponse };
   listReceipts: { request: ListReceiptsRequest; response: ListReceiptsResponse };
+  getUsage: { request: GetUsageRequest; response: GetUsageResponse };
 }

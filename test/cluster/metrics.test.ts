@@ -116,6 +116,10 @@ const ofController: Golden = {
   sublet_cluster_lending: ["gauge", { mode: lendingModes }],
   sublet_horizon_predictions_total: ["counter", { outcome: ["kept", "broken"] }],
   sublet_horizon_confidence: ["gauge"],
+  sublet_usage_records_total: ["counter", { outcome: ["stored", "duplicate", "invalid"] }],
+  sublet_accounting_database_up: ["gauge"],
+  sublet_accounting_database_errors_total: ["counter"],
+  sublet_quota_exhausted_accounts: ["gauge"],
   sublet_cluster_memory_bytes: ["gauge", { state: ["total", "jobs", "spare", "leased"] }],
   sublet_grants_failed_total: [
     "counter",

@@ -36,6 +36,8 @@ class FakeStream implements ReportStream {
             drainingLeases: [],
             openMs: 0,
             jobFacts: null,
+            ackedUsage: [],
+            quota: null,
             ...response,
           },
     );

@@ -336,6 +336,8 @@ function remoteLease(id: string): LeaseMessage {
     remainingMs: 1,
     invocations: 0,
     durability: "DURABILITY_EPHEMERAL",
+    account: "",
+    partition: "",
   };
 }
 

@@ -148,6 +148,9 @@ describe("with a controller", () => {
     const unused = async (): Promise<never> => assert.fail("not used");
     const handlers: ControllerHandlers = {
       report: unused,
+      getUsage: async () => {
+        throw new Error("not asked");
+      },
       listReceipts: async ({ jobId }) => ({ receipts: jobId === 7 ? [receipt] : [] }),
       requestLease: unused,
       renewLease: unused,

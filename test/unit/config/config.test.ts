@@ -210,8 +210,17 @@ describe("controller.toml and sublet.toml", () => {
       trustedUids: [0],
       adminGid: undefined,
       mungeSocket: undefined,
+      stateDir: "/var/lib/sublet",
       tls: undefined,
       log: { level: "info", to: "auto" },
+      accounting: {
+        enabled: true,
+        mariadb: undefined,
+        timeZone: new Intl.DateTimeFormat().resolvedOptions().timeZone,
+        retentionDays: 400,
+        totalsRetentionDays: 3650,
+        quota: {},
+      },
     });
     assert.equal(loadCliConfig(file('controller = "h:7700"'), {}).controller, "h:7700");
     assert.equal(loadCliConfig(file(""), { SUBLET_CONTROLLER: "e:1" }).controller, "e:1");

@@ -1,9 +1,12 @@
 /** The whole controller over real gRPC; the agents are fakes (fake-agent.ts), Slurm's commands are texts. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { afterEach, test } from "node:test";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, test } from "node:test";
 import { pino } from "pino";
 import { SubletError } from "../../../src/common/errors.ts";
+import type { AccountingConfig } from "../../../src/config/accounting.ts";
 import { type Controller, startController } from "../../../src/controller/controller.ts";
 import { type ControllerClient, connectController } from "../../../src/rpc/client.ts";
 import type { Init, LeaseRequestMessage } from "../../../src/rpc/messages.ts";
@@ -15,6 +18,8 @@ import { mib, reportMessage } from "./samples.ts";
 const user = { uid: 20001, gid: 20001, jobId: 7, node: "n1" };
 const stranger = { uid: 30001, gid: 30001, jobId: 8, node: "n1" };
 
+const folder = mkdtempSync(join(tmpdir(), "sublet-controller-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
 const closers: (() => void | Promise<void>)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
@@ -36,6 +41,7 @@ async function controllerWith(
   runner: CommandRunner = noSlurm,
   listen = "127.0.0.1:0",
   clock: PollerClock = systemClock,
+  accounting: Partial<AccountingConfig> = {},
 ): Promise<Controller> {
   const controller = await startController({
     config: {
@@ -47,8 +53,18 @@ async function controllerWith(
       trustedUids: [0],
       adminGid: 40000,
       mungeSocket: undefined,
+      stateDir: mkdtempSync(join(folder, "state-")),
       tls: undefined,
       log: { level: "info", to: "stderr" },
+      accounting: {
+        enabled: true,
+        mariadb: undefined,
+        timeZone: "UTC",
+        retentionDays: 400,
+        totalsRetentionDays: 3650,
+        quota: {},
+        ...accounting,
+      },
     },
     log: pino({ level: "silent" }),
     identity: plainIdentity(0),

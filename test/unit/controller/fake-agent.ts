@@ -101,13 +101,13 @@ export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
   };
 
   const handlers: NodeHandlers = {
-    async grant({ leaseId, request, owner }) {
+    async grant({ leaseId, request, owner, account, partition }) {
       seen.grants++;
       seen.concurrent = Math.max(seen.concurrent, ++running);
       try {
         await options.onGrant?.(leaseId);
         if (request === null || owner === null) throw new SubletError("INVALID_ARGUMENT", "empty grant");
-        const wish = leaseRequestFromWire(request, 60_000);
+        const wish = { ...leaseRequestFromWire(request, 60_000), billing: { account, partition } };
         const decision = grantLease(book, leaseId, wish, owner, spare(), performance.now());
         if (!decision.granted)
           throw new SubletError("RESOURCE_EXHAUSTED", decision.message, {

@@ -36,7 +36,7 @@ async function* linesOf(child: ChildProcess): AsyncGenerator<Line> {
   for await (const line of createInterface({ input: child.stderr })) yield JSON.parse(line) as Line;
 }
 
-const good = 'listen = "127.0.0.1:0"\nmetrics_listen = "127.0.0.1:0"\n';
+const good = `listen = "127.0.0.1:0"\nmetrics_listen = "127.0.0.1:0"\nstate_dir = "${folder}/state"\n`;
 
 for (const signal of ["SIGTERM", "SIGINT"] as const)
   test(`serves, says where, and ends cleanly at ${signal}`, async () => {
@@ -63,6 +63,6 @@ test("a setting that is not known ends it with the nearest one that is", async (
   assert.equal(code, 78);
   assert.match(
     said,
-    /^sublet-controller: .*controller\.toml:3: unknown key .*did you mean poll_interval_ms\?$/m,
+    /^sublet-controller: .*controller\.toml:4: unknown key .*did you mean poll_interval_ms\?$/m,
   );
 });

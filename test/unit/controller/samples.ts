@@ -38,6 +38,8 @@ export function leaseMessage(id: string, node: string, changes: Partial<LeaseMes
     remainingMs: 60_000,
     invocations: 0,
     durability: "DURABILITY_EPHEMERAL",
+    account: "",
+    partition: "",
     ...changes,
   };
 }
@@ -48,5 +50,5 @@ export function reportMessage(
   leases: LeaseMessage[] = [],
   full = true,
 ): ReportRequest {
-  return { offer: offerMessage(node, changes), leases, full, receipts: [] };
+  return { offer: offerMessage(node, changes), leases, full, receipts: [], usage: [] };
 }

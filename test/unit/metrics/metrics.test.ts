@@ -69,6 +69,10 @@ async function page(): Promise<string> {
   controller.clusterLending.set({ mode: "on" }, 3);
   controller.horizonPredictions.inc({ outcome: "kept" }, 4);
   controller.horizonConfidence.set(0.8);
+  controller.usageRecords.inc({ outcome: "stored" }, 7);
+  controller.accountingUp.set(1);
+  controller.accountingErrors.inc(2);
+  controller.quotaExhausted.set(1);
   controller.clusterCores.set({ state: "total" }, 24);
   controller.clusterMemoryBytes.set({ state: "total" }, 2 ** 36);
   return (await registry.metrics()).replace(/^(process_start_time_seconds) \d+$/m, "$1 1700000000");

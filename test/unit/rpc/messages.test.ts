@@ -18,6 +18,7 @@ import type {
   Messages,
   ReasonName,
   ReclaimModeName,
+  UsageGroupName,
 } from "../../../src/rpc/messages.ts";
 import { decodeMessage, encodeMessage } from "../../../src/rpc/schema.ts";
 
@@ -77,6 +78,8 @@ const lease: Messages["Lease"] = {
   remainingMs: 12,
   invocations: 13,
   durability: "DURABILITY_MIRRORED",
+  account: "physics",
+  partition: "main",
 };
 const findings = { cgroup: "v1", "kernel.osrelease": "6.1" };
 const byCaller = { caller: owner };
@@ -132,6 +135,48 @@ const receipt: Messages["Receipt"] = {
   beside: pressure,
   pressureOf: "node",
 };
+const usage: Messages["UsageRecord"] = {
+  leaseId: "l-1",
+  slice: 3,
+  node: "n1",
+  uid: 20001,
+  account: "physics",
+  jobId: 7,
+  partition: "main",
+  class: "CAPACITY_CLASS_IDLE",
+  kind: "LEASE_KIND_REGION",
+  cores: 2,
+  memoryBytes: 2 ** 40,
+  coreSeconds: 1.5,
+  byteSeconds: 2 ** 60,
+  invocations: 9,
+  state: "LEASE_STATE_EXPIRED",
+  reason: "REASON_QUOTA",
+  beginUnixMs: 1_700_000_000_000,
+  endUnixMs: 1_700_000_001_000,
+};
+const exhausted: Messages["QuotaExhausted"] = {
+  account: "physics",
+  limitCoreSeconds: 1.5,
+  usedCoreSeconds: 2.5,
+  resetsInMs: 3,
+  timeZone: "Europe/Zurich",
+};
+const usageRow: Messages["UsageRow"] = {
+  day: "2026-11-25",
+  uid: 20001,
+  user: "alice",
+  account: "physics",
+  leases: 4,
+  coreSeconds: 1.5,
+  byteSeconds: 2 ** 60,
+  invocations: 9,
+};
+const accountQuota: Messages["AccountQuota"] = {
+  account: "physics",
+  limitCoreSeconds: 1.5,
+  usedCoreSeconds: 2.5,
+};
 
 const samples: {
   readonly [N in Exclude<MessageName, "LocalRequest" | "LocalResponse">]: Required<Messages[N]>;
@@ -151,7 +196,9 @@ const samples: {
   ReceiptGuest: receiptGuest,
   ReceiptAction: receiptAction,
   Receipt: receipt,
-  ReportRequest: { offer, leases: [lease], full: true, receipts: [receipt] },
+  UsageRecord: usage,
+  QuotaExhausted: exhausted,
+  ReportRequest: { offer, leases: [lease], full: true, receipts: [receipt], usage: [usage] },
   ReportResponse: {
     ackedRevision: 1,
     resendFull: true,
@@ -160,6 +207,8 @@ const samples: {
     drainingLeases: [lease],
     openMs: 60_000,
     jobFacts: { jobs: [jobFact] },
+    ackedUsage: ["l-1/3"],
+    quota: { exhausted: [exhausted] },
   },
   RequestLeaseRequest: { request, owner },
   RequestLeaseResponse: { lease, endpoint, refusals: 2 },
@@ -187,7 +236,28 @@ const samples: {
   JobFacts: { jobs: [jobFact] },
   ListReceiptsRequest: { jobId: 7, ...byCaller },
   ListReceiptsResponse: { receipts: [receipt] },
-  GrantRequest: { leaseId: "l-1", request, owner },
+  Quotas: { exhausted: [exhausted] },
+  GetUsageRequest: {
+    from: "7d",
+    to: "2026-11-25",
+    groupBy: ["USAGE_GROUP_DAY", "USAGE_GROUP_USER"],
+    account: "physics",
+    user: "alice",
+    ...byCaller,
+  },
+  UsageRow: usageRow,
+  AccountQuota: accountQuota,
+  GetUsageResponse: {
+    rows: [usageRow],
+    fromDay: "2026-11-19",
+    toDay: "2026-11-25",
+    timeZone: "UTC",
+    quotas: [accountQuota],
+    quotaResetsInMs: 5,
+    allUsers: true,
+    truncated: true,
+  },
+  GrantRequest: { leaseId: "l-1", request, owner, account: "physics", partition: "main" },
   GrantResponse: { lease, endpoint },
   RenewRequest: { leaseId: "l-1", ...byCaller },
   RenewResponse: oneLease,
@@ -301,6 +371,7 @@ const enums = {
     REASON_CLOSED: 9,
     REASON_START_FAILED: 10,
     REASON_GUARD: 11,
+    REASON_QUOTA: 12,
   } satisfies Record<ReasonName, number>,
   Consent: {
     CONSENT_UNSPECIFIED: 0,
@@ -320,6 +391,12 @@ const enums = {
     LENDING_HOLD_OUT: 3,
     LENDING_DRAINED: 4,
   } satisfies Record<LendingName, number>,
+  UsageGroup: {
+    USAGE_GROUP_UNSPECIFIED: 0,
+    USAGE_GROUP_USER: 1,
+    USAGE_GROUP_ACCOUNT: 2,
+    USAGE_GROUP_DAY: 3,
+  } satisfies Record<UsageGroupName, number>,
   ReclaimMode: {
     RECLAIM_MODE_UNSPECIFIED: 0,
     RECLAIM_MODE_IMMEDIATE: 1,
@@ -401,7 +478,7 @@ describe("messages.ts and the .proto files", () => {
 describe("decoding", () => {
   it("fills defaults: zero, empty, null for messages, no body", () => {
     const empty = decodeMessage("ReportRequest", Buffer.alloc(0));
-    assert.deepEqual({ ...empty }, { offer: null, leases: [], full: false, receipts: [] });
+    assert.deepEqual({ ...empty }, { offer: null, leases: [], full: false, receipts: [], usage: [] });
     assert.deepEqual({ ...decodeMessage("LocalResponse", Buffer.alloc(0)) }, { id: 0, code: 0, message: "" });
   });
   it("refuses bytes that are no message", () => {

@@ -52,6 +52,7 @@ const controllerHandlers: ControllerHandlers = {
   resume: unused,
   reclaim: unused,
   listReceipts: unused,
+  getUsage: unused,
 };
 
 const closers: (() => void | Promise<void>)[] = [];

@@ -1,0 +1,108 @@
+/** [accounting] of controller.toml: where usage is stored, for how long, and what accounts may use in a day. */
+import { z } from "zod";
+import { SubletError } from "../common/errors.ts";
+
+const days = z.int().min(1).max(36_500);
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: name }).resolvedOptions().timeZone !== "";
+  } catch {
+    return false;
+  }
+}
+
+export const accountingSchema = z
+  .strictObject({
+    enabled: z.boolean().default(true).describe("false: what agents tell is taken and forgotten"),
+    url: z
+      .string()
+      .regex(
+        /^(mariadb|mysql):\/\//,
+        'expected "mariadb://USER@HOST:PORT/DATABASE", or "...?socket=/path" for a unix socket',
+      )
+      .optional()
+      .describe("a MariaDB 10.5 or newer; default: SQLite, in the file sublet.db below state_dir"),
+    password_file: z
+      .string()
+      .regex(/^\//, "expected an absolute path")
+      .optional()
+      .describe("holds MariaDB's password in its first line; else SUBLET_ACCOUNTING_PASSWORD has it"),
+    time_zone: z
+      .string()
+      .refine(isTimeZone, 'expected a time zone as "Europe/Zurich"')
+      .optional()
+      .describe("where days begin; default: this machine's"),
+    retention_days: days.default(400).describe("single records are kept for so long"),
+    totals_retention_days: days
+      .default(3650)
+      .describe("sums by day, user and account are kept for so long; what `sublet usage` and quotas read"),
+    quota: z
+      .record(z.string().min(1).max(255), z.number().min(0))
+      .default({})
+      .describe(
+        'core-seconds that a Slurm account may use in a day, by its name; "*" is any other account, "-" leases without an account',
+      ),
+  })
+  .prefault({})
+  .describe("what is kept about leases after they have ended");
+
+export interface AccountingConfig {
+  readonly enabled: boolean;
+  /** undefined: SQLite. */
+  readonly mariadb: MariadbConfig | undefined;
+  readonly timeZone: string;
+  readonly retentionDays: number;
+  readonly totalsRetentionDays: number;
+  /** Core-seconds a day by account. */
+  readonly quota: Readonly<Record<string, number>>;
+}
+
+export interface MariadbConfig {
+  readonly user: string;
+  readonly host: string;
+  readonly port: number;
+  /** Of a unix socket, in place of host and port. */
+  readonly socket: string | undefined;
+  readonly database: string;
+  readonly passwordFile: string | undefined;
+}
+
+function mariadbConfig(text: string, passwordFile: string | undefined, path: string): MariadbConfig {
+  const bad = (why: string): SubletError =>
+    new SubletError("INVALID_ARGUMENT", `${path}: accounting.url: ${why}`);
+  let url: URL;
+  try {
+    // Of a scheme that is not the web's, URL does not read the host's port.
+    url = new URL(text.replace(/^(mariadb|mysql):/, "http:"));
+  } catch {
+    throw bad("it is no URL");
+  }
+  if (url.password !== "")
+    throw bad("it holds a password; write that into password_file or SUBLET_ACCOUNTING_PASSWORD");
+  const database = decodeURIComponent(url.pathname.slice(1));
+  if (!/^[A-Za-z0-9_$-]{1,64}$/.test(database))
+    throw bad("it names no data base: mariadb://USER@HOST/DATABASE");
+  const strange = [...url.searchParams.keys()].filter((key) => key !== "socket");
+  if (strange.length > 0) throw bad(`${strange.join(", ")}: only socket may follow the question mark`);
+  return {
+    user: decodeURIComponent(url.username) || "sublet",
+    host: url.hostname,
+    port: url.port === "" ? 3306 : Number(url.port),
+    socket: url.searchParams.get("socket") ?? undefined,
+    database,
+    passwordFile,
+  };
+}
+
+/** @throws SubletError INVALID_ARGUMENT; `path` names the file in its message. */
+export function accountingConfig(raw: z.output<typeof accountingSchema>, path: string): AccountingConfig {
+  return {
+    enabled: raw.enabled,
+    mariadb: raw.url === undefined ? undefined : mariadbConfig(raw.url, raw.password_file, path),
+    timeZone: raw.time_zone ?? new Intl.DateTimeFormat().resolvedOptions().timeZone,
+    retentionDays: raw.retention_days,
+    totalsRetentionDays: raw.totals_retention_days,
+    quota: raw.quota,
+  };
+}
