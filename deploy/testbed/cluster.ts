@@ -24,11 +24,20 @@ import {
 } from "./daemons.ts";
 import { controllerAddress, defaultStateDir, type Layout, type NodeLayout, planLayout } from "./layout.ts";
 import { type Lock, takeLock } from "./lock.ts";
+import { mariadbDaemon, mariadbReady, slurmdbdPort } from "./mariadb.ts";
 import { enter, treeMount } from "./namespaces.ts";
 import { setLink } from "./network.ts";
 import { attempt, type RunOptions, type RunResult, run, until } from "./shell.ts";
 import { asJobUser, SlurmClient, userEnv } from "./slurm-client.ts";
-import { controllerOfSlurm, mungeDaemon, mungeReady, portOpen, slurmdOf, slurmEnv } from "./slurm-daemons.ts";
+import {
+  controllerOfSlurm,
+  mungeDaemon,
+  mungeReady,
+  portOpen,
+  slurmdbd,
+  slurmdOf,
+  slurmEnv,
+} from "./slurm-daemons.ts";
 import { agentDaemon, controllerDaemon, metricsUrl, type Settings } from "./sublet-conf.ts";
 
 export interface ClusterOptions {
@@ -48,6 +57,8 @@ export interface ClusterOptions {
   slurmdTimeoutS?: number;
   /** More lines for slurm.conf; of a setting given twice Slurm takes the last. */
   slurmConf?: readonly string[];
+  /** Run MariaDB; with "slurmdbd" Slurm keeps its accounts in it, too. */
+  database?: "mariadb" | "slurmdbd";
   /** Leave the cluster running when this process ends. */
   background?: boolean;
   /** How long to wait for another testbed to end; 0 by default. */
@@ -135,6 +146,8 @@ export class Cluster extends SlurmClient {
   #spec(name: string): DaemonSpec {
     if (name === "slurmctld") return controllerOfSlurm(this.layout);
     if (name === "munged") return mungeDaemon(this.layout);
+    if (name === "mariadb") return mariadbDaemon(this.layout);
+    if (name === "slurmdbd") return slurmdbd(this.layout);
     if (name === "controller") return controllerDaemon(this.layout);
     const node = this.node(/-(n\d+)$/.exec(name)?.[1] ?? name);
     return name.startsWith("slurmd-") ? slurmdOf(this.layout, node) : agentDaemon(this.layout, node);
@@ -145,6 +158,8 @@ export class Cluster extends SlurmClient {
     const url = metricsUrl(this.layout, name);
     const probe = async (): Promise<true | undefined> => {
       if (name === "munged") return mungeReady(this.layout);
+      if (name === "mariadb") return mariadbReady(this.stateDir);
+      if (name === "slurmdbd") return portOpen(controllerAddress, slurmdbdPort);
       if (name === "slurmctld") return portOpen(controllerAddress, 17817);
       if (url === undefined) return portOpen(this.node(name.replace("slurmd-", "")).address, 17818);
       const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(1000) });

@@ -34,7 +34,8 @@ export function mungeDaemon(layout: Layout): DaemonSpec {
   };
 }
 
-function accountOf(name: string): [uid: number, gid: number] {
+/** uid and gid of a system user. */
+export function accountOf(name: string): [uid: number, gid: number] {
   const line = readFileSync("/etc/passwd", "utf8")
     .split("\n")
     .find((entry) => entry.startsWith(`${name}:`));
@@ -54,6 +55,10 @@ export function controllerOfSlurm(layout: Layout): DaemonSpec {
     argv: ["slurmctld", "-D"],
     env: slurmEnv(layout.stateDir),
   };
+}
+
+export function slurmdbd(layout: Layout): DaemonSpec {
+  return { name: "slurmdbd", where: "ctl", argv: ["slurmdbd", "-D"], env: slurmEnv(layout.stateDir) };
 }
 
 export function slurmdOf(layout: Layout, node: NodeLayout): DaemonSpec {

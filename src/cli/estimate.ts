@@ -106,7 +106,8 @@ async function fromSlurm(
   options: EstimateOptions,
   progress: (what: string, done: number, of: number) => void,
 ): Promise<EstimateInput> {
-  const record = options.sacct === undefined ? undefined : await spanOfRecord(options.sacct);
+  const spanned = options.from !== undefined && options.to !== undefined;
+  const record = options.sacct === undefined || spanned ? undefined : await spanOfRecord(options.sacct);
   const toMs = timeOption("--to", options.to) ?? record?.toMs ?? Date.now();
   const fromMs = timeOption("--from", options.from) ?? record?.fromMs ?? toMs - defaultDays * dayMs;
   if (!(toMs > fromMs)) throw new SubletError("INVALID_ARGUMENT", "--from must be before --to");
@@ -121,9 +122,13 @@ async function fromSlurm(
   const nodes = await readNodes(source);
   const out = nodes.filter(({ state }) => /^(down|drain|fail|maint|unknown|power|future)/.test(state));
   const collector = new HistoryCollector(nodes, fromMs, toMs);
+  let firstMs = toMs;
   const found = await readJobs(
     source,
-    (job) => collector.job(job),
+    (job) => {
+      firstMs = Math.min(firstMs, job.startMs);
+      collector.job(job);
+    },
     (done, of) => progress("reading Slurm's accounting", done, of),
   );
   if (found.jobs === 0)
@@ -148,6 +153,11 @@ async function fromSlurm(
       found.down === undefined
         ? `Outages are not recorded here: ${out.length} nodes that are out now count as out all the time, and the rest as up.`
         : `Nodes were out ${found.down.length} times; that time is not spare.`,
+      ...(firstMs - fromMs > 0.02 * (toMs - fromMs)
+        ? [
+            `The first job began at ${new Date(firstMs).toISOString()}; all before it counts as spare. If the accounting begins there, say --from.`,
+          ]
+        : []),
       ...(collector.unknownNodes > 0
         ? [
             `${collector.unknownNodes} times a job ran on a node that sinfo does not name now; those are left out.`,
@@ -156,7 +166,7 @@ async function fromSlurm(
       ...(found.garbage > 0
         ? [`${found.garbage} lines of the accounting made no sense and are left out.`]
         : []),
-      ...(record !== undefined && (options.from === undefined || options.to === undefined)
+      ...(record !== undefined
         ? ["The span is that of the jobs' ends in the record; --from and --to say it better."]
         : []),
     ],

@@ -26,7 +26,7 @@ ${headline}
 <h2>Where the capacity was</h2>
 ${shareBar("Cores", found.coreHours, "core-hours")}
 ${shareBar("Memory", found.gibHours, "GiB-hours")}
-<p class="keys">${["used by jobs", "idle nodes", "beside jobs", "held by jobs and not used"].map((text, i) => `<span><i style="background:${colours[i]}"></i>${text}</span>`).join("")}</p>
+<p class="keys">${["given to jobs, or used by them", "idle nodes", "beside jobs", "held by jobs and not used"].map((text, i) => `<span><i style="background:${colours[i]}"></i>${text}</span>`).join("")}</p>
 ${found.coreHours.heldUnused === null && found.gibHours.heldUnused === null ? "<p>What jobs hold and do not use is not recorded here.</p>" : "<p>What jobs hold and do not use is lent only where their owners or the site consent.</p>"}
 <h2>Spare cores over time</h2>
 ${overTime(found)}
@@ -46,7 +46,12 @@ ${found.notes.map((note) => `<li>${escaped(note)}</li>`).join("\n")}
 function shareBar(name: string, of: Resource, unit: string): string {
   const held = of.heldUnused ?? 0;
   const parts = [of.allocated - held, of.idle, of.unallocated, held];
-  const words = ["used by jobs", "idle nodes", "beside jobs", "held and not used"];
+  const words = [
+    of.heldUnused === null ? "given to jobs" : "used by jobs",
+    "idle nodes",
+    "beside jobs",
+    "held and not used",
+  ];
   let x = 0;
   const bars = parts.map((part, i) => {
     const width = of.total === 0 ? 0 : (100 * part) / of.total;
@@ -78,7 +83,7 @@ function readingPart(reading: ReadingEstimate, found: Estimate, spare: number, n
   const rows = reading.holes
     .map(({ count, coreHours, gibHours }, i) => {
       const share = percent(spare === 0 ? 0 : coreHours / spare);
-      return `<tr><th scope="row">${binWords(found.holeEdgesS, i)}</th><td><span class="bar" style="width:${((100 * coreHours) / most).toFixed(1)}%"></span></td><td>${number(coreHours)}</td><td>${share}</td><td>${number(gibHours)}</td><td>${number(count)}</td></tr>`;
+      return `<tr><th scope="row">${binWords(found.holeEdgesS, i)}</th><td class="plot"><span class="bar" style="width:${((100 * coreHours) / most).toFixed(1)}%"></span></td><td>${number(coreHours)}</td><td>${share}</td><td>${number(gibHours)}</td><td>${number(count)}</td></tr>`;
     })
     .join("\n");
   const terms = reading.terms
@@ -135,6 +140,6 @@ main{max-width:60rem;margin:0 auto;padding:2rem 1rem 4rem}h1{font-size:1.9rem;ma
 figure{margin:.6rem 0}svg{display:block}.area{width:100%;height:11rem}.ends{display:flex;justify-content:space-between;margin:.2rem 0;font-size:.85rem}
 .keys{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;font-size:.9rem}.keys i{display:inline-block;width:.8em;height:.8em;margin-right:.4em;border-radius:2px}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%}th,td{padding:.35rem .6rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
-th:first-child{text-align:left}thead th{color:var(--dim);font-weight:500}.plot{width:35%}td:nth-child(2){text-align:left}.bar{display:inline-block;height:.8em;background:var(--idle);border-radius:2px}
+th:first-child{text-align:left}thead th{color:var(--dim);font-weight:500}.plot{width:35%}td.plot{text-align:left}.bar{display:inline-block;height:.8em;background:var(--idle);border-radius:2px}
 ul{padding-left:1.2rem}code{font-size:.9em;overflow-wrap:anywhere}@media print{body{font-size:11pt}}
 `;
