@@ -1,7 +1,13 @@
 /** From the address to a page. */
 import type { ComponentChildren } from "preact";
 import { useRoute } from "./lib/route.ts";
+import { AboutPage } from "./pages/about.tsx";
+import { AccountsPage } from "./pages/accounts.tsx";
+import { LeasesPage } from "./pages/leases.tsx";
+import { NodePage } from "./pages/node.tsx";
+import { NodesPage } from "./pages/nodes.tsx";
 import { Overview } from "./pages/overview.tsx";
+import { ReclaimsPage } from "./pages/reclaims.tsx";
 import { Empty, Link } from "./parts/basics.tsx";
 import { Shell } from "./parts/shell.tsx";
 
@@ -25,6 +31,18 @@ function pageOf(path: readonly string[]): Shown {
   switch (path[0]) {
     case undefined:
       return { title: "Overview", page: <Overview /> };
+    case "nodes":
+      return path[1] === undefined
+        ? { title: "Nodes", page: <NodesPage /> }
+        : { title: path[1], page: <NodePage key={path[1]} name={path[1]} /> };
+    case "leases":
+      return { title: "Leases and invocations", page: <LeasesPage /> };
+    case "reclaims":
+      return { title: "Reclaims", page: <ReclaimsPage /> };
+    case "accounts":
+      return { title: "Accounts", page: <AccountsPage /> };
+    case "about":
+      return { title: "About these figures", page: <AboutPage /> };
     default:
       return { title: "Not found", page: <NotFound /> };
   }

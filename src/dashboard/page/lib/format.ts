@@ -18,7 +18,8 @@ export function number(value: number | null | undefined): string {
 
 /** Short enough for an axis: 12k, 3.4M. */
 export function compact(value: number): string {
-  return new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 }).format(value);
+  // British English writes a million as m, which reads as milli here.
+  return new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 }).format(value);
 }
 
 export function percent(share: number | null | undefined, fraction = 0): string {
@@ -41,7 +42,7 @@ export function bytes(value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return none;
   if (value === 0) return "0 GiB";
   if (value >= 1024 * gib) return `${number(value / (1024 * gib))} TiB`;
-  return value >= gib / 10 ? `${number(value / gib)} GiB` : `${number(value / 2 ** 20)} MiB`;
+  return value >= gib ? `${number(value / gib)} GiB` : `${number(value / 2 ** 20)} MiB`;
 }
 
 /** Steps of an axis of bytes: 1 MiB to 2 EiB by powers of two. */

@@ -1,6 +1,7 @@
 /** What stands around every page: navigation, the cluster's name, the state of the stream, theme and login. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { LoginButton } from "../admin/login.tsx";
 import { iso, span, time } from "../lib/format.ts";
 import { href, useRoute } from "../lib/route.ts";
 import { useStore } from "../lib/store.ts";
@@ -80,7 +81,7 @@ const themes: readonly { value: Choice; name: string }[] = [
   { value: "dark", name: "Dark" },
 ];
 
-export function Shell(props: { children: ComponentChildren; title: string; tools?: ComponentChildren }) {
+export function Shell(props: { children: ComponentChildren; title: string }) {
   const { path } = useRoute();
   const shown = useStore(summary);
   const choice = useStore(themeChoice);
@@ -125,7 +126,7 @@ export function Shell(props: { children: ComponentChildren; title: string; tools
         </nav>
         <div class="side-foot">
           <Live />
-          {props.tools}
+          <LoginButton />
           <Segments label="Colours" options={themes} value={choice} onChange={chooseTheme} />
           {shown && <p class="version muted">Sublet {shown.version}</p>}
         </div>

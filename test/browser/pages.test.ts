@@ -1,0 +1,77 @@
+/** Every page, light and dark, wide and narrow: it shows what it should, nothing goes elsewhere, axe finds nothing at AA. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { assertClean, until, violations, world } from "./world.ts";
+
+const { open, fake } = world({ nodes: 1000 });
+
+const pages: readonly { readonly hash: string; readonly heading: string; readonly shows: string }[] = [
+  { hash: "#/", heading: "Overview", shows: ".histogram" },
+  { hash: "#/nodes", heading: "Nodes", shows: ".map-legend" },
+  { hash: "#/nodes?view=table", heading: "Nodes", shows: "tbody th a" },
+  { hash: "#/nodes/n0056", heading: "n0056", shows: ".core" },
+  { hash: "#/leases", heading: "Leases and invocations", shows: "tbody th code" },
+  { hash: "#/reclaims", heading: "Reclaims", shows: "tbody time" },
+  { hash: "#/accounts", heading: "Accounts", shows: ".quota" },
+  { hash: "#/about", heading: "About these figures", shows: ".terms" },
+];
+
+for (const { hash, heading, shows } of pages)
+  for (const [colorScheme, width] of [
+    ["light", 1280],
+    ["dark", 1280],
+    ["light", 390],
+  ] as const)
+    test(`${hash}, ${colorScheme}, ${width} px`, async () => {
+      const watched = await open(hash, { colorScheme, viewport: { width, height: 844 } });
+      const { page, close } = watched;
+      await page.locator("h1", { hasText: heading }).waitFor();
+      await page.locator(shows).first().waitFor();
+      await page.locator(".live-live").waitFor();
+      assert.deepEqual(await violations(page), []);
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.equal(overflow, 0, "the page scrolls sideways");
+      assert.equal(await page.title(), `${heading} · alps`);
+      assertClean(watched);
+      await close();
+    });
+
+test("the overview follows the stream", async () => {
+  const watched = await open("#/");
+  const { page, close } = watched;
+  const lent = page.locator("section.shares", { hasText: "Cores" }).locator(".headline strong");
+  const text = () => fake().cluster.summary().cores.lent.toLocaleString("en-GB");
+  await lent.filter({ hasText: text() }).waitFor();
+  fake().push(500);
+  fake().pushSummary();
+  await lent.filter({ hasText: text() }).waitFor();
+  assertClean(watched);
+  await close();
+});
+
+test("the switch of colours is kept, and follows the system when it says so", async () => {
+  const watched = await open("#/about", { colorScheme: "light" });
+  const { page, close } = watched;
+  const shown = () => page.evaluate(() => document.documentElement.dataset.theme);
+  assert.equal(await shown(), "light");
+  await page.getByRole("radio", { name: "Dark" }).check({ force: true });
+  assert.equal(await shown(), "dark");
+  await page.reload();
+  assert.equal(await shown(), "dark");
+  await page.getByRole("radio", { name: "Auto" }).check({ force: true });
+  assert.equal(await shown(), "light");
+  await page.emulateMedia({ colorScheme: "dark" });
+  await until("dark as the system", async () => (await shown()) === "dark");
+  assertClean(watched);
+  await close();
+});
+
+test("who wants less motion gets none", async () => {
+  fake().hang("summary");
+  const { page, close } = await open("#/", { reducedMotion: "reduce" });
+  await page.locator(".page-head").waitFor();
+  const running = await page.evaluate(() => document.getAnimations().length);
+  assert.equal(running, 0);
+  fake().hang(undefined);
+  await close();
+});

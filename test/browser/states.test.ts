@@ -1,0 +1,125 @@
+/** What is seen before there is something, when there is nothing, when it failed, and when the stream is cut. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { openPage } from "./browser.ts";
+import { startFake } from "./fake/server.ts";
+import { assertClean, until, violations, world } from "./world.ts";
+
+const { open, fake, browser } = world({ nodes: 200 });
+
+test("the stream is cut and comes back: the page says since when, tries again, and shows what is new", async () => {
+  const { page, close } = await open("#/");
+  await page.locator(".live-live").waitFor();
+  fake().cut();
+  await page.locator(".stale").waitFor();
+  assert.match(
+    (await page.locator(".stale").textContent()) ?? "",
+    /Not live\. These figures are of \d\d:\d\d:\d\d/,
+  );
+  assert.match((await page.locator(".stale time").getAttribute("datetime")) ?? "", /^\d{4}-\d\d-\d\dT/);
+  assert.deepEqual(await violations(page), []);
+  fake().push(150);
+  fake().mend();
+  await page.locator(".live-live").waitFor({ timeout: 20_000 });
+  await page.locator(".stale").waitFor({ state: "detached" });
+  const lent = page.locator("section.shares", { hasText: "Cores" }).locator(".headline strong");
+  await lent.filter({ hasText: fake().cluster.summary().cores.lent.toLocaleString("en-GB") }).waitFor();
+  await close();
+});
+
+test("nodes missed while the stream was cut are read again", async () => {
+  const { page, close } = await open("#/nodes?view=table&sort=-coresLent");
+  await page.locator("tbody th a").first().waitFor();
+  await until("a viewer", () => fake().viewers() === 1);
+  fake().cut();
+  await page.locator(".stale").waitFor();
+  fake().cluster.step(200);
+  fake().mend();
+  await page.getByRole("button", { name: "Try now" }).click();
+  await page.locator(".live-live").waitFor();
+  const most = Math.max(...fake().cluster.table.coresLent);
+  const cell = page.locator("tbody tr:not(.space) td").nth(5);
+  await cell.filter({ hasText: String(most) }).waitFor();
+  await page
+    .locator(".summed", {
+      hasText: `${fake()
+        .cluster.table.coresLent.reduce((a, b) => a + b, 0)
+        .toLocaleString("en-GB")} lent`,
+    })
+    .waitFor();
+  await close();
+});
+
+test("a gap in the revisions makes the page read the whole table", async () => {
+  const { page, problems, close } = await open("#/nodes");
+  await page.locator(".map-legend").waitFor();
+  await until("a viewer", () => fake().viewers() === 1);
+  fake().cluster.step(100);
+  fake().push(100);
+  const sum = () =>
+    fake()
+      .cluster.table.coresLent.reduce((a, b) => a + b, 0)
+      .toLocaleString("en-GB");
+  await page.locator(".summed", { hasText: `${sum()} lent` }).waitFor();
+  assert.deepEqual(problems, []);
+  await close();
+});
+
+test("before the first answer it says that it is loading", async () => {
+  fake().hang("nodes");
+  const { page, close } = await open("#/nodes");
+  await page.getByRole("status").filter({ hasText: "Loading: Nodes" }).waitFor({ state: "attached" });
+  assert.deepEqual(await violations(page), []);
+  fake().hang(undefined);
+  await close();
+});
+
+test("an error says what to do, and trying again helps", async () => {
+  fake().fail("history");
+  const { page, close } = await open("#/reclaims");
+  const alert = page.getByRole("alert").filter({ hasText: "History cannot be shown." });
+  await alert.waitFor();
+  assert.match((await alert.textContent()) ?? "", /Is there room on the controller's disk\?/);
+  assert.deepEqual(await violations(page), []);
+  fake().fail(undefined);
+  await alert.getByRole("button", { name: "Try again" }).click();
+  await page.locator(".plot canvas").waitFor();
+  await close();
+});
+
+test("a cluster on its first day", async () => {
+  const young = await startFake({ nodes: 12, empty: true });
+  for (const [hash, text] of [
+    ["#/", "No history of this span yet."],
+    ["#/leases", "Nobody holds a lease"],
+    ["#/reclaims", "No reclaims in this span"],
+    ["#/accounts", "Nothing is accounted in this span"],
+    ["#/nodes/n01", "No lease on this node"],
+    ["#/nodes/n99", "No node is called n99"],
+    ["#/nowhere", "There is no such page."],
+    ["#/nodes?name=nothing", "No node matches"],
+  ] as const) {
+    const { page, problems, close } = await openPage(browser(), young.url + hash);
+    await page.getByText(text).first().waitFor();
+    assert.deepEqual(await violations(page), [], hash);
+    assert.deepEqual(
+      problems.filter((line) => !line.includes("404")),
+      [],
+    );
+    await close();
+  }
+  await young.close();
+});
+
+test("no login, no stream, no answer at all: the page still says so", async () => {
+  const watched = await open("#/about");
+  const { page, close } = watched;
+  await page.locator(".live-live").waitFor();
+  assertClean(watched);
+  await page.route("**/api/v1/**", (route) => route.abort());
+  await page.evaluate(() => {
+    location.hash = "#/accounts";
+  });
+  await page.getByRole("alert").filter({ hasText: "The controller does not answer" }).waitFor();
+  await close();
+});
