@@ -10,11 +10,11 @@
 import { lookup } from "node:dns/promises";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { formatCpuList } from "../src/common/cpulist.ts";
 import { toSubletError } from "../src/common/errors.ts";
 import type { AgentConfig } from "../src/config/config.ts";
+import type { FileReader } from "../src/config/sources.ts";
+import type { Registry } from "../src/metrics/registry.ts";
 import { serveMetrics } from "../src/metrics/serve.ts";
-import { connectController } from "../src/rpc/client.ts";
 import type { Identity } from "../src/rpc/identity.ts";
 import type { LeaseMessage, OfferMessage } from "../src/rpc/messages.ts";
 import { refusedCallers } from "../src/rpc/refused.ts";
@@ -25,21 +25,24 @@ import { findGuests, keepStarter } from "./executor/adopt.ts";
 import { probeFabric } from "./executor/fabric.ts";
 import { connectStarter, type ListedExecutor, type Starter } from "./executor/starter.ts";
 import { leaseStats } from "./executor/stats.ts";
+import { lastingFindings } from "./findings.ts";
 import { Guard } from "./guard/guard.ts";
 import { type GuardPolicy, loadPolicy } from "./guard/policy.ts";
-import { foundSignals, Signals } from "./guard/signals.ts";
+import { Signals } from "./guard/signals.ts";
 import { readAvailableBytes, readInventory } from "./inventory/inventory.ts";
 import { followJobs } from "./jobs/follow.ts";
 import { jobRoots } from "./jobs/roots.ts";
 import { isStandIn } from "./jobs/sluid.ts";
 import { watchJobs } from "./jobs/watch.ts";
 import { lendingMode } from "./lending/mode.ts";
+import { applyLive, liveSetup, type Now } from "./live.ts";
 import { watchMetrics } from "./metrics.ts";
 import { nodeAdmin } from "./node/admin.ts";
 import { nodeService } from "./node/service.ts";
+import { followControllers } from "./offer/controllers.ts";
 import { horizon } from "./offer/horizon.ts";
 import { executorSocket, type Identification, leaseMessage, offerMessage } from "./offer/messages.ts";
-import { openMsOf, type Reporter, startReporter } from "./offer/reporter.ts";
+import { openMsOf } from "./offer/reporter.ts";
 import type { AdoptedGuest } from "./reactor/events.ts";
 import { drainText } from "./reclaim/drained.ts";
 import { askOwnSocket, endStarter, writeRoots } from "./run-dir.ts";
@@ -61,6 +64,11 @@ export interface Agent {
   /** Ends the agent. Guests stay, unless `drain`: then all end, and the starter too. */
   close(drain: boolean): Promise<void>;
   readonly guard: Guard;
+  readonly registry: Registry;
+  /** @throws SubletError: the guard's policy for this node, as this configuration says. */
+  readPolicy(config: AgentConfig, read?: FileReader): GuardPolicy;
+  /** The configuration was read again. */
+  apply(config: AgentConfig, policy: GuardPolicy): void;
 }
 
 const starterTimeoutMs = 5_000;
@@ -76,6 +84,7 @@ const poolUidsMax = 256;
 const poolIdleMs = 60_000;
 
 export async function startAgent({ config, identity, log }: AgentOptions): Promise<Agent> {
+  const now: Now = { config };
   const layout = discoverCgroups();
   const fabricAddress = (await lookup(config.fabricAddress, { family: 4 })).address;
   const inventory = readInventory({
@@ -88,9 +97,9 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     program: join(config.nativeDir, "bin", "sublet-fabric-probe"),
     uid: config.guestUidFirst,
   });
-  const readPolicy = (): GuardPolicy =>
-    loadPolicy(config.guardPolicyFile, { cores: inventory.cores.length, memoryBytes: inventory.memoryBytes });
-  const policy = readPolicy();
+  const readPolicy: Agent["readPolicy"] = ({ guardPolicyFile }, read) =>
+    loadPolicy(guardPolicyFile, { cores: inventory.cores.length, memoryBytes: inventory.memoryBytes }, read);
+  const policy = readPolicy(config);
   const tree: GuestTree = {
     layout,
     root: config.cgroupName,
@@ -99,7 +108,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     priority: { wanted: policy.cpuPriority, quotaCores: policy.guestQuotaCores, dying: new Map() },
   };
   // The last of the uids are those of executors that were prepared before their lease.
-  const poolUids = config.poolMax === 0 ? 0 : Math.min(poolUidsMax, Math.floor(config.guestUidCount / 4));
+  const poolUids = Math.min(poolUidsMax, Math.floor(config.guestUidCount / 4));
   const guestUidCount = config.guestUidCount - poolUids;
   mkdirSync(join(config.runDir, "x"), { recursive: true, mode: 0o755 });
   const alarms = prepareRoot(tree, inventory.cores, inventory.mems);
@@ -114,18 +123,11 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
       siblings: inventory.siblings,
       mems: inventory.mems,
       memoryBytes: inventory.memoryBytes,
-      reserveCores: config.reserveCores,
-      reserveMemoryBytes: config.reserveMemoryBytes,
       guestUidFirst: config.guestUidFirst,
       guestUidCount,
-      leaseTermMs: config.leaseTermMs,
-      leaseTermMaxMs: config.leaseTermMaxMs,
-      announceTimeoutMs: config.announceTimeoutMs,
       hookTimeoutMs,
       epilogTimeoutMs,
-      consent: config.consent,
-      prolog: config.reclaim.prolog,
-      reclaimBudgetMs: config.reclaim.budgetMs,
+      ...liveSetup(config),
     },
     tree,
     log,
@@ -133,7 +135,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     order: (guest) => ({
       unixPath: executorSocket(config.runDir, guest.lease.id),
       tcpAddress: fabricAddress,
-      spinUs: config.spinUs,
+      spinUs: now.config.spinUs,
       // A starter of an earlier version, which may still run, knows nothing of it.
       ...(config.fabricProvider === "auto" && fabric.provider === "none" ? {} : { fabric: fabric.provider }),
       executor: join(config.nativeDir, "bin", "sublet-executor"),
@@ -141,7 +143,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     startTimeoutMs,
     stats,
     pool: {
-      max: Math.min(config.poolMax, poolUids),
+      max: config.poolMax,
       idleMs: poolIdleMs,
       uidFirst: config.guestUidFirst + guestUidCount,
       uidCount: poolUids,
@@ -174,7 +176,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
   const adopted = await findGuests({ tree, starter: first, timeoutMs: starterTimeoutMs, log, onAdopt });
   for (const { uid, name } of adopted) if (name !== undefined) shell.pool.adopt(uid, name);
   function lend(): void {
-    const mode = lendingMode(config.lending, config.node, Date.now());
+    const mode = lendingMode(now.config.lending, config.node, Date.now());
     if (mode === shell.state.lending) return;
     log.info({ mode }, mode === "on" ? "this node lends" : "this node lends nothing, and says what it would");
     shell.dispatch({ type: "lending", mode });
@@ -217,46 +219,23 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     onProblem: (message) => log.error({ message }, "jobs are seen by the slow rescan only"),
   });
   shell.sampleMemory();
-  let reporters: readonly Reporter[] = [];
   const following = followJobs({
     shell,
     roots,
     tree,
-    config,
     onReceipts: (receipts) => {
-      for (const reporter of reporters) reporter.receiptsAdded(receipts);
+      for (const reporter of controllers.reporters) reporter.receiptsAdded(receipts);
     },
   });
 
-  const controllers = config.controllers.map((address) =>
-    connectController(address, { identity, tls: config.tls }),
-  );
-  const found: Record<string, string> = {
-    "cgroup.version": `${layout.version}`,
-    "cgroup.controllers": [...layout.mounts.keys()].join(","),
-    "cgroup.missing": layout.missing.join(","),
-    "cgroup.alarms": alarms.join("; "),
-    "cgroup.root": rootDirs(tree)[0] ?? "",
-    cores: formatCpuList(inventory.cores),
-    "numa.nodes": `${inventory.numa.length}`,
-    "cores.threads_per_core": `${Math.max(...inventory.siblings.map((group) => group.length))}`,
-    "fabric.address": fabricAddress,
-    "fabric.provider": fabric.why === undefined ? fabric.provider : `none: ${fabric.why}`,
-    "fabric.interface": inventory.fabricInterface ?? "none has the fabric address",
-    "kernel.psi": existsSync("/proc/pressure/cpu") ? "yes" : "no",
-    "guard.policy": `${config.guardPolicyFile ?? "built-in"}: ${policy.mode}`,
-    "guard.priority": existsSync(join(layout.mounts.get("cpu") ?? "", tree.root, "cpu.idle"))
-      ? policy.cpuPriority
-      : `no cpu.idle here; wanted ${policy.cpuPriority}`,
-    "guard.signals": foundSignals(signals),
-    node_version: process.version,
-  };
+  const found = lastingFindings({ tree, alarms, inventory, fabricAddress, fabric, signals, policy });
   const findings = (): Record<string, string> => ({
     ...found,
     "slurm.jobs": roots.cpuset.join(","),
     "slurm.jobs_nameless": `${[...shell.state.jobs.keys()].filter(isStandIn).length}`,
     "slurm.jobs_found": roots.cpuset.some(existsSync) ? "yes" : "no job yet",
     drained: drainText(shell.state.drain),
+    "guard.policy": `${now.config.guardPolicyFile ?? "built-in"}: ${guard.policy.mode}`,
     "consent.use_of_cores": following.source,
     starter: shell.state.starterUp ? "connected" : "not connected",
   });
@@ -281,9 +260,10 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     const nowMs = shell.nowMs();
     return offerMessage(state, self(), nowMs, lasting.ofSpell(state.spell, nowMs, Date.now()));
   };
-  reporters = controllers.map((client) =>
-    startReporter({
-      client,
+  const controllers = followControllers({
+    identity,
+    tls: config.tls,
+    reporter: (client) => ({
       source: {
         offer,
         leases: () =>
@@ -299,12 +279,23 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
       onContact: (connected, why) =>
         log.info({ controller: client.address, why }, connected ? "controller found" : "controller lost"),
     }),
-  );
-  const service = { shell, self, offer, adminGid: config.adminGid, findings, admin };
+  });
+  const service = {
+    shell,
+    self,
+    offer,
+    findings,
+    admin,
+    get adminGid() {
+      return now.config.adminGid;
+    },
+  };
   const rpc = await serve({
     listen: config.listen,
     identity,
-    trustedUids: config.trustedUids,
+    get trustedUids() {
+      return now.config.trustedUids;
+    },
     node: nodeService(service),
     tls: config.tls,
     onCall: refusedCallers((fields, text) => log.warn(fields, text)),
@@ -312,35 +303,38 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
   const { host, port } = splitAddress(rpc.address);
   address = host === "0.0.0.0" || host === "[::]" ? `${fabricAddress}:${port}` : rpc.address;
 
-  const connectedCount = (): number => reporters.filter((reporter) => reporter.connected).length;
   const handlers = localHandlers({
     ...service,
-    controllers,
-    controllerConnected: () => connectedCount() > 0,
-    openMs: () => (config.leaseHereFirst ? openMsOf(reporters) : 0),
+    get adminGid() {
+      return now.config.adminGid;
+    },
+    controllers: controllers.clients,
+    controllerConnected: () => controllers.connectedCount() > 0,
+    openMs: () => (now.config.leaseHereFirst ? openMsOf(controllers.reporters) : 0),
     jobs,
     log,
     receipts: following.receipts,
   });
   onEnded = handlers.remoteEnded;
   onDraining = handlers.remoteDraining;
+  controllers.follow(config.controllers);
   const registry = watchMetrics(shell, {
-    controllersConnected: connectedCount,
+    controllersConnected: controllers.connectedCount,
     fabricProvider: fabric.provider,
     counts: () => stats.totals(),
-    shadowTermMs: config.lending.shadowTermMs,
+    shadowTermMs: () => now.config.lending.shadowTermMs,
   });
-  const guard = new Guard({ shell, tree, signals, policy, readPolicy, registry, log });
+  const guard = new Guard({ shell, tree, signals, policy, registry, log });
   guard.onAction(({ action, leaseId }) => {
     if (guard.policy.mode === "act") following.receipts.guardActed(action, leaseId);
   });
   shell.listen({
     onOffer: () => {
-      for (const reporter of reporters) reporter.offerChanged();
+      for (const reporter of controllers.reporters) reporter.offerChanged();
     },
     onLease: (guest) => {
       const message = leaseMessage(guest, self(), shell.nowMs(), stats.invocations(guest.lease.id));
-      for (const reporter of reporters) reporter.leaseChanged(message);
+      for (const reporter of controllers.reporters) reporter.leaseChanged(message);
     },
     onNotify: (holder, guest) => handlers.notify(holder, guest),
     onDraining: (guest) => handlers.draining(guest),
@@ -358,7 +352,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     guard.check();
     following.tick();
     lend();
-    for (const reporter of reporters) reporter.keepalive();
+    for (const reporter of controllers.reporters) reporter.keepalive();
   }, tickMs);
   log.info(
     { node: config.node, address, metrics: metrics.address, cores: found.cores, cgroup: layout.version },
@@ -378,6 +372,9 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
     address,
     metricsAddress: metrics.address,
     guard,
+    registry,
+    readPolicy,
+    apply: (next, policyNow) => applyLive({ now, shell, guard, controllers, lend }, next, policyNow),
     async close(drain) {
       clearInterval(tick);
       guard.close();
@@ -385,8 +382,7 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
       if (drain && !(await drained())) log.error({}, "guests are still there: see their cgroups");
       await local.close();
       jobs.close();
-      for (const reporter of reporters) reporter.close();
-      for (const controller of controllers) controller.close();
+      controllers.close();
       keeper?.close();
       shell.close();
       await Promise.all([rpc.close(), metrics.close()]);

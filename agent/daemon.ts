@@ -1,6 +1,6 @@
 /**
  * The agent as a process: arguments, log, signals. Started by main.ts.
- * SIGHUP reads the guard's policy again. SIGTERM and SIGINT end it; guests go on and the next agent adopts them (with --drain they end too).
+ * SIGHUP reads all settings again (reload.ts). SIGTERM and SIGINT end it; guests go on and the next agent adopts them (with --drain they end too).
  */
 import { availableParallelism, totalmem } from "node:os";
 import { pino } from "pino";
@@ -13,6 +13,7 @@ import type { Sources } from "../src/config/sources.ts";
 import { mungeIdentity } from "../src/rpc/munge.ts";
 import { startAgent } from "./agent.ts";
 import { loadPolicy } from "./guard/policy.ts";
+import { reloadAgent } from "./reload.ts";
 
 const usage = `usage: sublet-agent [--drain] [options]
   --drain                at SIGTERM, end all guests instead of leaving them to the next agent
@@ -38,7 +39,7 @@ function readAll(sources: Sources): ReturnType<typeof readAgent> {
 }
 
 async function main(): Promise<void> {
-  const { given, settings } = begin({
+  const { given, settings, hangups } = begin({
     name: "agent",
     usage,
     flags: agentFlags,
@@ -62,7 +63,7 @@ async function main(): Promise<void> {
       },
     );
   };
-  process.on("SIGHUP", () => agent.guard.reload());
+  reloadAgent({ agent, running: settings, sources: given, hangups, log });
   process.on("SIGTERM", () => end("SIGTERM"));
   process.on("SIGINT", () => end("SIGINT"));
 }

@@ -15,7 +15,7 @@ export interface AgentGauges {
   readonly fabricProvider?: string;
   /** What executors have counted. */
   readonly counts?: () => Counts;
-  readonly shadowTermMs?: number;
+  readonly shadowTermMs?: () => number;
 }
 
 function sum(values: Iterable<number>): number {

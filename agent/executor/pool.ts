@@ -25,7 +25,7 @@ export interface Prepared {
 
 export interface PoolOptions {
   readonly tree: GuestTree;
-  /** 0: no pool. */
+  /** 0: no pool; may be changed, see setMax. */
   readonly max: number;
   readonly idleMs: number;
   /** Uids that nobody else gives out. */
@@ -44,10 +44,13 @@ export interface PoolOptions {
 }
 
 const fillDelayMs = 20;
+/** Starts that are remembered: as many as a pool may be large. */
+const maxStarts = 64;
 const stuckMs = 5_000;
 
 export class Pool {
   readonly #options: PoolOptions;
+  #max: number;
   readonly #names: Map<string, string>;
   readonly #ready: Prepared[] = [];
   /** By uid: from its choice until its cgroup is gone. */
@@ -61,6 +64,7 @@ export class Pool {
 
   constructor(options: PoolOptions) {
     this.#options = options;
+    this.#max = options.max;
     this.#names = options.tree.names ?? new Map();
   }
 
@@ -68,9 +72,15 @@ export class Pool {
     return this.#ready.length;
   }
 
+  /** The configuration was read again. */
+  setMax(max: number): void {
+    this.#max = max;
+    if (this.#starts.length > 0 || this.#ready.length > 0) this.#later(fillDelayMs);
+  }
+
   /** For a lease that starts now: one that is ready, or undefined. */
   take(leaseId: string): Prepared | undefined {
-    if (this.#options.max === 0) return undefined;
+    if (this.#max === 0) return undefined;
     this.#starts.push(this.#options.nowMs());
     this.#later(fillDelayMs);
     const prepared = this.#ready.shift();
@@ -137,8 +147,8 @@ export class Pool {
   /** How many are wanted: demand of the last `idleMs`. */
   #target(): number {
     const since = this.#options.nowMs() - this.#options.idleMs;
-    this.#starts = this.#starts.filter((at) => at > since).slice(-this.#options.max);
-    return this.#starts.length;
+    this.#starts = this.#starts.filter((at) => at > since).slice(-maxStarts);
+    return Math.min(this.#max, this.#starts.length);
   }
 
   #later(delayMs: number): void {

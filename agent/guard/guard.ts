@@ -57,8 +57,6 @@ export interface GuardOptions {
   readonly tree: GuestTree;
   readonly signals: Signals;
   readonly policy: GuardPolicy;
-  /** Reads the policy again. @throws SubletError. */
-  readonly readPolicy: () => GuardPolicy;
   readonly registry: Registry;
   readonly log: ShellLog;
 }
@@ -130,17 +128,16 @@ export class Guard {
     this.#trigger = undefined;
   }
 
-  /** Reads the policy again; a bad one is refused with its reasons, and the old one stays. */
-  reload(): void {
-    const { log, readPolicy, tree } = this.#options;
-    try {
-      this.#policy = readPolicy();
-    } catch (thrown) {
-      const { message } = toSubletError(thrown);
-      this.#metrics.reloads.inc({ outcome: "refused" });
-      log.error({ reasons: message.split("\n") }, "guard policy refused: the old one stays");
-      return;
-    }
+  /** A policy was read that cannot be taken: the one in force stays. */
+  refused(message: string): void {
+    this.#metrics.reloads.inc({ outcome: "refused" });
+    this.#options.log.error({ reasons: message.split("\n") }, "guard policy refused: the old one stays");
+  }
+
+  /** From now on by this policy. */
+  take(policy: GuardPolicy): void {
+    const { log, tree } = this.#options;
+    this.#policy = policy;
     this.#metrics.reloads.inc({ outcome: "taken" });
     log.info({ mode: this.#policy.mode }, "guard policy taken");
     if (this.#policy.mode !== "act") this.#letAllGo();

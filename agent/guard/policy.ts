@@ -3,7 +3,8 @@
  * contradiction (a leave threshold beyond its enter threshold, a quota beyond the node) is refused like a typing error.
  */
 import { z } from "zod";
-import { loadToml, parseToml } from "../../src/config/load.ts";
+import { checkLayers, parseToml } from "../../src/config/load.ts";
+import { type FileReader, fileLayers } from "../../src/config/sources.ts";
 import type { CpuPriority } from "../cgroup/priority.ts";
 import { type ActionName, type SignalName, signalNames, signalTable } from "./table.ts";
 
@@ -185,7 +186,8 @@ export function parsePolicy(text: string, path: string, node: PolicyNode): Guard
   return compile(parseToml(text, path, schemaFor(node)));
 }
 
-/** The policy in a file; the built-in one without. @throws SubletError also FAILED_PRECONDITION (no such file). */
-export function loadPolicy(path: string | undefined, node: PolicyNode): GuardPolicy {
-  return path === undefined ? parsePolicy("", "built-in", node) : compile(loadToml(path, schemaFor(node)));
+/** The policy in a file and its drop-ins; the built-in one without. @throws SubletError also FAILED_PRECONDITION (no such file). */
+export function loadPolicy(path: string | undefined, node: PolicyNode, read?: FileReader): GuardPolicy {
+  if (path === undefined) return parsePolicy("", "built-in", node);
+  return compile(checkLayers(schemaFor(node), fileLayers(path, read), path).raw);
 }

@@ -1,5 +1,4 @@
 /** Follows the jobs of this node beyond their cgroups' coming and going: what sharing ones use, and who was beside them. */
-import type { AgentConfig } from "../../src/config/config.ts";
 import type { ReceiptMessage } from "../../src/rpc/messages.ts";
 import type { GuestTree } from "../cgroup/guests.ts";
 import { v1Mount } from "../cgroup/layout.ts";
@@ -23,11 +22,10 @@ export function followJobs(options: {
   readonly shell: Shell;
   readonly roots: JobRoots;
   readonly tree: GuestTree;
-  readonly config: Pick<AgentConfig, "consent">;
   /** Receipts of jobs that ended. */
   readonly onReceipts: (receipts: readonly ReceiptMessage[]) => void;
 }): JobFollower {
-  const { shell, roots, tree, config } = options;
+  const { shell, roots, tree } = options;
   const cpuacct = tree.layout.version === 1 ? v1Mount("cpuacct") : undefined;
   const reader = new UseReader({
     roots,
@@ -35,7 +33,7 @@ export function followJobs(options: {
     cpuacct,
     proc: "/proc",
   });
-  const sampler = startUseSampler(shell, reader, config.consent.wakeMs);
+  const sampler = startUseSampler(shell, reader);
   const receipts = keepReceipts(shell, pressureReader(roots), options.onReceipts);
   return {
     receipts,

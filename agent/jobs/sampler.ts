@@ -17,7 +17,7 @@ export interface UseSampler {
 /** Before a grant a look is repeated when the last is older. */
 const freshForGrantMs = 100;
 
-export function startUseSampler(shell: Shell, reader: Pick<UseReader, "read">, wakeMs: number): UseSampler {
+export function startUseSampler(shell: Shell, reader: Pick<UseReader, "read">): UseSampler {
   let timer: NodeJS.Timeout | undefined;
   let lastMs = Number.NEGATIVE_INFINITY;
   let closed = false;
@@ -45,7 +45,7 @@ export function startUseSampler(shell: Shell, reader: Pick<UseReader, "read">, w
       timer = undefined;
       sample();
       arm();
-    }, wakeMs);
+    }, shell.state.setup.consent.wakeMs);
   }
 
   shell.listen({

@@ -30,12 +30,12 @@ function showPressure(metrics: AgentMetrics): void {
 export function lendingView(
   shell: Pick<Shell, "state" | "nowMs">,
   metrics: AgentMetrics,
-  termMs = usualTermMs,
+  termMs = (): number => usualTermMs,
 ): LendingView {
   let score = newScore(shell.nowMs());
   let shown = score;
   const look = (): void => {
-    score = nextScore(score, shell.state.shadowSpare, termMs, shell.nowMs());
+    score = nextScore(score, shell.state.shadowSpare, termMs(), shell.nowMs());
   };
   return {
     look,

@@ -18,21 +18,15 @@ export interface NodeServiceOptions {
   readonly shell: Shell;
   readonly self: () => Identification;
   readonly offer: () => OfferMessage;
+  /** As the configuration says it now. */
   readonly adminGid: number | undefined;
   readonly findings: () => Record<string, string>;
   readonly admin: NodeAdmin;
 }
 
-export function nodeService({
-  shell,
-  self,
-  offer,
-  adminGid,
-  findings,
-  admin,
-}: NodeServiceOptions): NodeHandlers {
-  const isAdmin = (uid: number, gid: number): boolean =>
-    uid === 0 || (adminGid !== undefined && gid === adminGid);
+export function nodeService(options: NodeServiceOptions): NodeHandlers {
+  const { shell, self, offer, findings, admin } = options;
+  const isAdmin = (uid: number, gid: number): boolean => uid === 0 || gid === options.adminGid;
 
   function ownerOf({ caller }: CallContext, named: PrincipalMessage | null): Principal {
     if (!caller.trusted) return { uid: caller.uid, gid: caller.gid, jobId: named?.jobId ?? 0, node: "" };

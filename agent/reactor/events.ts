@@ -6,7 +6,7 @@ import type { EndReason, JobFacts, LeaseRequest, Principal, SlurmJobFacts } from
 import type { GuestLimits } from "../cgroup/limits.ts";
 import type { SeenJob } from "../jobs/scan.ts";
 import type { LendingMode } from "../lending/mode.ts";
-import type { Drain, Guest } from "./state.ts";
+import type { Drain, Guest, LiveSetup } from "./state.ts";
 
 /** Who asks. `all`: root, the admin group or a trusted daemon: may touch leases of others. */
 export interface Asker {
@@ -61,6 +61,8 @@ export type AgentEvent =
   | { type: "timer" }
   /** An administrator: these leases, or all; budgetMs 0 at once, else graceful. */
   | { type: "reclaim"; call: number; leaseIds: readonly string[] | undefined; budgetMs: number }
+  /** The configuration was read again. */
+  | { type: "settings"; setup: LiveSetup }
   /** Whether the node lends, by the configuration and the lot of the period. */
   | { type: "lending"; mode: LendingMode }
   /** An administrator: lend nothing more; budgetMs as above, undefined: leases stay until they end. */

@@ -9,7 +9,7 @@ import { toSubletError } from "../../src/common/errors.ts";
 import type { Spare } from "../../src/common/nouns.ts";
 import { onFacts, onUse } from "../consent/sharing.ts";
 import { nextSpell } from "../offer/spell.ts";
-import { onDrain, onLending, onReclaim, onResume } from "../reclaim/admin.ts";
+import { onDrain, onLending, onReclaim, onResume, onSettings } from "../reclaim/admin.ts";
 import {
   endUnwanted,
   onDeadlines,
@@ -109,6 +109,9 @@ function handle(draft: Draft, event: AgentEvent): void {
       break;
     case "reclaim":
       onReclaim(draft, event);
+      break;
+    case "settings":
+      onSettings(draft, event);
       break;
     case "lending":
       onLending(draft, event);

@@ -15,7 +15,7 @@ import { emptyBook } from "../../src/lease/book.ts";
 import type { LendingMode } from "../lending/mode.ts";
 import type { Spell } from "../offer/spell.ts";
 
-/** What the configuration and the inventory say; fixed for the agent's life. */
+/** What the configuration and the inventory say. */
 export interface NodeSetup {
   readonly node: string;
   readonly cores: readonly number[];
@@ -41,6 +41,19 @@ export interface NodeSetup {
   /** How long the client of an evacuated region in the way of a hook has to move it; 0: not at all. */
   readonly reclaimBudgetMs: number;
 }
+
+/** What of it a reload of the configuration may change; the rest is fixed for the agent's life. */
+export type LiveSetup = Pick<
+  NodeSetup,
+  | "reserveCores"
+  | "reserveMemoryBytes"
+  | "leaseTermMs"
+  | "leaseTermMaxMs"
+  | "announceTimeoutMs"
+  | "consent"
+  | "prolog"
+  | "reclaimBudgetMs"
+>;
 
 /** An administrator's word that this node lends nothing. */
 export interface Drain {

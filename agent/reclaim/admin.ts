@@ -2,10 +2,11 @@
  * What administrators ask of a node: drain (lend nothing until resume), resume, reclaim (take leases back). The answer
  * comes when what goes at once is gone, or says after hookTimeoutMs how much is not; what has a budget is listed.
  */
-import type { EndReason } from "../../src/common/nouns.ts";
+import type { EndReason, Lease } from "../../src/common/nouns.ts";
 import type { Draft } from "../reactor/draft.ts";
 import type { AgentEvent } from "../reactor/events.ts";
 import type { Wait } from "../reactor/state.ts";
+import { endUnwanted } from "./jobs.ts";
 import { type Taken, takeBack } from "./take.ts";
 
 type Event<T extends AgentEvent["type"]> = Extract<AgentEvent, { type: T }>;
@@ -53,6 +54,19 @@ export function onDrain(draft: Draft, event: Event<"drain">): void {
   const taken =
     budgetMs === undefined ? { ended: 0, draining: [] } : take(draft, undefined, budgetMs, reason);
   answerWhenGone(draft, event.call, taken);
+}
+
+/**
+ * New settings hold from now on. A lease on a core that is reserved from now on goes, with the usual budget, and so does what
+ * may not be beside the jobs any more; terms that were granted stay.
+ */
+export function onSettings(draft: Draft, { setup }: Event<"settings">): void {
+  draft.setup = { ...draft.setup, ...setup };
+  const reserved = new Set(setup.reserveCores);
+  const { reclaimBudgetMs: budgetMs } = setup;
+  const onReserved = (lease: Lease): boolean => lease.cores.some((core) => reserved.has(core));
+  takeBack(draft, onReserved, "admin", { budgetMs, has: everyGuest });
+  endUnwanted(draft);
 }
 
 /** A node that stops lending gives its guests no new neighbours to be compared with: they go, with the usual budget. */

@@ -98,7 +98,7 @@ export function startAccounting(options: AccountingOptions): Accounting {
   const { config, events } = options;
   const nowUnixMs = options.nowUnixMs ?? Date.now;
   const days = new Days(config.timeZone);
-  const hasQuota = Object.keys(config.quota).length > 0;
+  const hasQuota = (): boolean => Object.keys(config.quota).length > 0;
   let database: Database | undefined;
   let store: Store | undefined;
   let status: DatabaseStatus = { up: false, place: options.place, why: "it was not opened yet" };
@@ -294,7 +294,7 @@ export function startAccounting(options: AccountingOptions): Accounting {
       }));
     },
     exhausted() {
-      if (!config.enabled || !hasQuota) return [];
+      if (!config.enabled || !hasQuota()) return [];
       const now = nowUnixMs();
       const resetsInMs = days.endOf(days.dayOf(now)) - now;
       return exhausted(config.quota, usedToday()).map((each: AccountQuota) => ({

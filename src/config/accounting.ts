@@ -1,6 +1,7 @@
 /** [accounting] of controller.toml: where usage is stored, for how long, and what accounts may use in a day. */
 import { z } from "zod";
 import { SubletError } from "../common/errors.ts";
+import { live, secret } from "./meta.ts";
 
 const days = z.int().min(1).max(36_500);
 
@@ -22,7 +23,8 @@ export const accountingSchema = z
         'expected "mariadb://USER@HOST:PORT/DATABASE", or "...?socket=/path" for a unix socket',
       )
       .optional()
-      .describe("a MariaDB 10.5 or newer; default: SQLite, in the file sublet.db below state_dir"),
+      .describe("a MariaDB 10.5 or newer; default: SQLite, in the file sublet.db below state_dir")
+      .meta(secret),
     password_file: z
       .string()
       .regex(/^\//, "expected an absolute path")
@@ -33,16 +35,18 @@ export const accountingSchema = z
       .refine(isTimeZone, 'expected a time zone as "Europe/Zurich"')
       .optional()
       .describe("where days begin; default: this machine's"),
-    retention_days: days.default(400).describe("single records are kept for so long"),
+    retention_days: days.default(400).describe("single records are kept for so long").meta(live),
     totals_retention_days: days
       .default(3650)
-      .describe("sums by day, user and account are kept for so long; what `sublet usage` and quotas read"),
+      .describe("sums by day, user and account are kept for so long; what `sublet usage` and quotas read")
+      .meta(live),
     quota: z
       .record(z.string().min(1).max(255), z.number().min(0))
       .default({})
       .describe(
         'core-seconds that a Slurm account may use in a day, by its name; "*" is any other account, "-" leases without an account',
-      ),
+      )
+      .meta(live),
   })
   .prefault({})
   .describe("what is kept about leases after they have ended");

@@ -2,6 +2,7 @@
 import { toSubletError } from "../common/errors.ts";
 import { type DaemonArguments, daemonArguments, exits } from "./arguments.ts";
 import type { Configuration } from "./config.ts";
+import { type Hangups, hearHangups } from "./hangup.ts";
 import { settingsJson, settingsText } from "./show.ts";
 import type { Sources } from "./sources.ts";
 
@@ -17,6 +18,8 @@ export interface BeginOptions<C, R> {
 }
 
 export interface Begun<C, R> {
+  /** Hears every SIGHUP from now on, and keeps one that came before there was anybody to tell. */
+  readonly hangups: Hangups;
   readonly given: DaemonArguments;
   readonly settings: Configuration<C, R>;
 }
@@ -37,7 +40,9 @@ export function begin<C, R>({ name, usage, flags, switches, read }: BeginOptions
     process.exit(exits.ok);
   }
   const settings = orEnd(name, () => read(given), exits.config);
-  if (!given.checkConfig) return { given, settings };
+  if (!given.checkConfig) {
+    return { given, settings, hangups: hearHangups() };
+  }
   process.stdout.write(
     given.json
       ? `${JSON.stringify(settingsJson(name, settings), undefined, 2)}\n`

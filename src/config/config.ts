@@ -216,7 +216,11 @@ function agentConfig(raw: AgentRaw, path: string): AgentConfig {
 
 /** The agent's settings. @throws SubletError FAILED_PRECONDITION or INVALID_ARGUMENT; its message is for the sysadmin. */
 export function readAgent(sources: Sources, reader?: FileReader): Configuration<AgentConfig, AgentRaw> {
-  const read = readSources(agentKind, sources, reader);
+  return compileAgent(readSources(agentKind, sources, reader));
+}
+
+/** @throws SubletError INVALID_ARGUMENT: what does not fit together. */
+export function compileAgent(read: Read<AgentRaw>): Configuration<AgentConfig, AgentRaw> {
   const config = agentConfig(read.raw, read.subject);
   const computed = {
     node: config.node,
@@ -234,7 +238,10 @@ export function readController(
   sources: Sources,
   reader?: FileReader,
 ): Configuration<ControllerConfig, ControllerRaw> {
-  const read = readSources(controllerKind, sources, reader);
+  return compileController(readSources(controllerKind, sources, reader));
+}
+
+export function compileController(read: Read<ControllerRaw>): Configuration<ControllerConfig, ControllerRaw> {
   const { raw } = read;
   const config = {
     listen: raw.listen,

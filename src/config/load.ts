@@ -6,7 +6,7 @@
 import type { z } from "zod";
 import { SubletError } from "../common/errors.ts";
 import { type KeySpec, keysOf } from "./keys.ts";
-import { isTable, type Layer, type LayerKind, readText, tomlLayer, type Values } from "./layers.ts";
+import { isTable, type Layer, type LayerKind, tomlLayer, type Values } from "./layers.ts";
 import { nearestWord } from "./nearest.ts";
 
 export interface Origin {
@@ -105,14 +105,7 @@ export function checkLayers<S extends z.ZodType>(
   return { raw: checked.data, settings };
 }
 
-/**
- * The settings of one file alone, checked and with their defaults, keys as in the file.
- * @throws SubletError FAILED_PRECONDITION (no such file), INVALID_ARGUMENT (anything wrong in it).
- */
-export function loadToml<S extends z.ZodType>(path: string, schema: S): z.output<S> {
-  return parseToml(readText(path), path, schema);
-}
-
+/** The settings of one text alone, checked and with their defaults, keys as in the text. Throws like checkLayers. */
 export function parseToml<S extends z.ZodType>(text: string, path: string, schema: S): z.output<S> {
   return checkLayers(schema, [tomlLayer(text, path)], path).raw;
 }

@@ -71,8 +71,16 @@ export interface Read<T> extends Loaded<T> {
 /** How files are read: a reload reads all of them first, and only then looks at what they say. */
 export type FileReader = (path: string) => string;
 
+/** A file and its drop-ins. @throws SubletError FAILED_PRECONDITION, INVALID_ARGUMENT. */
+export function fileLayers(path: string, read: FileReader = readText): Layer[] {
+  return [
+    tomlLayer(read(path), path),
+    ...dropInsOf(path).map((each) => tomlLayer(read(each), each, "drop-in")),
+  ];
+}
+
 /** The main files and their drop-ins. @throws SubletError FAILED_PRECONDITION. */
-export function filesOf(kind: Kind<z.ZodType>, sources: Sources): { path: string; dropIn: boolean }[] {
+function filesOf(kind: Kind<z.ZodType>, sources: Sources): { path: string; dropIn: boolean }[] {
   const environment = sources.environment ?? process.env;
   const mains = sources.file === undefined ? kind.defaultFiles(environment) : [sources.file];
   return mains.flatMap((path) => [

@@ -36,6 +36,7 @@ export interface AccountingParts {
 }
 
 export interface ControllerAccountingOptions {
+  /** accounting: as it is in force now. */
   readonly config: Pick<ControllerConfig, "accounting" | "stateDir">;
   readonly log: Pick<Logger, "info" | "warn" | "error">;
   readonly metrics: ControllerMetrics;
@@ -62,7 +63,19 @@ function* runningLeases(state: ControllerState, book: BillingBook): Generator<Ru
 
 export function controllerAccounting(options: ControllerAccountingOptions): AccountingParts {
   const { log, metrics, state, snapshot } = options;
-  const config = options.config.accounting;
+  // A reload changes what is allowed and how long it is kept; where it is kept stays.
+  const config = {
+    ...options.config.accounting,
+    get quota() {
+      return options.config.accounting.quota;
+    },
+    get retentionDays() {
+      return options.config.accounting.retentionDays;
+    },
+    get totalsRetentionDays() {
+      return options.config.accounting.totalsRetentionDays;
+    },
+  };
   const book = new BillingBook();
   const accounting = startAccounting({
     config,

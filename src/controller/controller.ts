@@ -7,7 +7,7 @@
 import type { Logger } from "pino";
 import type { ControllerConfig } from "../config/config.ts";
 import { controllerMetrics } from "../metrics/controller.ts";
-import { createRegistry } from "../metrics/registry.ts";
+import { createRegistry, type Registry } from "../metrics/registry.ts";
 import { serveMetrics } from "../metrics/serve.ts";
 import { connectNode } from "../rpc/client.ts";
 import type { Identity } from "../rpc/identity.ts";
@@ -16,7 +16,7 @@ import { serve } from "../rpc/server.ts";
 import { type CommandRunner, createPoller, maxPollDelayMs, type PollerClock } from "../slurm/poller.ts";
 import { controllerAccounting } from "./accounting.ts";
 import { agentPool } from "./agents.ts";
-import { newLearner } from "./horizon.ts";
+import { newLearner, setConfidence } from "./horizon.ts";
 import { countRpcs, measuredRunner, notGrantedCounter, showCluster } from "./metrics.ts";
 import { type ControllerEvents, controllerService } from "./service.ts";
 import { newState } from "./state.ts";
@@ -34,6 +34,9 @@ export interface Controller {
   /** host:port of ControllerService. */
   readonly address: string;
   readonly metricsAddress: string;
+  readonly registry: Registry;
+  /** The configuration was read again. The poller goes by it after its next look. */
+  apply(config: ControllerConfig): void;
   /** Ends within some seconds; leases and guests go on. */
   close(): Promise<void>;
 }
@@ -43,6 +46,7 @@ const commandTimeoutMs = 15_000;
 const tickMs = 1_000;
 
 export async function startController(options: ControllerOptions): Promise<Controller> {
+  const now = { config: options.config };
   const { config, log, identity, clock } = options;
   const registry = createRegistry();
   const metrics = controllerMetrics(registry);
@@ -54,7 +58,9 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const poller = createPoller({
     runner: measuredRunner(options.runner, metrics),
     clock,
-    intervalMs: config.pollIntervalMs,
+    get intervalMs() {
+      return now.config.pollIntervalMs;
+    },
     timeoutMs: commandTimeoutMs,
     maxDelayMs: maxPollDelayMs,
     onRpcs: (command) => countRpcs(metrics, command),
@@ -82,22 +88,38 @@ export async function startController(options: ControllerOptions): Promise<Contr
       log.info({ node, reason, message: error.message }, "agent did not grant");
     },
   };
-  const accounting = controllerAccounting({ config, log, metrics, state, snapshot: poller.snapshot });
+  const accounting = controllerAccounting({
+    config: {
+      stateDir: config.stateDir,
+      get accounting() {
+        return now.config.accounting;
+      },
+    },
+    log,
+    metrics,
+    state,
+    snapshot: poller.snapshot,
+  });
+  const learner = newLearner(config.horizonConfidence, clock.nowMs());
   const service = controllerService({
     state,
     accounting,
     agents,
     snapshot: poller.snapshot,
     nowMs: clock.nowMs,
-    adminGid: config.adminGid,
+    get adminGid() {
+      return now.config.adminGid;
+    },
     events,
-    learner: newLearner(config.horizonConfidence, clock.nowMs()),
+    learner,
   });
   const onRefused = refusedCallers((fields, text) => log.warn(fields, text));
   const server = await serve({
     listen: config.listen,
     identity,
-    trustedUids: config.trustedUids,
+    get trustedUids() {
+      return now.config.trustedUids;
+    },
     controller: service.handlers,
     tls: config.tls,
     onCall(event) {
@@ -127,6 +149,12 @@ export async function startController(options: ControllerOptions): Promise<Contr
   return {
     address: server.address,
     metricsAddress: http.address,
+    registry,
+    apply(next) {
+      now.config = next;
+      metrics.horizonConfidence.set(next.horizonConfidence);
+      setConfidence(learner, next.horizonConfidence);
+    },
     async close() {
       clearInterval(timer);
       stop.abort();

@@ -41,7 +41,7 @@ interface Watched {
 export interface HorizonLearner {
   readonly facts: SpellFacts;
   readonly watched: Map<string, Watched>;
-  readonly confidence: number;
+  confidence: number;
   /** By partitions, as of builtAtMs. */
   readonly models: Map<string, HorizonModelMessage | null>;
   /** Rises when models were built anew. */
@@ -65,6 +65,14 @@ export function newLearner(confidence: number, nowMs: number): HorizonLearner {
     version: 0,
     builtAtMs: nowMs,
   };
+}
+
+/** From now on; agents are told with their next report. */
+export function setConfidence(learner: HorizonLearner, confidence: number): void {
+  if (learner.confidence === confidence) return;
+  learner.confidence = confidence;
+  learner.models.clear();
+  learner.version += 1;
 }
 
 function partitionsKey(partitions: readonly string[]): string {

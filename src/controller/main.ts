@@ -1,13 +1,15 @@
 /**
  * sublet-controller: brings offers and lease requests of a cluster together. Can be killed at any time: guests and
- * their callers do not need it, and agents tell the next one everything. SIGTERM and SIGINT end it cleanly.
+ * their callers do not need it, and agents tell the next one everything. SIGTERM and SIGINT end it cleanly, SIGHUP reads the settings again.
  */
 import { pino } from "pino";
 import { toSubletError } from "../common/errors.ts";
 import { logSink } from "../common/log.ts";
 import { controllerFlags, exits, settingsUsage } from "../config/arguments.ts";
 import { begin } from "../config/begin.ts";
-import { readController } from "../config/config.ts";
+import { compileController, readController } from "../config/config.ts";
+import { reloadOnHangup } from "../config/hangup.ts";
+import { configMetrics } from "../metrics/config.ts";
 import { mungeIdentity } from "../rpc/munge.ts";
 import { commandRunner, systemClock } from "../slurm/runner.ts";
 import { startController } from "./controller.ts";
@@ -24,7 +26,7 @@ function leave(code: number): never {
 }
 
 async function main(): Promise<void> {
-  const { settings } = begin({
+  const { given, settings, hangups } = begin({
     name: "controller",
     usage,
     flags: controllerFlags,
@@ -38,6 +40,22 @@ async function main(): Promise<void> {
     identity: mungeIdentity({ socket: config.mungeSocket }),
     runner: commandRunner(config.slurmConf),
     clock: systemClock,
+  });
+  const metrics = configMetrics(controller.registry);
+  reloadOnHangup({
+    running: settings,
+    hangups,
+    read: (read) => readController(given, read),
+    compile: compileController,
+    prepare: (next) => () => {
+      log.level = next.log.level;
+      controller.apply(next);
+    },
+    log,
+    onOutcome(outcome, pending) {
+      metrics.reloads.inc({ outcome });
+      metrics.pending.set(pending);
+    },
   });
   let ending = false;
   const end = (signal: string): void => {

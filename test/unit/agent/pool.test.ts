@@ -181,3 +181,16 @@ test("a lease gets the prepared executor and its uid; one of no use is replaced 
   await shell.ask({ type: "prolog", jobId: 5 });
   assert.equal(shell.pool.size, 0);
 });
+
+test("how many are kept may be changed while it works: fewer end, more are made, none is none", async (t) => {
+  const { pool, stopped } = world(t, { max: 1 });
+  for (let n = 0; n < 3; n++) pool.take(`lease-${n}`);
+  await eventually("one", () => pool.size === 1);
+  pool.setMax(3);
+  await eventually("three", () => pool.size === 3);
+  pool.setMax(0);
+  await eventually("none", () => pool.size === 0);
+  await eventually("all ended", () => stopped.length === 3);
+  assert.equal(pool.take("another"), undefined);
+  assert.equal(pool.misses, 3);
+});

@@ -265,3 +265,15 @@ test("whatever happens: a lease is on a job's core only beside consent and while
     { numRuns: 500 },
   );
 });
+
+test("consent that a reload takes back ends the leases that it allowed; the rest of the node stays lent", () => {
+  const driver = beside(undefined, { default: "share" });
+  driver.run("a", { cores: 2, minCores: 2 });
+  driver.run("b", { cores: 1 });
+  const { setup } = driver.state;
+  const ending = (consent: ConsentConfig): string[] =>
+    ended(driver.feed({ type: "settings", setup: { ...setup, consent } }));
+  assert.deepEqual(ending(setup.consent), []);
+  assert.deepEqual(ending({ ...setup.consent, default: "no" }), ["b"]);
+  assert.deepEqual(ending({ ...setup.consent, default: "no", unallocated: "ask" }), ["a"]);
+});

@@ -29,7 +29,13 @@ function start(toml: string): ChildProcess {
   return child;
 }
 
-type Line = { msg?: string; message?: string; address?: string; metrics?: string };
+type Line = {
+  msg?: string;
+  metrics?: string;
+  reasons?: string[];
+  changed?: string[];
+  restart?: string[];
+};
 
 async function* linesOf(child: ChildProcess): AsyncGenerator<Line> {
   assert.ok(child.stderr);
@@ -65,4 +71,30 @@ test("a setting that is not known ends it with the nearest one that is", async (
     said,
     /^sublet-controller: .*controller\.toml:4: unknown key .*did you mean poll_interval_ms\?$/m,
   );
+});
+
+test("SIGHUP: what changed, what wants a restart, what was refused", async () => {
+  const child = start(`${good}poll_interval_ms = 60000\n`);
+  const file = join(folder, "controller.toml");
+  const seen: Line[] = [];
+  for await (const line of linesOf(child)) {
+    seen.push(line);
+    if (line.msg === "controller is ready") {
+      writeFileSync(file, `${good}poll_intervall_ms = 50\n`);
+      child.kill("SIGHUP");
+    }
+    if (line.msg?.startsWith("configuration refused")) {
+      writeFileSync(file, `${good}poll_interval_ms = 50\nslurm_conf = "/s"\n[log]\nlevel = "debug"\n`);
+      child.kill("SIGHUP");
+    }
+    if (line.restart !== undefined) child.kill("SIGTERM");
+  }
+  const refused = seen.find(({ msg }) => msg?.startsWith("configuration refused"));
+  assert.match(refused?.reasons?.join() ?? "", /:\d+: unknown key poll_intervall_ms; did you mean/);
+  const changed = seen.find(({ msg }) => msg === "configuration changed");
+  assert.deepEqual(
+    changed?.changed?.map((each) => each.replace(/ \(.*/, "")),
+    ["poll_interval_ms: 60000 -> 50", 'log.level: "info" -> "debug"'],
+  );
+  assert.match(seen.find(({ restart }) => restart)?.restart?.join() ?? "", /^slurm_conf: unset -> "\/s"/);
 });

@@ -1,0 +1,42 @@
+/** What the agent found out about its node, as `sublet status` and the doctor show it. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { formatCpuList } from "../src/common/cpulist.ts";
+import { type GuestTree, rootDirs } from "./cgroup/guests.ts";
+import type { FabricFound } from "./executor/fabric.ts";
+import type { GuardPolicy } from "./guard/policy.ts";
+import { foundSignals, type Signals } from "./guard/signals.ts";
+import type { Inventory } from "./inventory/inventory.ts";
+
+/** What does not change while the agent runs. */
+export function lastingFindings(of: {
+  readonly tree: GuestTree;
+  readonly alarms: readonly string[];
+  readonly inventory: Inventory;
+  readonly fabricAddress: string;
+  readonly fabric: FabricFound;
+  readonly signals: Signals;
+  readonly policy: GuardPolicy;
+}): Record<string, string> {
+  const { tree, inventory, fabric, policy } = of;
+  const { layout } = tree;
+  return {
+    "cgroup.version": `${layout.version}`,
+    "cgroup.controllers": [...layout.mounts.keys()].join(","),
+    "cgroup.missing": layout.missing.join(","),
+    "cgroup.alarms": of.alarms.join("; "),
+    "cgroup.root": rootDirs(tree)[0] ?? "",
+    cores: formatCpuList(inventory.cores),
+    "numa.nodes": `${inventory.numa.length}`,
+    "cores.threads_per_core": `${Math.max(...inventory.siblings.map((group) => group.length))}`,
+    "fabric.address": of.fabricAddress,
+    "fabric.provider": fabric.why === undefined ? fabric.provider : `none: ${fabric.why}`,
+    "fabric.interface": inventory.fabricInterface ?? "none has the fabric address",
+    "kernel.psi": existsSync("/proc/pressure/cpu") ? "yes" : "no",
+    "guard.priority": existsSync(join(layout.mounts.get("cpu") ?? "", tree.root, "cpu.idle"))
+      ? policy.cpuPriority
+      : `no cpu.idle here; wanted ${policy.cpuPriority}`,
+    "guard.signals": foundSignals(of.signals),
+    node_version: process.version,
+  };
+}

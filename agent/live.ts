@@ -1,0 +1,48 @@
+/**
+ * What a reload changes in an agent that runs. `now.config` is what every part reads that looks again each time; what keeps a
+ * copy of its own is told here.
+ */
+import type { AgentConfig } from "../src/config/config.ts";
+import type { Pool } from "./executor/pool.ts";
+import type { Guard } from "./guard/guard.ts";
+import type { GuardPolicy } from "./guard/policy.ts";
+import type { FollowedControllers } from "./offer/controllers.ts";
+import type { AgentEvent } from "./reactor/events.ts";
+import type { LiveSetup } from "./reactor/state.ts";
+
+/** The configuration in force. */
+export interface Now {
+  config: AgentConfig;
+}
+
+export function liveSetup(config: AgentConfig): LiveSetup {
+  return {
+    reserveCores: config.reserveCores,
+    reserveMemoryBytes: config.reserveMemoryBytes,
+    leaseTermMs: config.leaseTermMs,
+    leaseTermMaxMs: config.leaseTermMaxMs,
+    announceTimeoutMs: config.announceTimeoutMs,
+    consent: config.consent,
+    prolog: config.reclaim.prolog,
+    reclaimBudgetMs: config.reclaim.budgetMs,
+  };
+}
+
+export interface LiveParts {
+  readonly now: Now;
+  readonly shell: { readonly pool: Pool; dispatch(event: AgentEvent): void };
+  readonly guard: Pick<Guard, "take">;
+  readonly controllers: Pick<FollowedControllers, "follow">;
+  /** Does the node lend, by the configuration? */
+  readonly lend: () => void;
+}
+
+/** Cannot fail: all was checked before. */
+export function applyLive(parts: LiveParts, config: AgentConfig, policy: GuardPolicy): void {
+  parts.now.config = config;
+  parts.shell.dispatch({ type: "settings", setup: liveSetup(config) });
+  parts.shell.pool.setMax(config.poolMax);
+  parts.guard.take(policy);
+  parts.controllers.follow(config.controllers);
+  parts.lend();
+}
