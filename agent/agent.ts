@@ -54,6 +54,8 @@ export interface AgentOptions {
   readonly config: AgentConfig;
   readonly identity: Identity;
   readonly log: ShellLog;
+  /** Whether a starter that nobody else has started is started here. */
+  readonly spawnsStarter?: boolean;
 }
 
 export interface Agent {
@@ -83,7 +85,8 @@ const poolUidsMax = 256;
 /** Demand for leases is forgotten after this. */
 const poolIdleMs = 60_000;
 
-export async function startAgent({ config, identity, log }: AgentOptions): Promise<Agent> {
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const { config, identity, log, spawnsStarter = true } = options;
   const now: Now = { config };
   const layout = discoverCgroups();
   const fabricAddress = (await lookup(config.fabricAddress, { family: 4 })).address;
@@ -153,7 +156,9 @@ export async function startAgent({ config, identity, log }: AgentOptions): Promi
   const connect = (onLost: () => void): Promise<Starter> =>
     connectStarter({
       socketPath: join(config.runDir, "starter.sock"),
-      spawn: { program: join(config.nativeDir, "bin", "sublet-starter"), args: ["--run-dir", config.runDir] },
+      spawn: spawnsStarter
+        ? { program: join(config.nativeDir, "bin", "sublet-starter"), args: ["--run-dir", config.runDir] }
+        : undefined,
       timeoutMs: starterTimeoutMs,
       onExited: (leaseId) => {
         shell.pool.exited(leaseId);

@@ -11,12 +11,14 @@ import { begin } from "../src/config/begin.ts";
 import { readAgent } from "../src/config/config.ts";
 import type { Sources } from "../src/config/sources.ts";
 import { mungeIdentity } from "../src/rpc/munge.ts";
+import { serviceManager } from "../src/rpc/notify.ts";
 import { startAgent } from "./agent.ts";
 import { loadPolicy } from "./guard/policy.ts";
 import { reloadAgent } from "./reload.ts";
 
-const usage = `usage: sublet-agent [--drain] [options]
+const usage = `usage: sublet-agent [--drain] [--supervised] [options]
   --drain                at SIGTERM, end all guests instead of leaving them to the next agent
+  --supervised           the starter is a service of its own: wait for it, never start one
 ${settingsUsage("agent", agentFlags)}`;
 
 const destination = logSink(2);
@@ -43,18 +45,25 @@ async function main(): Promise<void> {
     name: "agent",
     usage,
     flags: agentFlags,
-    switches: ["drain"],
+    switches: ["drain", "supervised"],
     read: readAll,
   });
   const drain = given.switches.has("drain");
   const { config } = settings;
   log.level = config.log.level;
-  const agent = await startAgent({ config, log, identity: mungeIdentity({ socket: config.mungeSocket }) });
+  const manager = serviceManager();
+  const agent = await startAgent({
+    config,
+    log,
+    identity: mungeIdentity({ socket: config.mungeSocket }),
+    spawnsStarter: !given.switches.has("supervised"),
+  });
   let ending = false;
   const end = (signal: string): void => {
     if (ending) return;
     ending = true;
     log.info({ signal, drain }, "agent is ending");
+    manager.stopping();
     agent.close(drain).then(
       () => leave(exits.ok),
       (thrown: unknown) => {
@@ -63,9 +72,10 @@ async function main(): Promise<void> {
       },
     );
   };
-  reloadAgent({ agent, running: settings, sources: given, hangups, log });
+  reloadAgent({ agent, running: settings, sources: given, hangups, manager, log });
   process.on("SIGTERM", () => end("SIGTERM"));
   process.on("SIGINT", () => end("SIGINT"));
+  manager.ready(`node ${config.node} at ${agent.address}`);
 }
 
 if (import.meta.main)

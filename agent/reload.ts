@@ -12,6 +12,7 @@ import { type Hangups, reloadOnHangup } from "../src/config/hangup.ts";
 import type { Reloader } from "../src/config/reload.ts";
 import type { FileReader, Sources } from "../src/config/sources.ts";
 import { configMetrics } from "../src/metrics/config.ts";
+import type { ServiceManager } from "../src/rpc/notify.ts";
 import type { Agent } from "./agent.ts";
 import type { GuardPolicy } from "./guard/policy.ts";
 
@@ -20,9 +21,10 @@ export function reloadAgent(options: {
   readonly running: Configuration<AgentConfig, AgentRaw>;
   readonly sources: Sources;
   readonly hangups: Hangups;
+  readonly manager: ServiceManager;
   readonly log: Logger;
 }): Reloader<AgentConfig, AgentRaw> {
-  const { agent, running, sources, hangups, log } = options;
+  const { agent, running, sources, hangups, manager, log } = options;
   const metrics = configMetrics(agent.registry);
   /** Why the policy was not taken; "": it is not what was wrong. */
   let complaint = "";
@@ -39,6 +41,7 @@ export function reloadAgent(options: {
   return reloadOnHangup({
     running,
     hangups,
+    onBegun: (done) => manager.reloading(done),
     read(read) {
       complaint = "";
       return readAgent(sources, read);

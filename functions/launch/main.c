@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "launch/log.h"
+#include "launch/notify.h"
 #include "launch/pilot.h"
 
 enum { EXIT_USAGE = 2, EXIT_LOCKED = 3 };
@@ -181,6 +182,7 @@ int main(int count, char **arguments)
     }
     log_event(LOG_LEVEL_INFO, "listening on %s%s", address.sun_path,
               starter.pilot ? ", as a pilot: guests have this user's rights, no cgroups and no namespaces" : "");
+    notify_manager("READY=1");
     int status = server_run(&starter);
     unlink(address.sun_path);
     return status;

@@ -102,8 +102,8 @@ export interface Libsublet {
 
 /** Where the library is: beside a source tree's build, else where the system has it. */
 export function libsubletPath(): string {
-  const built = fileURLToPath(new URL("../../build/native/lib/libsublet.so.0", import.meta.url));
-  return existsSync(built) ? built : "libsublet.so.0";
+  const built = fileURLToPath(new URL("../../build/native/lib/libsublet.so.1", import.meta.url));
+  return existsSync(built) ? built : "libsublet.so.1";
 }
 
 export function loadLibsublet(path: string): Libsublet {

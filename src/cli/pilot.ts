@@ -11,7 +11,7 @@
  */
 import { spawn } from "node:child_process";
 import { lstatSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SubletError } from "../common/errors.ts";
 import { pilotBase, pilotPrefix } from "../common/pilot.ts";
@@ -37,7 +37,7 @@ export interface PilotPrograms {
 
 export const pilotPrograms: PilotPrograms = {
   node: process.execPath,
-  main: fileURLToPath(new URL("../../agent/pilot/main.ts", import.meta.url)),
+  main: fileURLToPath(new URL(`../../agent/pilot/main${extname(import.meta.url)}`, import.meta.url)),
 };
 
 /** With no GraceTime Slurm still waits KillWait (30 s unless the site changed it) between SIGTERM and SIGKILL. */

@@ -2,6 +2,7 @@
 
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { SubletError, toSubletError } from "../common/errors.ts";
+import { version } from "../common/version.ts";
 import { loadCliConfig } from "../config/config.ts";
 import { doctor } from "./doctor/doctor.ts";
 import { addEstimateCommand } from "./estimate-command.ts";
@@ -96,7 +97,7 @@ export async function run(
 
   program
     .description("Idle cores and memory of this Slurm cluster: what is spare, who has it, and how to use it.")
-    .version("0.1.0")
+    .version(version)
     .option("--json", "print JSON, errors included")
     .option("--controller <host:port>", "the controller to ask; without one, the agent of this node is asked")
     .option("--agent-socket <path>", "socket of this node's agent")

@@ -33,6 +33,7 @@ export interface DaemonArguments {
   readonly flags: readonly Flag[];
   readonly checkConfig: boolean;
   readonly json: boolean;
+  readonly version: boolean;
   readonly help: boolean;
   /** Switches of this daemon alone. */
   readonly switches: ReadonlySet<string>;
@@ -62,6 +63,7 @@ export function daemonArguments(
         set: { type: "string", multiple: true },
         "check-config": toggle,
         json: toggle,
+        version: toggle,
         help: toggle,
         ...Object.fromEntries(Object.keys(keyFlags).map((name) => [name, single])),
         ...Object.fromEntries(switches.map((name) => [name, toggle])),
@@ -79,6 +81,7 @@ export function daemonArguments(
     flags: [...((values.set as string[] | undefined) ?? []).map(setFlag), ...named],
     checkConfig: values["check-config"] === true,
     json: values.json === true,
+    version: values.version === true,
     help: values.help === true,
     switches: new Set(switches.filter((name) => values[name] === true)),
   };
@@ -92,6 +95,7 @@ export function settingsUsage(name: string, keyFlags: Readonly<Record<string, st
 ${flags.join("\n")}
   --check-config         check all settings, print those in effect and where each came from, and end
   --json                 print them as JSON
+  --version              print the version and end
 Settings: defaults < file < drop-ins < SUBLET_${name.toUpperCase()}_KEY (table and key: TABLE__KEY) < flags. See sublet-${name}.toml(5).
 SIGHUP reads them again: all or nothing, and the log says what changed.
 Exit status: 0 done, 1 failed, 2 wrong usage, 78 settings are wrong.

@@ -1,5 +1,6 @@
-/** How both daemons begin: command line and settings, and all that ends there (--help, --check-config, anything wrong). */
+/** How both daemons begin: command line and settings, and all that ends there (--help, --version, --check-config, anything wrong). */
 import { toSubletError } from "../common/errors.ts";
+import { version } from "../common/version.ts";
 import { type DaemonArguments, daemonArguments, exits } from "./arguments.ts";
 import type { Configuration } from "./config.ts";
 import { type Hangups, hearHangups } from "./hangup.ts";
@@ -37,6 +38,10 @@ export function begin<C, R>({ name, usage, flags, switches, read }: BeginOptions
   const given = orEnd(name, () => daemonArguments(process.argv.slice(2), flags, switches), exits.usage);
   if (given.help) {
     process.stdout.write(usage);
+    process.exit(exits.ok);
+  }
+  if (given.version) {
+    process.stdout.write(`sublet-${name} ${version}\n`);
     process.exit(exits.ok);
   }
   const settings = orEnd(name, () => read(given), exits.config);

@@ -31,6 +31,8 @@ export interface HangupOptions<C, R>
   extends Pick<ReloaderOptions<C, R>, "running" | "read" | "compile" | "prepare" | "stable"> {
   readonly log: ReloadLog;
   readonly hangups: Hangups;
+  /** A reload has begun; `done` resolves when it was applied or refused. */
+  readonly onBegun?: (done: Promise<void>) => void;
   /** For the metrics; `pending`: keys that wait for the daemon to be started again. */
   readonly onOutcome: (outcome: "applied" | "refused", pending: number) => void;
 }
@@ -65,6 +67,9 @@ export function reloadOnHangup<C, R>(options: HangupOptions<C, R>): Reloader<C, 
       );
     },
   });
-  options.hangups.tell(() => void reloader.reload());
+  options.hangups.tell(() => {
+    const done = reloader.reload();
+    options.onBegun?.(done);
+  });
   return reloader;
 }

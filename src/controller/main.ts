@@ -11,6 +11,7 @@ import { compileController, readController } from "../config/config.ts";
 import { reloadOnHangup } from "../config/hangup.ts";
 import { configMetrics } from "../metrics/config.ts";
 import { mungeIdentity } from "../rpc/munge.ts";
+import { serviceManager } from "../rpc/notify.ts";
 import { commandRunner, systemClock } from "../slurm/runner.ts";
 import { startController } from "./controller.ts";
 
@@ -34,6 +35,7 @@ async function main(): Promise<void> {
   });
   const { config } = settings;
   log.level = config.log.level;
+  const manager = serviceManager();
   const controller = await startController({
     config,
     log,
@@ -45,6 +47,7 @@ async function main(): Promise<void> {
   reloadOnHangup({
     running: settings,
     hangups,
+    onBegun: (done) => manager.reloading(done),
     read: (read) => readController(given, read),
     compile: compileController,
     prepare: (next) => () => {
@@ -62,6 +65,7 @@ async function main(): Promise<void> {
     if (ending) return;
     ending = true;
     log.info({ signal }, "controller is ending");
+    manager.stopping();
     controller.close().then(
       () => leave(exits.ok),
       (thrown: unknown) => {
@@ -72,6 +76,7 @@ async function main(): Promise<void> {
   };
   process.on("SIGTERM", () => end("SIGTERM"));
   process.on("SIGINT", () => end("SIGINT"));
+  manager.ready(`listens on ${controller.address}`);
 }
 
 main().catch((thrown: unknown) => {

