@@ -29,6 +29,10 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   cold: { about: "lease to first answer, cold and from the pool", load: () => import("./cold.ts") },
   idle: { about: "what an agent costs its node when nothing happens", load: () => import("./idle.ts") },
   horizon: { about: "leases cut short with and without horizons", load: () => import("./horizon.ts") },
+  page: {
+    about: "the dashboard with 10,000 nodes: first visit, live update",
+    load: () => import("./page.ts"),
+  },
   jobstart: { about: "added start time of a job", load: () => import("./jobstart.ts") },
 };
 

@@ -14,6 +14,17 @@ test("every benchmark runs", { timeout: 300_000 }, () => {
     { encoding: "utf8", timeout: 280_000 },
   );
   assert.equal(ran.status, 0, `${ran.stderr}\n${ran.stdout}`);
-  for (const name of ["rpc", "calls", "regions", "map", "reclaim", "cold", "idle", "horizon", "jobstart"])
+  for (const name of [
+    "rpc",
+    "calls",
+    "regions",
+    "map",
+    "reclaim",
+    "cold",
+    "idle",
+    "horizon",
+    "page",
+    "jobstart",
+  ])
     assert.match(ran.stdout, new RegExp(`^${name}: [1-9][0-9]* rows in`, "m"));
 });

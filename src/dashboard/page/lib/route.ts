@@ -2,37 +2,10 @@
  * The page's state is its address: `#/nodes/n12?range=24h`. What follows # works below any prefix of a reverse proxy, and
  * the server needs to know none of the pages. Going to another page is a step back; turning a filter is not.
  */
+import { href, parseRoute, type Query, type Route } from "./address.ts";
 import { createStore, useStore } from "./store.ts";
 
-export interface Route {
-  /** Decoded parts: [], ["nodes"], ["nodes", "n12"]. */
-  readonly path: readonly string[];
-  readonly query: ReadonlyMap<string, string>;
-}
-
-function decode(part: string): string {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
-  }
-}
-
-export function parseRoute(hash: string): Route {
-  const [path = "", query = ""] = hash.replace(/^#?\/?/, "").split("?", 2);
-  return {
-    path: path.split("/").filter(Boolean).map(decode),
-    query: new Map(new URLSearchParams(query)),
-  };
-}
-
-export type Query = Readonly<Record<string, string | undefined>>;
-
-export function href(path: readonly string[], query: Query = {}): string {
-  const set = Object.entries(query).filter((entry): entry is [string, string] => Boolean(entry[1]));
-  const text = new URLSearchParams(set).toString();
-  return `#/${path.map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;
-}
+export { href, type Query } from "./address.ts";
 
 const route = createStore<Route>(parseRoute(globalThis.location?.hash ?? ""));
 globalThis.addEventListener?.("hashchange", () => route.set(parseRoute(location.hash)));

@@ -6,6 +6,7 @@
  */
 import type { LeaseChanges, NodeChanges, Summary } from "../../api.ts";
 import { apiUrl } from "./api.ts";
+import { retryDelayMs } from "./backoff.ts";
 import { createStore } from "./store.ts";
 
 export type Topic = "summary" | "nodes" | "leases";
@@ -19,13 +20,6 @@ export type StreamState =
 /** Longer than any pause between two events of a live controller. */
 const silenceMs = 30_000;
 const hiddenMs = 60_000;
-const firstRetryMs = 1000;
-const lastRetryMs = 30_000;
-
-/** Wait before attempt number `attempt` (0 is the first again); `random` from 0 to 1. */
-export function retryDelayMs(attempt: number, random: number): number {
-  return Math.min(lastRetryMs, firstRetryMs * 2 ** attempt) * (0.75 + random / 2);
-}
 
 export const streamState = createStore<StreamState>({ kind: "connecting" });
 export const summary = createStore<Summary | undefined>(undefined);

@@ -54,12 +54,13 @@ interface Scene {
   readonly cursor: number;
 }
 
-type Fills = Map<string, [x: number, y: number, width: number, height: number][]>;
+/** By colour: x, y, width, height of each rectangle, one after the other. */
+type Fills = Map<string, number[]>;
 
 function fill(fills: Fills, name: string, x: number, y: number, width: number, height: number): void {
   const list = fills.get(name);
-  if (list === undefined) fills.set(name, [[x, y, width, height]]);
-  else list.push([x, y, width, height]);
+  if (list === undefined) fills.set(name, [x, y, width, height]);
+  else list.push(x, y, width, height);
 }
 
 function addNode(fills: Fills, scene: Scene, index: number, x: number, y: number, size: number): void {
@@ -133,7 +134,8 @@ export function draw(context: CanvasRenderingContext2D, scene: Scene, dots: numb
   for (const [name, rects] of fills) {
     context.fillStyle = color(name);
     context.beginPath();
-    for (const rect of rects) context.rect(...rect);
+    for (let at = 0; at < rects.length; at += 4)
+      context.rect(rects[at] ?? 0, rects[at + 1] ?? 0, rects[at + 2] ?? 0, rects[at + 3] ?? 0);
     context.fill();
   }
   drawNames(context, scene, fromRow, toRow);
