@@ -31,7 +31,7 @@ function consequences(verb: AdminVerb, target: Target, graceful: boolean, second
     : `${leases}: ended at once. Calls that run are lost; the library runs idempotent ones again elsewhere.`;
   return verb === "drain"
     ? [
-        "They lend nothing from now on, also after a restart, until they are resumed.",
+        "They lend nothing from now on, also when their agents restart, until they are resumed.",
         end,
         "Batch jobs are not touched.",
       ]

@@ -46,7 +46,7 @@ export function AboutPage() {
             ["Slurm alone", "Core-hours that jobs had allocated. What the cluster does without Sublet."],
             [
               "Slurm + Sublet",
-              "The same, and what leases held. The dark end of the bar was lent out of what jobs hold and do not use.",
+              "The same, and what leases held. The far end of the bar was lent out of what jobs hold and do not use.",
             ],
             [
               "Perfect packing",
