@@ -4,9 +4,10 @@
  */
 import { z } from "zod";
 import { checkLayers, parseToml } from "../../src/config/load.ts";
+import { live } from "../../src/config/meta.ts";
 import { type FileReader, fileLayers } from "../../src/config/sources.ts";
 import type { CpuPriority } from "../cgroup/priority.ts";
-import { type ActionName, type SignalName, signalNames, signalTable } from "./table.ts";
+import { type ActionName, type SignalName, signalAbout, signalNames, signalTable } from "./table.ts";
 
 export interface SignalPolicy {
   readonly use: boolean;
@@ -60,40 +61,128 @@ function signalSchema(name: SignalName) {
   const row = signalTable[name];
   const most = row.unit === "percent" ? (row.kind === "bus" ? 10_000 : 100) : 1e9;
   const threshold = z.number(unit).min(0).max(most);
+  const [worse, better] = row.bad === "above" ? ["beyond", "below"] : ["below", "above"];
   const shape: Record<string, z.ZodType> = {
-    use: z.boolean().default(row.use),
-    [`enter_${row.unit}`]: threshold.default(row.enter),
-    [`leave_${row.unit}`]: threshold.default(row.leave),
-    strongest: z.enum(["throttle", "freeze", "shrink", "evict"]).default(row.strongest),
+    use: z.boolean().default(row.use).describe("whether it is looked at").meta(live),
+    [`enter_${row.unit}`]: threshold.default(row.enter).describe(`a job suffers ${worse} this`).meta(live),
+    [`leave_${row.unit}`]: threshold.default(row.leave).describe(`all is well ${better} this`).meta(live),
+    strongest: z
+      .enum(["throttle", "freeze", "shrink", "evict"])
+      .default(row.strongest)
+      .describe("the last step that it may lead to")
+      .meta(live),
   };
-  return z.strictObject(shape).prefault({});
+  return z.strictObject(shape).prefault({}).describe(signalAbout[name]);
 }
 
-function schemaFor(node: PolicyNode) {
+const throttle = z
+  .strictObject({
+    quota_percent: z
+      .array(z.number(unit).min(1).max(99, "a hold is less than the whole lease"))
+      .max(8)
+      .default([50, 10])
+      .describe("CPU quota, as parts of the lease's cores, each below the one before")
+      .meta(live),
+    scope: scope
+      .default("node")
+      .describe(
+        "node: all guests that may be the cause at once; guest: the newest and cheapest first, then two, four, ...",
+      )
+      .meta(live),
+  })
+  .prefault({})
+  .describe("step 1: less CPU time");
+
+const freeze = z
+  .strictObject({
+    max_ms: ms
+      .default(30_000)
+      .describe(
+        "a guest that is frozen for longer ends; where no signal may go so far it is thawed, and not frozen again for as long",
+      )
+      .meta(live),
+    scope: scope.default("guest").describe("as in [throttle]").meta(live),
+  })
+  .prefault({})
+  .describe("step 2: frozen; calls wait and end with their deadline, the lease goes on");
+
+const evict = z
+  .strictObject({
+    closed_ms: z
+      .int(unit)
+      .min(0)
+      .max(86_400_000)
+      .default(60_000)
+      .describe("how long the node lends nothing new after that")
+      .meta(live),
+  })
+  .prefault({})
+  .describe(
+    "steps 3 and 4: the newest region ends (shrink), then the newest and cheapest function lease (evict), with reason GUARD",
+  );
+
+/** What a policy may say on this node. */
+export function policySchema(node: PolicyNode) {
   const signals = Object.fromEntries(signalNames.map((name) => [name, signalSchema(name)]));
   const cores = `this node has ${node.cores} cores`;
   return z
     .strictObject({
-      mode: z.enum(["act", "watch", "off"]).default("act"),
-      interval_ms: ms.default(1000),
-      interval_fast_ms: ms.default(200),
-      cost_max_percent: z.number(unit).min(0.01).max(10).default(0.5),
-      cpu_priority: z.enum(["idle", "lowest", "fair"]).default("idle"),
-      guest_quota_cores: z.number(unit).min(0.01).max(node.cores, `beyond the node: ${cores}`).optional(),
-      escalate_ms: ms.default(1000),
-      relax_ms: ms.default(5000),
-      relapse_ms: ms.default(60_000),
-      throttle: z
-        .strictObject({
-          quota_percent: z
-            .array(z.number(unit).min(1).max(99, "a hold is less than the whole lease"))
-            .max(8)
-            .default([50, 10]),
-          scope: scope.default("node"),
-        })
-        .prefault({}),
-      freeze: z.strictObject({ max_ms: ms.default(30_000), scope: scope.default("guest") }).prefault({}),
-      evict: z.strictObject({ closed_ms: z.int(unit).min(0).max(86_400_000).default(60_000) }).prefault({}),
+      mode: z
+        .enum(["act", "watch", "off"])
+        .default("act")
+        .describe(
+          "act: hold guests back; watch: decide, log and count, but touch nothing; off: no looks, no holds",
+        )
+        .meta(live),
+      interval_ms: ms
+        .default(1000)
+        .describe("between two looks at the signals while guests are beside jobs (without, there are none)")
+        .meta(live),
+      interval_fast_ms: ms
+        .default(200)
+        .describe("the same while a signal is beyond its threshold or a guest is held back")
+        .meta(live),
+      cost_max_percent: z
+        .number(unit)
+        .min(0.01)
+        .max(10)
+        .default(0.5)
+        .describe("what the guard itself may cost, of one core; when a look costs more, looks become rarer")
+        .meta(live),
+      cpu_priority: z
+        .enum(["idle", "lowest", "fair"])
+        .default("idle")
+        .describe(
+          "CPU priority of all guests beside jobs, from their start. idle: they run when nobody else wants the core " +
+            "(cpu.idle; kernels before 5.15: lowest); lowest: weight 2 of 1024; fair: like anybody else (only where cores are never shared)",
+        )
+        .meta(live),
+      guest_quota_cores: z
+        .number(unit)
+        .min(0.01)
+        .max(node.cores, `beyond the node: ${cores}`)
+        .optional()
+        .describe("CPU time of all guests together, in cores; default: what their leases say")
+        .meta({ ...live, example: 16 }),
+      escalate_ms: ms
+        .default(1000)
+        .describe(
+          "how long a signal stays beyond its enter threshold before a step up is taken, and the least time between two of them",
+        )
+        .meta(live),
+      relax_ms: ms
+        .default(5000)
+        .describe("how long all signals stay at or better than leave before a step back is taken")
+        .meta(live),
+      relapse_ms: ms
+        .default(60_000)
+        .describe(
+          "a guest that has to be held again within this waits twice as long the next time (up to 32 times)",
+        )
+        .meta(live),
+      throttle,
+      freeze,
+      evict,
       ...signals,
     })
     .superRefine((raw, context) => checkSense(raw as Raw, node, context));
@@ -147,7 +236,7 @@ function checkSense(raw: Raw, node: PolicyNode, context: z.RefinementCtx): void 
     complain(["freeze", "max_ms"], `${raw.freeze.max_ms} is below escalate_ms ${raw.escalate_ms}`);
 }
 
-type Parsed = z.output<ReturnType<typeof schemaFor>>;
+type Parsed = z.output<ReturnType<typeof policySchema>>;
 
 function compile(raw: Parsed): GuardPolicy {
   const table = raw as unknown as Raw;
@@ -183,11 +272,11 @@ function compile(raw: Parsed): GuardPolicy {
 
 /** The policy in a text. @throws SubletError INVALID_ARGUMENT with all complaints, one a line: path, line, reason. */
 export function parsePolicy(text: string, path: string, node: PolicyNode): GuardPolicy {
-  return compile(parseToml(text, path, schemaFor(node)));
+  return compile(parseToml(text, path, policySchema(node)));
 }
 
 /** The policy in a file and its drop-ins; the built-in one without. @throws SubletError also FAILED_PRECONDITION (no such file). */
 export function loadPolicy(path: string | undefined, node: PolicyNode, read?: FileReader): GuardPolicy {
   if (path === undefined) return parsePolicy("", "built-in", node);
-  return compile(checkLayers(schemaFor(node), fileLayers(path, read), path).raw);
+  return compile(checkLayers(policySchema(node), fileLayers(path, read), path).raw);
 }

@@ -45,3 +45,19 @@ function row(
 
 export type SignalName = keyof typeof signalTable;
 export const signalNames = Object.keys(signalTable) as SignalName[];
+
+/** For the policy's documentation. */
+export const signalAbout: Readonly<Record<SignalName, string>> = {
+  job_run_delay:
+    "waiting of the job's tasks for a core, of the time that they ran or waited (schedstat); suspects: guests that run on a core of the job or beside it (hyperthreads)",
+  job_cpu_pressure: "PSI of the job's cgroup, CPU, some (cgroup v2); suspects: as for job_run_delay",
+  job_throttled:
+    "time that the job was throttled by a quota of its own cgroup (cgroup v2); off, since its guests are rarely the cause",
+  job_memory_pressure: "PSI of the job's cgroup, memory, some (cgroup v2); suspects: all guests",
+  job_refaults: "pages of the job that were dropped and had to be read again; suspects: all guests",
+  node_memory_pressure: "PSI of the node, memory, some; suspects: all guests",
+  node_memory_headroom:
+    "available memory of the node; bad below, so leave is above enter; suspects: all guests",
+  node_bandwidth:
+    "memory bandwidth of the node, MiB per second (resctrl, where it is mounted); off, since its threshold is the machine's own; suspects: all guests that run",
+};

@@ -4,6 +4,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { SubletError, toSubletError } from "../common/errors.ts";
 import { version } from "../common/version.ts";
 import { loadCliConfig } from "../config/config.ts";
+import { addConfigCommands } from "./config.ts";
 import { doctor } from "./doctor/doctor.ts";
 import { addEstimateCommand } from "./estimate-command.ts";
 import { type InvokeOptions, invoke } from "./invoke.ts";
@@ -193,6 +194,13 @@ export async function run(
     result = exitStatus.failed;
   });
   addEstimateCommand(program, session);
+  addConfigCommands(
+    program,
+    () => ({ output, json: json(), environment }),
+    (status) => {
+      result = status;
+    },
+  );
   program
     .command("doctor")
     .description(

@@ -24,17 +24,20 @@ export const accountingSchema = z
       )
       .optional()
       .describe("a MariaDB 10.5 or newer; default: SQLite, in the file sublet.db below state_dir")
-      .meta(secret),
+      .meta(secret)
+      .meta({ example: "mariadb://sublet@db/sublet" }),
     password_file: z
       .string()
       .regex(/^\//, "expected an absolute path")
       .optional()
-      .describe("holds MariaDB's password in its first line; else SUBLET_ACCOUNTING_PASSWORD has it"),
+      .describe("holds MariaDB's password in its first line; else SUBLET_ACCOUNTING_PASSWORD has it")
+      .meta({ example: "/etc/sublet/accounting-password" }),
     time_zone: z
       .string()
       .refine(isTimeZone, 'expected a time zone as "Europe/Zurich"')
       .optional()
-      .describe("where days begin; default: this machine's"),
+      .describe("where days begin; default: this machine's")
+      .meta({ example: "Europe/Zurich" }),
     retention_days: days.default(400).describe("single records are kept for so long").meta(live),
     totals_retention_days: days
       .default(3650)

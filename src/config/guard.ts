@@ -12,7 +12,8 @@ export const guardSchema = z
       .regex(/^\//, "expected an absolute path")
       .optional()
       .describe(`what the guard does when a job suffers; default: ${defaultGuardPolicyFile} where it exists`)
-      .meta(live),
+      .meta(live)
+      .meta({ example: "/etc/sublet/guard.toml" }),
   })
   .prefault({})
   .describe("when guests are held back; the policy is a file of its own");

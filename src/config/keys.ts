@@ -23,6 +23,7 @@ export interface KeySpec {
   /** SIGHUP changes it. */
   readonly live: boolean;
   readonly secret: boolean;
+  readonly example: unknown;
 }
 
 export interface TableSpec {
@@ -45,6 +46,7 @@ interface JsonSchema {
   readonly required?: readonly string[];
   readonly apply?: "live";
   readonly secret?: boolean;
+  readonly example?: unknown;
 }
 
 function kindOf(schema: JsonSchema): ValueKind {
@@ -74,6 +76,7 @@ function keySpec(path: readonly string[], schema: JsonSchema, required: boolean)
     required,
     live: schema.apply === "live",
     secret: schema.secret === true,
+    example: schema.example,
   };
 }
 

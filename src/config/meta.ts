@@ -10,6 +10,8 @@ declare module "zod" {
     readonly apply?: "live";
     /** A password, a token, a key, or what may contain one: never shown, logged or put into a bundle. */
     readonly secret?: boolean;
+    /** For the example files: of a key that is unset by default. */
+    readonly example?: unknown;
   }
 }
 

@@ -17,13 +17,14 @@ export const reclaimSchema = z
       .min(0)
       .max(60_000)
       .default(1_000)
-      .describe("time to move an evacuated region that a job needs; 0 = none; bounded by what a hook waits")
+      .describe("time to move an evacuated region that a job needs; 0: none; bounded by what a hook waits")
       .meta(live),
     state_dir: z
       .string()
       .regex(/^\//, "expected an absolute path")
       .optional()
-      .describe("where `sublet drain` is remembered; default: run_dir, so until the next boot"),
+      .describe("where `sublet drain` is remembered; default: run_dir, so until the next boot")
+      .meta({ example: "/var/lib/sublet" }),
   })
   .prefault({})
   .describe("taking capacity back for jobs");

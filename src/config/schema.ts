@@ -37,14 +37,21 @@ const cpuList = z.string().regex(/^[0-9,\-:/ ]*$/, 'expected a CPU list, as "0-3
 
 const tls = z
   .strictObject({
-    ca_file: path.describe("PEM of the authority that signed all certificates"),
-    cert_file: path.describe("PEM of this daemon's certificate"),
-    key_file: path.describe("PEM of its key"),
+    ca_file: path
+      .describe("PEM of the authority that signed all certificates")
+      .meta({ example: "/etc/sublet/tls/ca.pem" }),
+    cert_file: path
+      .describe("PEM of this daemon's certificate")
+      .meta({ example: "/etc/sublet/tls/cert.pem" }),
+    key_file: path.describe("PEM of its key").meta({ example: "/etc/sublet/tls/key.pem" }),
   })
   .describe("mutual TLS between daemons; MUNGE says who is calling all the same");
 
 export const agentSchema = z.strictObject({
-  node: name.optional().describe("this node as Slurm calls it; default: the host name, short"),
+  node: name
+    .optional()
+    .describe("this node as Slurm calls it; default: the host name, short")
+    .meta({ example: "n1" }),
   run_dir: path.default("/run/sublet").describe("sockets of this node"),
   listen: address.default("0.0.0.0:7701").describe("gRPC for controllers and the CLI"),
   metrics_listen: address.default("0.0.0.0:7702").describe("HTTP /metrics and /healthz"),
@@ -53,24 +60,36 @@ export const agentSchema = z.strictObject({
     .string()
     .regex(/^[A-Za-z0-9.-]+$/, port0)
     .optional()
-    .describe(
-      "where executors listen; default: the host of `listen`, else the first address of this machine",
-    ),
+    .describe("where executors listen; default: the host of `listen`, else the first address of this machine")
+    .meta({ example: "10.0.0.1" }),
   fabric_provider: z
     .enum(fabricProviders)
     .default("auto")
-    .describe("how calls may come beside TCP: a provider of libfabric; auto = the first that works; none"),
-  cgroup_name: name.optional().describe("directory of our guests in each hierarchy; default sublet_<node>"),
+    .describe("how calls may come beside TCP: a provider of libfabric; auto: the first that works; none"),
+  cgroup_name: name
+    .optional()
+    .describe("directory of our guests in each hierarchy; default sublet_<node>")
+    .meta({ example: "sublet_n1" }),
   slurm_cgroup: name
     .default("slurm")
     .describe("directory of Slurm's jobs if it is not as Slurm names it by itself"),
-  native_dir: path.optional().describe("folder with bin/ of the native programs"),
-  cores: cpuList.default("").describe("cores that are this node's, as a CPU list; empty = all"),
-  reserve_cores: cpuList.default("").describe("cores never lent").meta(live),
-  memory_mib: count.optional().describe("this node's memory; default: what the kernel says"),
+  native_dir: path
+    .optional()
+    .describe("folder with bin/ of the native programs")
+    .meta({ example: "/usr/lib/sublet" }),
+  cores: cpuList.default("").describe("cores that are this node's, as a CPU list (0-3,8); empty: all"),
+  reserve_cores: cpuList.default("").describe("cores never lent, as a CPU list").meta(live),
+  memory_mib: count
+    .optional()
+    .describe("this node's memory; default: what the kernel says")
+    .meta({ example: 131_072 }),
   reserve_memory_mib: count.default(512).describe("memory never lent").meta(live),
   trusted_uids: z.array(id).max(64).default([0]).describe("daemon users that may act for others").meta(live),
-  admin_gid: id.optional().describe("group whose members see and end all leases").meta(live),
+  admin_gid: id
+    .optional()
+    .describe("group whose members see and end all leases")
+    .meta(live)
+    .meta({ example: 1000 }),
   guest_uid_first: id.default(200_000).describe("first of the user ids that guests run as"),
   guest_uid_count: z.int().min(1).max(1_000_000).default(1000).describe("how many user ids from there on"),
   pool_max: z
@@ -78,7 +97,7 @@ export const agentSchema = z.strictObject({
     .min(0)
     .max(64)
     .default(4)
-    .describe("executors kept ready for leases to come; 0 = none")
+    .describe("executors kept ready for leases to come; 0: none")
     .meta(live),
   lease_here_first: z
     .boolean()
@@ -101,7 +120,10 @@ export const agentSchema = z.strictObject({
     .default(50)
     .describe("how long a worker polls before it sleeps")
     .meta(live),
-  munge_socket: path.optional().describe("munged's socket; default: libmunge's"),
+  munge_socket: path
+    .optional()
+    .describe("socket of munged; default: libmunge's")
+    .meta({ example: "/run/munge/munge.socket.2" }),
   tls: tls.optional(),
   consent: consentSchema.prefault({}),
   reclaim: reclaimSchema,
@@ -124,10 +146,20 @@ export const controllerSchema = z.strictObject({
     .default(0.8)
     .describe("share of the horizons of offers that hold until a job comes")
     .meta(live),
-  slurm_conf: path.optional().describe("sets SLURM_CONF for Slurm's commands"),
+  slurm_conf: path
+    .optional()
+    .describe("sets SLURM_CONF for Slurm's commands")
+    .meta({ example: "/etc/slurm/slurm.conf" }),
   trusted_uids: z.array(id).max(64).default([0]).describe("daemon users that may act for others").meta(live),
-  admin_gid: id.optional().describe("group whose members see and end all leases").meta(live),
-  munge_socket: path.optional().describe("munged's socket; default: libmunge's"),
+  admin_gid: id
+    .optional()
+    .describe("group whose members see and end all leases")
+    .meta(live)
+    .meta({ example: 1000 }),
+  munge_socket: path
+    .optional()
+    .describe("socket of munged; default: libmunge's")
+    .meta({ example: "/run/munge/munge.socket.2" }),
   state_dir: path.default("/var/lib/sublet").describe("what outlives the controller: the accounting"),
   tls: tls.optional(),
   log: logSchema,
@@ -135,10 +167,13 @@ export const controllerSchema = z.strictObject({
 });
 
 export const cliSchema = z.strictObject({
-  controller: address.optional().describe("the controller to ask"),
+  controller: address.optional().describe("the controller to ask").meta({ example: "head:7700" }),
   agent_socket: path.default("/run/sublet/agent.sock").describe("socket of this node's agent"),
   starter_socket: path.default("/run/sublet/starter.sock").describe("socket of its starter, for the doctor"),
-  munge_socket: path.optional().describe("munged's socket; default: libmunge's"),
+  munge_socket: path
+    .optional()
+    .describe("socket of munged; default: libmunge's")
+    .meta({ example: "/run/munge/munge.socket.2" }),
   timeout_ms: ms.default(10_000).describe("longest wait for an answer"),
   tls: tls.optional(),
 });

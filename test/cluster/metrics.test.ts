@@ -43,6 +43,8 @@ const ofProcess: Golden = {
   process_resident_memory_bytes: ["gauge"],
   process_context_switches_total: ["counter", { kind: ["voluntary", "involuntary"] }],
   process_start_time_seconds: ["gauge"],
+  sublet_config_reloads_total: ["counter", { outcome: ["applied", "refused"] }],
+  sublet_config_pending_keys: ["gauge"],
 };
 
 const ofAgent: Golden = {
