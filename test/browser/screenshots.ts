@@ -25,13 +25,26 @@ const shots: readonly Shot[] = [
   { name: "overview-dark", hash: "#/", width: 1280, height: 1120, theme: "dark" },
   { name: "overview-phone", hash: "#/", width: 390, height: 844, theme: "dark" },
   { name: "nodes", hash: "#/nodes?color=parts", width: 1280, height: 860, theme: "dark" },
-  { name: "nodes-table", hash: "#/nodes?view=table&sort=-coresLent", width: 1280, height: 700, theme: "light" },
+  {
+    name: "nodes-table",
+    hash: "#/nodes?view=table&sort=-coresLent",
+    width: 1280,
+    height: 700,
+    theme: "light",
+  },
   { name: "node", hash: "#/nodes/n00217", width: 1280, height: 1000, theme: "light" },
   { name: "leases", hash: "#/leases", width: 1280, height: 860, theme: "light" },
   { name: "reclaims", hash: "#/reclaims", width: 1280, height: 860, theme: "dark" },
   { name: "accounts", hash: "#/accounts", width: 1280, height: 480, theme: "light" },
   { name: "about", hash: "#/about", width: 1280, height: 860, theme: "light" },
-  { name: "drain", hash: "#/nodes?name=n0021*", width: 1280, height: 760, theme: "light", admin: "Drain 10 nodes" },
+  {
+    name: "drain",
+    hash: "#/nodes?name=n0021*",
+    width: 1280,
+    height: 760,
+    theme: "light",
+    admin: "Drain 10 nodes",
+  },
 ];
 
 const fake = await startFake({ nodes: 10_000 });
