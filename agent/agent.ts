@@ -49,6 +49,8 @@ import { askOwnSocket, endStarter, writeRoots } from "./run-dir.ts";
 import { Shell, type ShellLog } from "./shell.ts";
 import { localHandlers } from "./socket/local.ts";
 import { serveLocal } from "./socket/server.ts";
+import { Billed } from "./usage/billing.ts";
+import { loadUsage } from "./usage/usage.ts";
 
 export interface AgentOptions {
   readonly config: AgentConfig;
@@ -178,6 +180,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       lease.cores.length,
       performance.now() - Math.max(0, Date.now() - grantedUnixMs),
     );
+  const usage = await loadUsage(config, log);
+  usage.follow(shell, stats);
   const adopted = await findGuests({ tree, starter: first, timeoutMs: starterTimeoutMs, log, onAdopt });
   for (const { uid, name } of adopted) if (name !== undefined) shell.pool.adopt(uid, name);
   function lend(): void {
@@ -188,7 +192,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   }
 
   lend();
-  shell.dispatch({ type: "adopt", guests: adopted });
+  shell.dispatch({ type: "adopt", guests: usage.billed(adopted) });
+  usage.closeOrphans();
   if (adopted.length > 0) log.info({ leases: adopted.map((guest) => guest.lease.id) }, "adopted guests");
   keeper = keepStarter(
     {
@@ -260,6 +265,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   let onEnded: (leases: readonly LeaseMessage[]) => void = () => undefined;
   let onDraining = onEnded;
   const lasting = horizon();
+  const billed = new Billed(shell);
   const offer = (): OfferMessage => {
     const { state } = shell;
     const nowMs = shell.nowMs();
@@ -276,7 +282,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
             .filter((guest) => guest.phase !== "ending")
             .map((guest) => leaseMessage(guest, self(), shell.nowMs(), stats.invocations(guest.lease.id))),
         receipts: () => following.receipts.kept,
+        usage: usage.source(client.address),
       },
+      onQuota: (exhausted) => billed.learn(client.address, exhausted),
       onEnded: (leases) => onEnded(leases),
       onDraining: (leases) => onDraining(leases),
       onHorizon: (model) => lasting.learn(model),
@@ -284,6 +292,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       onContact: (connected, why) =>
         log.info({ controller: client.address, why }, connected ? "controller found" : "controller lost"),
     }),
+    onFollow: (addresses) => usage.setControllers(addresses),
+  });
+  usage.onAdded(() => {
+    for (const reporter of controllers.reporters) reporter.usageAdded();
   });
   const service = {
     shell,
@@ -291,6 +303,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     offer,
     findings,
     admin,
+    billed,
     get adminGid() {
       return now.config.adminGid;
     },
@@ -327,6 +340,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     controllersConnected: controllers.connectedCount,
     fabricProvider: fabric.provider,
     counts: () => stats.totals(),
+    usage: () => usage.figures(),
     shadowTermMs: () => now.config.lending.shadowTermMs,
   });
   const guard = new Guard({ shell, tree, signals, policy, registry, log });
@@ -356,6 +370,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     shell.sampleMemory();
     guard.check();
     following.tick();
+    usage.tick();
     lend();
     for (const reporter of controllers.reporters) reporter.keepalive();
   }, tickMs);
@@ -390,7 +405,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       controllers.close();
       keeper?.close();
       shell.close();
-      await Promise.all([rpc.close(), metrics.close()]);
+      await Promise.all([rpc.close(), metrics.close(), usage.close()]);
       if (drain) {
         endStarter(config.runDir, log);
         if (!removeRoot(tree)) log.error({ root: tree.root }, "guest root is not empty: not removed");

@@ -8,6 +8,7 @@ import { type LendingView, lendingView } from "./lending/view.ts";
 import type { Effect } from "./reactor/events.ts";
 import type { AgentState, Guest } from "./reactor/state.ts";
 import type { Shell } from "./shell.ts";
+import type { UsageFigures } from "./usage/usage.ts";
 
 export interface AgentGauges {
   readonly controllersConnected: () => number;
@@ -16,6 +17,8 @@ export interface AgentGauges {
   /** What executors have counted. */
   readonly counts?: () => Counts;
   readonly shadowTermMs?: () => number;
+  /** What waits to be told to the accounting. */
+  readonly usage?: () => UsageFigures;
 }
 
 function sum(values: Iterable<number>): number {
@@ -78,6 +81,14 @@ function showCounts(metrics: AgentMetrics, counts: Counts): void {
   }
 }
 
+function showUsage(metrics: AgentMetrics, figures: UsageFigures | undefined): void {
+  metrics.usageUnacked.set(figures?.records ?? 0);
+  metrics.usageOldest.set(figures?.oldestSeconds ?? 0);
+  metrics.usageSpoolBytes.set(figures?.spoolBytes ?? 0);
+  metrics.usageLost.reset();
+  metrics.usageLost.inc(figures?.lostRecords ?? 0);
+}
+
 /** Registers everything and follows the shell. */
 export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
   const registry = createRegistry();
@@ -116,6 +127,7 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
         poolCounted.set(outcome, count);
       }
       if (gauges.counts !== undefined) showCounts(metrics, gauges.counts());
+      showUsage(metrics, gauges.usage?.());
     },
   });
   const all = agentMetrics(registry);

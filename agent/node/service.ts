@@ -12,6 +12,7 @@ import type { Asker } from "../reactor/events.ts";
 import type { Guest } from "../reactor/state.ts";
 import type { Shell } from "../shell.ts";
 import { newToken } from "../socket/local.ts";
+import type { Billed } from "../usage/billing.ts";
 import type { NodeAdmin } from "./admin.ts";
 
 export interface NodeServiceOptions {
@@ -22,10 +23,11 @@ export interface NodeServiceOptions {
   readonly adminGid: number | undefined;
   readonly findings: () => Record<string, string>;
   readonly admin: NodeAdmin;
+  readonly billed?: Pick<Billed, "admit" | "of">;
 }
 
 export function nodeService(options: NodeServiceOptions): NodeHandlers {
-  const { shell, self, offer, findings, admin } = options;
+  const { shell, self, offer, findings, admin, billed } = options;
   const isAdmin = (uid: number, gid: number): boolean => uid === 0 || gid === options.adminGid;
 
   function ownerOf({ caller }: CallContext, named: PrincipalMessage | null): Principal {
@@ -45,13 +47,19 @@ export function nodeService(options: NodeServiceOptions): NodeHandlers {
   }
 
   return {
-    async grant({ leaseId, request, owner }, context) {
+    async grant({ leaseId, request, owner: named, account, partition }, context) {
       if (request === null) throw new SubletError("INVALID_ARGUMENT", "grant without a request");
+      const owner = ownerOf(context, named);
+      // A controller has looked at the quotas, and knows of jobs on other nodes.
+      const { trusted } = context.caller;
+      const known = trusted ? billed?.of(owner) : billed?.admit(owner);
+      const billing = trusted && account !== "" ? { account, partition } : known;
+      const wish = leaseRequestFromWire(request, shell.state.setup.leaseTermMs);
       const answer = await shell.ask({
         type: "grant",
         leaseId,
-        request: leaseRequestFromWire(request, shell.state.setup.leaseTermMs),
-        owner: ownerOf(context, owner),
+        request: billing === undefined ? wish : { ...wish, billing },
+        owner,
         holder: undefined,
         token: newToken(),
       });

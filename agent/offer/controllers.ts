@@ -20,10 +20,12 @@ export interface FollowedControllers {
 export interface FollowOptions {
   readonly identity: Identity;
   readonly tls: TlsConfig | undefined;
+  /** Called before reporters begin and end. */
+  readonly onFollow?: (addresses: readonly string[]) => void;
   readonly reporter: (client: ControllerClient) => Omit<ReporterOptions, "client">;
 }
 
-export function followControllers({ identity, tls, reporter }: FollowOptions): FollowedControllers {
+export function followControllers({ identity, tls, reporter, onFollow }: FollowOptions): FollowedControllers {
   const clients: ControllerClient[] = [];
   const reporters: Reporter[] = [];
   const known = new Map<string, { client: ControllerClient; reporter: Reporter }>();
@@ -39,6 +41,7 @@ export function followControllers({ identity, tls, reporter }: FollowOptions): F
     reporters,
     connectedCount: () => reporters.filter(({ connected }) => connected).length,
     follow(addresses) {
+      onFollow?.(addresses);
       for (const [address, gone] of [...known]) {
         if (addresses.includes(address)) continue;
         known.delete(address);

@@ -12,8 +12,11 @@ import type {
   JobFactMessage,
   LeaseMessage,
   OfferMessage,
+  QuotaExhaustedMessage,
   ReceiptMessage,
 } from "../../src/rpc/messages.ts";
+import type { UsageSource } from "../usage/usage.ts";
+import { UsageSender } from "./usage.ts";
 
 export interface ReportSource {
   offer(): OfferMessage;
@@ -21,6 +24,8 @@ export interface ReportSource {
   leases(): LeaseMessage[];
   /** Of jobs that ended, as far as they are kept. */
   receipts?(): readonly ReceiptMessage[];
+  /** What was held, until the controller has acknowledged it. */
+  readonly usage?: UsageSource | undefined;
 }
 
 export interface ReporterOptions {
@@ -36,6 +41,8 @@ export interface ReporterOptions {
   readonly onHorizon?: (model: HorizonModelMessage) => void;
   /** All jobs of this node, by Slurm. */
   readonly onFacts?: (jobs: readonly JobFactMessage[]) => void;
+  /** All accounts that have nothing left today. */
+  readonly onQuota?: (exhausted: readonly QuotaExhaustedMessage[]) => void;
   readonly foldMs?: number;
   readonly leaseFoldMs?: number;
   readonly backoffFirstMs?: number;
@@ -50,6 +57,8 @@ export interface Reporter {
   leaseChanged(lease: LeaseMessage): void;
   /** A job ended. It is told again at the start of each stream, so nothing is asked in return. */
   receiptsAdded(receipts: readonly ReceiptMessage[]): void;
+  /** There are usage records that were not sent. */
+  usageAdded(): void;
   /** Sends the offer, so that the controller knows that we live. */
   keepalive(): void;
   close(): void;
@@ -73,6 +82,7 @@ export function startReporter(options: ReporterOptions): Reporter {
   const backoffMaxMs = options.backoffMaxMs ?? 2_000;
   const abort = new AbortController();
   const changed = new Map<string, LeaseMessage>();
+  const sender = new UsageSender(options.source.usage);
   /** Receipts for the reports to come. */
   let untold: ReceiptMessage[] = [];
   let stream: ReportStream | undefined;
@@ -93,7 +103,8 @@ export function startReporter(options: ReporterOptions): Reporter {
     const leases = full ? options.source.leases() : [...changed.values()];
     if (full) untold = [...(options.source.receipts?.() ?? [])];
     const receipts = untold.splice(0, maxReceiptsPerReport);
-    const report = { offer: options.source.offer(), leases, full, receipts };
+    const usage = sender.next(performance.now());
+    const report = { offer: options.source.offer(), leases, full, receipts, usage };
     dirty = untold.length > 0;
     full = false;
     changed.clear();
@@ -125,8 +136,11 @@ export function startReporter(options: ReporterOptions): Reporter {
     full = true;
     dirty = true;
     paused = false;
+    sender.restart();
     send();
     for await (const response of opened.responses) {
+      // A controller takes for granted that who is new to it knows of nobody who has nothing left.
+      if (!connected || response.quota !== null) options.onQuota?.(response.quota?.exhausted ?? []);
       contact(true, "the controller answers");
       paused = false;
       open = { ms: response.openMs, toldAtMs: performance.now() };
@@ -134,6 +148,7 @@ export function startReporter(options: ReporterOptions): Reporter {
       if (response.drainingLeases.length > 0) options.onDraining?.(response.drainingLeases);
       if (response.horizon !== null) options.onHorizon?.(response.horizon);
       if (response.jobFacts !== null) options.onFacts?.(response.jobFacts.jobs);
+      if (sender.acked(response.ackedUsage)) dirty = true;
       if (response.resendFull) {
         full = true;
         dirty = true;
@@ -191,6 +206,7 @@ export function startReporter(options: ReporterOptions): Reporter {
       untold.push(...receipts);
       schedule();
     },
+    usageAdded: () => schedule(),
     keepalive: () => schedule(),
     close() {
       abort.abort();

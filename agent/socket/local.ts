@@ -32,6 +32,7 @@ import type { Asker } from "../reactor/events.ts";
 import type { Guest } from "../reactor/state.ts";
 import { fitReceipts, type Receipts } from "../receipts/keep.ts";
 import type { Ask, Shell, ShellLog } from "../shell.ts";
+import type { Billed } from "../usage/billing.ts";
 import {
   type Controllers,
   listRemote,
@@ -58,6 +59,8 @@ export interface LocalOptions {
   readonly jobs: Pick<JobWatcher, "begun" | "ended" | "rescan">;
   readonly log: ShellLog;
   readonly receipts?: Pick<Receipts, "of">;
+  /** Whose account leases are counted to; a pilot's are nobody's. */
+  readonly billed?: Pick<Billed, "admit" | "mayGrant">;
 }
 
 interface Session {
@@ -158,10 +161,12 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
         "UNAVAILABLE",
         `no controller answers, and ${self} alone may not serve this request${why === undefined ? "" : ` (${why})`}`,
       );
+    const billing = options.billed?.admit(owner);
+    const wish = leaseRequestFromWire(request, shell.state.setup.leaseTermMs);
     const answer = await shell.ask({
       type: "grant",
       leaseId: newLeaseId(self),
-      request: leaseRequestFromWire(request, shell.state.setup.leaseTermMs),
+      request: billing === undefined ? wish : { ...wish, billing },
       owner,
       holder: connection.id,
       token: newToken(),
@@ -171,7 +176,8 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     return { lease: message(answer.guest), endpoint: endpointMessage(answer.guest, options.self()) };
   }
 
-  function mayServe(request: LeaseRequestMessage): boolean {
+  function mayServe(request: LeaseRequestMessage, owner: Principal): boolean {
+    if (options.billed?.mayGrant(owner) === false) return false;
     const { spare, setup } = shell.state;
     const wish = leaseRequestFromWire(request, setup.leaseTermMs);
     return servedHere(
@@ -189,7 +195,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     const session = sessionOf(connection);
     const owner = principal(connection, wanted.jobId);
     if (wanted.request === null) throw new SubletError("INVALID_ARGUMENT", "lease without a request");
-    if (controllers.length > 0 && mayServe(wanted.request))
+    if (controllers.length > 0 && mayServe(wanted.request, owner))
       try {
         return { body: "leased", leased: await leaseHere(connection, wanted, owner, undefined) };
       } catch (thrown) {

@@ -54,6 +54,31 @@ export const accountingSchema = z
   .prefault({})
   .describe("what is kept about leases after they have ended");
 
+export const agentAccountingSchema = z
+  .strictObject({
+    slice_ms: z
+      .int()
+      .min(1_000)
+      .max(86_400_000)
+      .default(300_000)
+      .describe("what a lease holds is told at its end, and after this while it lives"),
+    spool_mib: z
+      .int()
+      .min(1)
+      .max(1_024)
+      .default(8)
+      .describe(
+        "usage that no controller has acknowledged is kept up to this size, in memory and in reclaim.state_dir",
+      ),
+  })
+  .prefault({})
+  .describe("what is told about leases");
+
+export interface AgentAccountingConfig {
+  readonly sliceMs: number;
+  readonly spoolBytes: number;
+}
+
 export interface AccountingConfig {
   readonly enabled: boolean;
   /** undefined: SQLite. */

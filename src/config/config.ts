@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import type { z } from "zod";
 import { maxCores, parseCpuList } from "../common/cpulist.ts";
 import { SubletError } from "../common/errors.ts";
-import { type AccountingConfig, accountingConfig } from "./accounting.ts";
+import { type AccountingConfig, type AgentAccountingConfig, accountingConfig } from "./accounting.ts";
 import { type ConsentConfig, consentConfig } from "./consent.ts";
 import { guardPolicyFile } from "./guard.ts";
 import type { Environment } from "./layers.ts";
@@ -68,6 +68,7 @@ export interface AgentConfig {
   /** undefined = the built-in policy. */
   readonly guardPolicyFile: string | undefined;
   readonly lending: LendingConfig;
+  readonly accounting: AgentAccountingConfig;
   readonly log: LogConfig;
 }
 
@@ -210,6 +211,7 @@ function agentConfig(raw: AgentRaw, path: string): AgentConfig {
     },
     guardPolicyFile: guardPolicyFile(raw.guard),
     lending: lendingConfig(raw.lending),
+    accounting: { sliceMs: raw.accounting.slice_ms, spoolBytes: raw.accounting.spool_mib * mib },
     log: raw.log,
   };
 }

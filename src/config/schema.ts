@@ -1,6 +1,6 @@
 /** The settings of agent.toml and controller.toml: name, type, default. Units are in the names. */
 import { z } from "zod";
-import { accountingSchema } from "./accounting.ts";
+import { accountingSchema, agentAccountingSchema } from "./accounting.ts";
 import { consentSchema } from "./consent.ts";
 import { guardSchema } from "./guard.ts";
 import { lendingSchema } from "./lending.ts";
@@ -130,6 +130,7 @@ export const agentSchema = z.strictObject({
   guard: guardSchema,
   lending: lendingSchema,
   log: logSchema,
+  accounting: agentAccountingSchema,
 });
 
 export const controllerSchema = z.strictObject({

@@ -108,6 +108,18 @@ export function agentMetrics(registry: Registry) {
     leaseByteSeconds: counter(registry, "lease_byte_seconds_total", {
       help: "Byte-seconds of memory lent.",
     }),
+    usageUnacked: gauge(registry, "usage_unacked_records", {
+      help: "Usage records that not every controller has acknowledged.",
+    }),
+    usageOldest: gauge(registry, "usage_oldest_unacked_seconds", {
+      help: "Age of the oldest of them.",
+    }),
+    usageSpoolBytes: gauge(registry, "usage_spool_bytes", {
+      help: "Size of the file in which they are kept.",
+    }),
+    usageLost: counter(registry, "usage_lost_records_total", {
+      help: "Usage records that were dropped before any controller had them: there was no room for more.",
+    }),
     drained: gauge(registry, "drained", { help: "1 while an administrator has drained this node, else 0." }),
     poolExecutors: gauge(registry, "pool_executors", { help: "Executors kept ready for leases to come." }),
     poolTakes: counter(registry, "pool_takes_total", {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { openMsOf, type Reporter, startReporter } from "../../../agent/offer/reporter.ts";
+import { UsageSender } from "../../../agent/offer/usage.ts";
 import { SubletError } from "../../../src/common/errors.ts";
 import type { ReportStream } from "../../../src/rpc/client.ts";
 import type {
@@ -10,6 +11,7 @@ import type {
   ReceiptMessage,
   ReportRequest,
   ReportResponse,
+  UsageRecordMessage,
 } from "../../../src/rpc/messages.ts";
 import { eventually } from "./fake-starter.ts";
 
@@ -70,6 +72,8 @@ interface World {
   readonly kept: ReceiptMessage[];
   readonly facts: number[][];
   readonly horizons: number[];
+  readonly quotas: string[];
+  readonly usage: UsageRecordMessage[];
   failures: number;
   tries: number;
   revision: number;
@@ -84,7 +88,21 @@ function world(t: TestContext, failures = 0): World {
   const kept: ReceiptMessage[] = [];
   const facts: number[][] = [];
   const horizons: number[] = [];
-  const here = { streams, contacts, ended, kept, facts, horizons, failures, tries: 0, revision: 1 };
+  const quotas: string[] = [];
+  const usage: UsageRecordMessage[] = [];
+  const here = {
+    streams,
+    contacts,
+    ended,
+    kept,
+    facts,
+    horizons,
+    quotas,
+    usage,
+    failures,
+    tries: 0,
+    revision: 1,
+  };
   const reporter = startReporter({
     client: {
       address: "c:1",
@@ -99,7 +117,15 @@ function world(t: TestContext, failures = 0): World {
       offer: () => ({ revision: here.revision }) as OfferMessage,
       leases: () => [lease("all")],
       receipts: () => kept,
+      usage: {
+        next: (most) => usage.slice(0, most),
+        acked: (keys) => {
+          for (const key of keys)
+            usage.splice(0, Infinity, ...usage.filter((each) => `${each.leaseId}/${each.slice}` !== key));
+        },
+      },
     },
+    onQuota: (exhausted) => quotas.push(exhausted.map(({ account }) => account).join()),
     onContact: (connected) => contacts.push(connected),
     onEnded: (leases) => ended.push(...leases.map(({ id }) => id)),
     onHorizon: ({ confidence }) => horizons.push(confidence),
@@ -239,4 +265,58 @@ test("a model of horizons is passed on, none is no news", async (t) => {
   here.streams[0]?.answer({ horizon: { tables: [], confidence: 0.8, ageEdgesMs: [] } });
   await eventually("a model", () => here.horizons.length === 1);
   assert.deepEqual(here.horizons, [0.8]);
+});
+
+const record = (slice: number): UsageRecordMessage => ({ leaseId: "L1", slice }) as UsageRecordMessage;
+const slices = (report: Init<ReportRequest> | undefined): number[] =>
+  (report?.usage ?? []).map(({ slice }) => slice ?? -1);
+
+test("usage goes out once until it is acknowledged, then what has come since; again on a new stream", async (t) => {
+  const here = world(t);
+  here.usage.push(record(0), record(1));
+  await eventually("stream", () => here.streams[0]?.sent.length === 1);
+  const [stream] = here.streams;
+  assert.deepEqual(slices(stream?.sent[0]), [0, 1]);
+  stream?.answer();
+  here.usage.push(record(2));
+  here.reporter.usageAdded();
+  await eventually("a report", () => stream?.sent.length === 2);
+  assert.deepEqual(slices(stream?.sent[1]), [], "it is on its way");
+  stream?.answer({ ackedUsage: ["L1/0", "L1/1"] });
+  await eventually("the rest", () => stream?.sent.length === 3);
+  assert.deepEqual(slices(stream?.sent[2]), [2]);
+  stream?.answer("end");
+  await eventually("next stream", () => here.streams[1]?.sent.length === 1);
+  assert.deepEqual(slices(here.streams[1]?.sent[0]), [2]);
+});
+
+test("who has nothing left is forgotten when a new stream does not say so", async (t) => {
+  const here = world(t);
+  await eventually("stream", () => here.streams.length === 1);
+  const exhausted = [
+    { account: "a", limitCoreSeconds: 1, usedCoreSeconds: 1, resetsInMs: 1, timeZone: "UTC" },
+  ];
+  here.streams[0]?.answer({ quota: { exhausted } });
+  here.streams[0]?.answer();
+  here.streams[0]?.answer("end");
+  await eventually("next stream", () => here.streams.length === 2);
+  here.streams[1]?.answer();
+  await eventually("heard", () => here.quotas.length === 2);
+  assert.deepEqual(here.quotas, ["a", ""]);
+});
+
+test("a controller whose data base is away is asked with one record, ever more rarely, then gets all", () => {
+  const all = Array.from({ length: 500 }, (_, slice) => record(slice));
+  const sender = new UsageSender({
+    next: (most) => all.slice(0, most),
+    acked: (keys) => all.splice(0, keys.length),
+  });
+  const counts: number[] = [];
+  for (let second = 0; second <= 240; second += 5) {
+    const sent = sender.next(second * 1000).length;
+    if (sent > 0) counts.push(second, sent);
+  }
+  assert.deepEqual(counts, [0, 200, 15, 1, 45, 1, 105, 1, 165, 1, 225, 1]);
+  assert.equal(sender.acked(["L1/0"]), true);
+  assert.equal(sender.next(241_000).length, 200);
 });

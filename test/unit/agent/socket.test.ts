@@ -12,7 +12,9 @@ import { Shell } from "../../../agent/shell.ts";
 import type { Controllers } from "../../../agent/socket/controllers.ts";
 import { localHandlers } from "../../../agent/socket/local.ts";
 import { type LocalHandlers, serveLocal } from "../../../agent/socket/server.ts";
+import { Billed } from "../../../agent/usage/billing.ts";
 import { errorCodes, SubletError } from "../../../src/common/errors.ts";
+import type { Exhausted } from "../../../src/common/quota.ts";
 import type { LeaseMessage } from "../../../src/rpc/messages.ts";
 import { eventually, type FakeStarter, fakeStarter } from "./fake-starter.ts";
 import { type LocalClient, leaseOf, localClient } from "./local-client.ts";
@@ -39,7 +41,13 @@ interface World {
 /** An agent without cgroups: a hierarchy without controllers has no directories. */
 async function world(
   t: TestContext,
-  options: { controllers?: Controllers; cores?: number; openMs?: number; stateDir?: string } = {},
+  options: {
+    controllers?: Controllers;
+    cores?: number;
+    openMs?: number;
+    stateDir?: string;
+    exhausted?: readonly Exhausted[];
+  } = {},
 ): Promise<World> {
   const dir = mkdtempSync(join(tmpdir(), "sublet-socket-"));
   const fake = await fakeStarter(join(dir, "starter.sock"));
@@ -78,8 +86,11 @@ async function world(
     epochUnixMs: 1,
   };
   const admin = nodeAdmin({ shell, stateDir: options.stateDir ?? dir, log: silent });
+  const billed = new Billed(shell);
+  billed.learn("c:1", options.exhausted ?? []);
   const handlers = localHandlers({
     shell,
+    billed,
     self: () => identification,
     offer: () => offerMessage(shell.state, identification, shell.nowMs(), 0),
     controllers: options.controllers ?? [],
@@ -562,6 +573,47 @@ test("no controller answers: the node decides alone, unless it may not serve the
     const answer = await client.call({ body: "lease", lease: { request: { ...wish, ...more } } });
     assert.equal(answer.code, errorCodes.UNAVAILABLE);
   }
+});
+
+test("an account with nothing left: the controller is asked, and where none answers the node refuses", async (t) => {
+  const controller = fakeController();
+  const physics = {
+    account: "physics",
+    limitCoreSeconds: 100,
+    usedCoreSeconds: 120.7,
+    resetsInMs: 3_600_000,
+    timeZone: "UTC",
+  };
+  const here = await world(t, {
+    controllers: controller.controllers,
+    openMs: 3_600_000,
+    exhausted: [physics],
+  });
+  const client = await here.client();
+  const facts = (account: string): void =>
+    here.shell.dispatch({
+      type: "facts",
+      jobs: [
+        { jobId: 7, uid: process.getuid?.() ?? 0, partition: "main", account, qos: "", exclusive: false },
+      ],
+    });
+  const ask = async () => await client.call({ body: "lease", lease: { request: wish, jobId: 7 } });
+  assert.equal(leaseOf(await ask()).node, "n2", "an account that is not known here may be that one");
+  facts("chemistry");
+  assert.equal(leaseOf(await ask()).node, "n1");
+  const [held] = here.shell.state.guests.values();
+  assert.deepEqual(held?.lease.billing, { account: "chemistry", partition: "main" });
+  facts("physics");
+  assert.equal(leaseOf(await ask()).node, "n2");
+  controller.up = false;
+  const refused = await ask();
+  assert.equal(refused.code, errorCodes.RESOURCE_EXHAUSTED);
+  assert.match(
+    refused.message,
+    /account physics has used 120 of 100 core-seconds today: leases are granted again at midnight \(UTC\), in 1 h 0 min/,
+  );
+  facts("chemistry");
+  assert.equal(leaseOf(await ask()).node, "n1");
 });
 
 test("the kernel names the peer", { skip: root ? false : "needs root to tell uids apart" }, async (t) => {

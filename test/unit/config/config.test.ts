@@ -83,6 +83,7 @@ describe("agent.toml", () => {
       guardPolicyFile: undefined,
       lending: { mode: "on", holdOut: 0, holdOutDays: 7, shadowTermMs: 300_000 },
       log: { level: "info", to: "auto" },
+      accounting: { sliceMs: 300_000, spoolBytes: 8 * 1024 * 1024 },
     });
   });
   it("takes consent by account, QOS and partition, and names the line of a wrong one", () => {

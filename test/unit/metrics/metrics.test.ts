@@ -34,6 +34,10 @@ async function page(): Promise<string> {
   agent.leases.set({ kind: "region" }, 0);
   agent.leasesEnded.inc({ outcome: "revoked", reason: "batch_job" });
   agent.leaseGrants.inc(2);
+  agent.usageUnacked.set(3);
+  agent.usageOldest.set(12.5);
+  agent.usageSpoolBytes.set(4096);
+  agent.usageLost.inc(1);
   agent.drained.set(1);
   agent.poolExecutors.set(2);
   agent.poolTakes.inc({ outcome: "hit" }, 3);
