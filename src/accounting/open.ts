@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { AccountingConfig } from "../config/accounting.ts";
 import type { Database } from "./db/database.ts";
+import { openMariadb } from "./db/mariadb.ts";
 import { openSqlite } from "./db/sqlite.ts";
 
 export function databasePlace({ mariadb }: AccountingConfig, stateDir: string): string {
@@ -10,5 +11,6 @@ export function databasePlace({ mariadb }: AccountingConfig, stateDir: string): 
 }
 
 export async function openDatabase(config: AccountingConfig, stateDir: string): Promise<Database> {
-  return openSqlite(databasePlace(config, stateDir));
+  const place = databasePlace(config, stateDir);
+  return config.mariadb === undefined ? openSqlite(place) : await openMariadb(config.mariadb, place);
 }
