@@ -17,6 +17,7 @@ import { addAdminCommands } from "./reclaim.ts";
 import type { Session } from "./session.ts";
 import { status } from "./status.ts";
 import { type TraceOptions, trace } from "./trace.ts";
+import { addUsageCommand } from "./usage.ts";
 
 export const exitStatus = { ok: 0, failed: 1, usage: 2, unavailable: 3 } as const;
 
@@ -190,6 +191,7 @@ export async function run(
     .option("--print", "print the batch script and submit nothing")
     .option("--find", "print the socket of your pilot on this node")
     .action((more: string[], options: PilotOptions) => pilot(session(), more, options, environment));
+  addUsageCommand(program, session);
   addAdminCommands(program, session, () => {
     result = exitStatus.failed;
   });

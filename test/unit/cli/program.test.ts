@@ -137,6 +137,19 @@ describe("usage", () => {
   });
 });
 
+const usageOfNobody = { rows: [], fromDay: "2026-11-25", toDay: "2026-11-25", timeZone: "UTC" };
+const used = { uid: 20001, user: "alice", leases: 3, coreSeconds: 7200, byteSeconds: 3600 * 2 ** 31 };
+const usage = {
+  ...usageOfNobody,
+  rows: [
+    { ...used, account: "physics", invocations: 12 },
+    { ...used, account: "", user: '=HYPERLINK("x")', uid: 20002, coreSeconds: 90, invocations: 0 },
+  ],
+  quotas: [{ account: "physics", limitCoreSeconds: 28_800, usedCoreSeconds: 7300 }],
+  quotaResetsInMs: 3_600_000,
+  allUsers: true,
+};
+
 describe("with a controller", () => {
   const released: string[] = [];
   const asked: object[] = [];
@@ -148,8 +161,10 @@ describe("with a controller", () => {
     const unused = async (): Promise<never> => assert.fail("not used");
     const handlers: ControllerHandlers = {
       report: unused,
-      getUsage: async () => {
-        throw new Error("not asked");
+      getUsage: async ({ from, to, groupBy, account, user }) => {
+        if (from === "soon") throw new SubletError("INVALID_ARGUMENT", 'from "soon" is no day');
+        asked.push({ from, to, groupBy, account, user });
+        return from === "yesterday" ? { ...usageOfNobody, fromDay: "2026-11-24" } : usage;
       },
       listReceipts: async ({ jobId }) => ({ receipts: jobId === 7 ? [receipt] : [] }),
       requestLease: unused,
@@ -310,6 +325,50 @@ Pressure of the whole node, time in which some task waited:
     assert.equal(none.status, 1);
     assert.match(none.err, /^sublet: no receipt of job 8 is known here/);
     assert.equal((await sublet(["jobs", "x"], environment)).status, 2);
+  });
+  it("shows usage as a table with quotas, as CSV, as JSON; asks for days, accounts and users", async () => {
+    asked.length = 0;
+    const { out } = await sublet(["usage"], environment);
+    assert.equal(
+      out,
+      [
+        "Usage 2026-11-25 (days of UTC):",
+        "ACCOUNT  USER             LEASES  CORE HOURS  GIB HOURS  CALLS  OF TODAY'S QUOTA",
+        "physics  alice                 3        2.00       2.00     12              25 %",
+        '-        =HYPERLINK("x")       3        0.03       2.00      0                 -',
+        "Quotas begin again in 1 h.",
+        "",
+      ].join("\n"),
+    );
+    const csv = await sublet(
+      ["usage", "--csv", "--from", "7d", "--by", "day", "user", "--account", "a", "--user", "b"],
+      environment,
+    );
+    assert.equal(
+      csv.out,
+      [
+        "day,user,leases,core_seconds,byte_seconds,invocations",
+        ",alice,3,7200,7730941132800,12",
+        `,"'=HYPERLINK(""x"")",3,90,7730941132800,0`,
+        "",
+      ].join("\r\n"),
+    );
+    assert.deepEqual(asked, [
+      {
+        from: "today",
+        to: "today",
+        groupBy: ["USAGE_GROUP_ACCOUNT", "USAGE_GROUP_USER"],
+        account: "",
+        user: "",
+      },
+      { from: "7d", to: "today", groupBy: ["USAGE_GROUP_DAY", "USAGE_GROUP_USER"], account: "a", user: "b" },
+    ]);
+    const json = JSON.parse((await sublet(["--json", "usage"], environment)).out);
+    assert.partialDeepStrictEqual(json.rows[0], { account: "physics", coreSeconds: 7200 });
+    const none = await sublet(["usage", "--from", "yesterday"], environment);
+    assert.equal(none.out, "No usage: 2026-11-24 to 2026-11-25 (UTC), yours.\n");
+    const wrong = await sublet(["usage", "--from", "soon"], environment);
+    assert.deepEqual([wrong.status, wrong.err], [1, 'sublet: from "soon" is no day\n']);
   });
   it("says what was refused, and ends with 1", async () => {
     assert.deepEqual(await sublet(["release", "n2-abc", "--node", "n9"], environment), {
