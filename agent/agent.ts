@@ -11,6 +11,7 @@ import { lookup } from "node:dns/promises";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { toSubletError } from "../src/common/errors.ts";
+import { logEvent } from "../src/common/log-events.ts";
 import type { AgentConfig } from "../src/config/config.ts";
 import type { FileReader } from "../src/config/sources.ts";
 import type { Registry } from "../src/metrics/registry.ts";
@@ -39,7 +40,7 @@ import { applyLive, liveSetup, type Now } from "./live.ts";
 import { watchMetrics } from "./metrics.ts";
 import { nodeAdmin } from "./node/admin.ts";
 import { nodeService } from "./node/service.ts";
-import { followControllers } from "./offer/controllers.ts";
+import { followControllers, tellContact } from "./offer/controllers.ts";
 import { horizon } from "./offer/horizon.ts";
 import { executorSocket, type Identification, leaseMessage, offerMessage } from "./offer/messages.ts";
 import { openMsOf } from "./offer/reporter.ts";
@@ -194,14 +195,15 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   lend();
   shell.dispatch({ type: "adopt", guests: usage.billed(adopted) });
   usage.closeOrphans();
-  if (adopted.length > 0) log.info({ leases: adopted.map((guest) => guest.lease.id) }, "adopted guests");
+  if (adopted.length > 0)
+    log.info(logEvent("guests_adopted", { leases: adopted.map(({ lease }) => lease.id) }), "adopted guests");
   keeper = keepStarter(
     {
       connect,
       timeoutMs: starterTimeoutMs,
       log,
       onLost: () => {
-        log.error({}, "the starter is gone, and its executors with it");
+        log.error(logEvent("starter_lost", {}), "the starter is gone, and its executors with it");
         shell.setStarter(undefined);
       },
       onStarter: (starter, live) => {
@@ -289,8 +291,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       onDraining: (leases) => onDraining(leases),
       onHorizon: (model) => lasting.learn(model),
       onFacts: (jobs) => shell.dispatch({ type: "facts", jobs }),
-      onContact: (connected, why) =>
-        log.info({ controller: client.address, why }, connected ? "controller found" : "controller lost"),
+      onContact: tellContact(log, client.address),
     }),
     onFollow: (addresses) => usage.setControllers(addresses),
   });
@@ -374,10 +375,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     lend();
     for (const reporter of controllers.reporters) reporter.keepalive();
   }, tickMs);
-  log.info(
-    { node: config.node, address, metrics: metrics.address, cores: found.cores, cgroup: layout.version },
-    "agent is ready",
-  );
+  const ready = { node: config.node, address, metrics: metrics.address, cores: found.cores };
+  log.info(logEvent("ready", { ...ready, cgroup: layout.version }), "agent is ready");
 
   async function drained(): Promise<boolean> {
     const endMs = performance.now() + drainTimeoutMs;

@@ -3,9 +3,9 @@
  * SIGHUP reads all settings again (reload.ts). SIGTERM and SIGINT end it; guests go on and the next agent adopts them (with --drain they end too).
  */
 import { availableParallelism, totalmem } from "node:os";
-import { pino } from "pino";
 import { toSubletError } from "../src/common/errors.ts";
-import { logSink } from "../src/common/log.ts";
+import { logEvent } from "../src/common/log-events.ts";
+import { daemonLog } from "../src/common/logger.ts";
 import { agentFlags, exits, settingsUsage } from "../src/config/arguments.ts";
 import { begin } from "../src/config/begin.ts";
 import { readAgent } from "../src/config/config.ts";
@@ -21,11 +21,11 @@ const usage = `usage: sublet-agent [--drain] [--supervised] [options]
   --supervised           the starter is a service of its own: wait for it, never start one
 ${settingsUsage("agent", agentFlags)}`;
 
-const destination = logSink(2);
-const log = pino({ name: "sublet-agent", base: null }, destination);
+const daemon = daemonLog("sublet-agent");
+const { log } = daemon;
 
 function leave(code: number): never {
-  destination.flushSync();
+  daemon.flushSync();
   process.exit(code);
 }
 
@@ -50,7 +50,7 @@ async function main(): Promise<void> {
   });
   const drain = given.switches.has("drain");
   const { config } = settings;
-  log.level = config.log.level;
+  daemon.configure(config.log);
   const manager = serviceManager();
   const agent = await startAgent({
     config,
@@ -81,6 +81,6 @@ async function main(): Promise<void> {
 if (import.meta.main)
   main().catch((thrown: unknown) => {
     const error = toSubletError(thrown);
-    log.fatal({ code: error.code, message: error.message }, "agent cannot start");
+    log.fatal(logEvent("cannot_start", { code: error.code, message: error.message }), "agent cannot start");
     leave(exits.failed);
   });

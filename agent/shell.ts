@@ -3,6 +3,7 @@
  * in which they come, also those that an effect causes; effects that take time report back with an event of their own.
  */
 import { SubletError, toSubletError } from "../src/common/errors.ts";
+import { logEvent } from "../src/common/log-events.ts";
 import { createGuest, type GuestTree, guestDirs, guestMemoryBytes, limitGuest } from "./cgroup/guests.ts";
 import type { GuestLimits } from "./cgroup/limits.ts";
 import { guestMeta } from "./executor/meta.ts";
@@ -16,6 +17,7 @@ import { type AgentState, type Guest, initialState, type NodeSetup } from "./rea
 import { clearGuest, heldWorthBytes } from "./reclaim/clear.ts";
 
 export interface ShellLog {
+  debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
@@ -203,18 +205,16 @@ export class Shell {
         break;
       case "missed":
         this.#options.log.warn(
-          { job: effect.jobId, leases: effect.leases },
+          logEvent("prolog_missed", { job: effect.jobId, leases: effect.leases }),
           "a job appeared on lent capacity without a prolog: taken back now; is sublet-hook in slurm.conf?",
         );
         break;
       case "unshared":
         this.#options.log.info({ leases: effect.leases }, "a job uses what it shared, or does not consent");
         break;
-      case "ended": {
-        const { id, state, reason } = effect.guest.lease;
-        this.#options.log.info({ lease: id, state, reason }, "lease ended");
+      case "ended":
+        this.#logEnd(effect.guest);
         break;
-      }
       case "ready":
       case "offer":
       case "lease":
@@ -229,6 +229,22 @@ export class Shell {
       if (effect.type === "draining") listener.onDraining?.(effect.guest);
       if (effect.type === "notify") listener.onNotify?.(effect.holder, effect.guest);
     }
+  }
+
+  /** Leases come and go by the thousand: only those that were taken, or that crashed, are worth a line to anybody. */
+  #logEnd({ lease }: Guest): void {
+    const { log } = this.#options;
+    const { id, state, reason, owner, cores } = lease;
+    const fields = { lease: id, state, reason, uid: owner.uid, cores: cores.length };
+    if (state !== "REVOKED") {
+      log.debug(fields, "lease ended");
+      return;
+    }
+    const { jobs, announced } = this.#state;
+    const beside = [...jobs.values()].filter((job) => job.cores?.some((core) => cores.includes(core)));
+    const named = { ...fields, jobs: [...beside.map(({ jobId }) => jobId), ...announced.keys()] };
+    if (reason === "executor_lost") log.warn(logEvent("executor_crashed", named), "lease ended");
+    else log.info(logEvent("lease_revoked", named), "lease ended");
   }
 
   async #start(guest: Guest, limits: GuestLimits): Promise<void> {
@@ -246,7 +262,10 @@ export class Shell {
       const { message } = toSubletError(thrown);
       // One that was taken back meanwhile is meant to fail.
       if (this.#state.guests.get(lease.id)?.phase === "starting")
-        this.#options.log.error({ lease: lease.id, message }, "executor did not start");
+        this.#options.log.error(
+          logEvent("executor_not_started", { lease: lease.id, message }),
+          "executor did not start",
+        );
       this.dispatch({ type: "start_failed", leaseId: lease.id, message });
     }
   }

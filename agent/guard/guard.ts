@@ -10,6 +10,7 @@
  * frozen is never a job's cgroup: all paths come from the tree of guests.
  */
 import { toSubletError } from "../../src/common/errors.ts";
+import { logEvent } from "../../src/common/log-events.ts";
 import { type GuardMetrics, guardMetrics } from "../../src/metrics/guard.ts";
 import type { Registry } from "../../src/metrics/registry.ts";
 import type { GuestTree } from "../cgroup/guests.ts";
@@ -284,7 +285,10 @@ export class Guard {
     const { signal, value, threshold } = cause;
     const watching = this.#policy.mode === "watch";
     const fields = { lease: leaseId, signal, value: Math.round(value * 100) / 100, threshold, jobs: jobIds };
-    log.warn({ ...fields, quotaPercent: rung?.quotaPercent }, `guard: ${watching ? "would " : ""}${action}`);
+    log.warn(
+      logEvent("guard_acted", { ...fields, quotaPercent: rung?.quotaPercent }),
+      `guard: ${watching ? "would " : ""}${action}`,
+    );
     this.#metrics.actions.inc({ action, signal });
     for (const listener of this.#listeners) listener({ action, signal, leaseId, jobIds, value, threshold });
     if (watching) return;

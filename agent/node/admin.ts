@@ -4,6 +4,7 @@
  * the agent, and one that was not may.
  */
 import { SubletError } from "../../src/common/errors.ts";
+import { logEvent } from "../../src/common/log-events.ts";
 import type { LocalDrain, LocalReclaim, NodeOutcome, ReclaimModeName } from "../../src/rpc/messages.ts";
 import type { Answer, Asker } from "../reactor/events.ts";
 import { forgetDrain, keepDrain, readDrain } from "../reclaim/drained.ts";
@@ -74,14 +75,17 @@ export function nodeAdmin({ shell, stateDir, log, unixMs = Date.now }: NodeAdmin
       const drain = { uid: asker.uid, why: reason.slice(0, maxReason), sinceUnixMs: unixMs() };
       const endUnixMs = budget === undefined ? 0 : drain.sinceUnixMs + budget;
       const lost = keepDrain(stateDir, { ...drain, endUnixMs });
-      log.warn({ uid: asker.uid, why: drain.why, mode, lost }, "drained: nothing is lent until resumed");
+      log.warn(
+        logEvent("node_drained", { uid: asker.uid, why: drain.why, mode, lost }),
+        "drained: nothing is lent until resumed",
+      );
       const answer = await ask({ type: "drain", drain, budgetMs: budget });
       return outcome(answer, lost === undefined ? "" : `a restart of the agent forgets it: ${lost}`);
     },
     async resume(asker) {
       mustBeAdmin(asker);
       const lost = forgetDrain(stateDir);
-      log.warn({ uid: asker.uid, lost }, "resumed: this node lends again");
+      log.warn(logEvent("node_resumed", { uid: asker.uid, lost }), "resumed: this node lends again");
       const answer = await ask({ type: "resume" });
       return outcome(answer, lost === undefined ? "" : `a restart of the agent drains it again: ${lost}`);
     },
@@ -106,7 +110,7 @@ export function nodeAdmin({ shell, stateDir, log, unixMs = Date.now }: NodeAdmin
       const kept = readDrain(stateDir);
       if (kept === undefined) return;
       const { endUnixMs, ...drain } = kept;
-      log.warn({ ...drain }, "still drained: nothing is lent until resumed");
+      log.warn(logEvent("node_drained", { ...drain }), "still drained: nothing is lent until resumed");
       const leftMs = Math.min(maxBudgetMs, Math.max(0, endUnixMs - unixMs()));
       await ask({ type: "drain", drain, budgetMs: endUnixMs === 0 ? undefined : leftMs });
     },

@@ -2,9 +2,11 @@
  * The controllers that this agent reports to, as the configuration names them now: a reload adds and drops some, and the
  * others are not disturbed. A controller that is dropped forgets this node like one that fell silent.
  */
+import { logEvent } from "../../src/common/log-events.ts";
 import type { TlsConfig } from "../../src/config/config.ts";
 import { type ControllerClient, connectController } from "../../src/rpc/client.ts";
 import type { Identity } from "../../src/rpc/identity.ts";
+import type { ShellLog } from "../shell.ts";
 import { type Reporter, type ReporterOptions, startReporter } from "./reporter.ts";
 
 export interface FollowedControllers {
@@ -23,6 +25,14 @@ export interface FollowOptions {
   /** Called before reporters begin and end. */
   readonly onFollow?: (addresses: readonly string[]) => void;
   readonly reporter: (client: ControllerClient) => Omit<ReporterOptions, "client">;
+}
+
+/** What the log says when a controller is found or lost. */
+export function tellContact(log: ShellLog, controller: string): ReporterOptions["onContact"] {
+  return (connected, why) => {
+    if (connected) log.info({ controller, why }, "controller found");
+    else log.info(logEvent("controller_lost", { controller, why }), "controller lost");
+  };
 }
 
 export function followControllers({ identity, tls, reporter, onFollow }: FollowOptions): FollowedControllers {

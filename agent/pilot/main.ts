@@ -24,7 +24,8 @@ const statusWantedBack = 75;
 const mib = 1024 * 1024;
 
 const destination = logSink(2);
-const log = pino({ name: "sublet-pilot", base: null }, destination);
+// In the output of a user's own job each lease is worth a line.
+const log = pino({ name: "sublet-pilot", base: null, level: "debug" }, destination);
 
 function leave(code: number): never {
   destination.flushSync();

@@ -9,6 +9,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { SubletError, toSubletError } from "../../src/common/errors.ts";
+import { logEvent } from "../../src/common/log-events.ts";
 import type { Principal } from "../../src/common/nouns.ts";
 import { jobFactsFromWire, leaseRequestFromWire, reasonToWire, stateToWire } from "../../src/rpc/convert.ts";
 import type {
@@ -200,7 +201,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
         return { body: "leased", leased: await leaseHere(connection, wanted, owner, undefined) };
       } catch (thrown) {
         if (!(thrown instanceof SubletError) || thrown.code !== "RESOURCE_EXHAUSTED") throw thrown;
-        options.log.info({ message: thrown.message }, "not granted here: the controller is asked");
+        options.log.debug({ message: thrown.message }, "not granted here: the controller is asked");
       }
     let why: string | undefined;
     if (controllers.length > 0)
@@ -212,7 +213,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
       } catch (thrown) {
         if (!(thrown instanceof SubletError) || thrown.code !== "UNAVAILABLE") throw thrown;
         why = thrown.message;
-        options.log.info({ message: why }, "no controller answers: this node decides alone");
+        options.log.debug({ message: why }, "no controller answers: this node decides alone");
       }
     return { body: "leased", leased: await leaseHere(connection, wanted, owner, why) };
   }
@@ -277,7 +278,15 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     if (event !== "HOOK_EVENT_EPILOG") options.jobs.begun(jobId);
     const asked = shell.ask(hookEvent(said));
     if (event === "HOOK_EVENT_EPILOG") options.jobs.ended(jobId);
-    const answer = await asked;
+    const answer = await asked.catch((thrown: unknown) => {
+      const { code, message } = toSubletError(thrown);
+      if (code === "DEADLINE_EXCEEDED")
+        options.log.error(
+          logEvent("hook_timed_out", { job: jobId, hook: event, message }),
+          "a hook was not answered in time",
+        );
+      throw thrown;
+    });
     if (answer.kind !== "hook") throw new SubletError("INTERNAL", "hook was answered with something else");
     return { body: "hookDone", hookDone: { leasesEnded: answer.leasesEnded, tookUs: answer.tookUs } };
   }

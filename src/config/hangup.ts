@@ -1,4 +1,5 @@
 /** SIGHUP of a daemon: reads its configuration again and says in log, metrics and to systemd how that went. */
+import { logEvent } from "../common/log-events.ts";
 import { type Change, createReloader, type Reloader, type ReloaderOptions } from "./reload.ts";
 
 export interface Hangups {
@@ -50,19 +51,19 @@ export function reloadOnHangup<C, R>(options: HangupOptions<C, R>): Reloader<C, 
       onOutcome("applied", pending);
       const changed = reloaded.changed.map(said);
       log.info(
-        { changed },
+        logEvent("config_changed", { changed }),
         changed.length === 0 ? "configuration read again: nothing to change" : "configuration changed",
       );
       if (pending > 0)
         log.warn(
-          { restart: reloaded.pending.map(said) },
+          logEvent("config_wants_restart", { restart: reloaded.pending.map(said) }),
           "these settings want the daemon to be started again",
         );
     },
     onRefused(error) {
       onOutcome("refused", pending);
       log.error(
-        { reasons: error.message.split("\n") },
+        logEvent("config_refused", { reasons: error.message.split("\n") }),
         "configuration refused: nothing was applied, the old one stays",
       );
     },

@@ -6,6 +6,7 @@ import { databasePlace, openDatabase } from "../accounting/open.ts";
 import type { Running } from "../accounting/quota.ts";
 import type { UsageGroup } from "../accounting/store.ts";
 import { SubletError } from "../common/errors.ts";
+import { logEvent } from "../common/log-events.ts";
 import type { Billing } from "../common/nouns.ts";
 import { quotaRefusal } from "../common/quota.ts";
 import type { ControllerConfig } from "../config/config.ts";
@@ -94,10 +95,10 @@ export function controllerAccounting(options: ControllerAccountingOptions): Acco
       },
       onDatabase(up, place, why) {
         if (!up) metrics.accountingErrors.inc();
-        if (up) log.info({ place }, "accounting: the data base takes records");
+        if (up) log.info(logEvent("accounting_back", { place }), "accounting: the data base takes records");
         else
           log.error(
-            { place, why },
+            logEvent("accounting_away", { place, why }),
             "accounting: the data base is away; leases go on, records wait at the agents",
           );
       },

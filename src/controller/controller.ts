@@ -5,6 +5,7 @@
  * and each tells all its leases; the first poll of Slurm starts at once. Until then requests are refused with a reason.
  */
 import type { Logger } from "pino";
+import { logEvent } from "../common/log-events.ts";
 import type { ControllerConfig } from "../config/config.ts";
 import { controllerMetrics } from "../metrics/controller.ts";
 import { createRegistry, type Registry } from "../metrics/registry.ts";
@@ -75,17 +76,24 @@ export async function startController(options: ControllerOptions): Promise<Contr
   });
 
   const events: ControllerEvents = {
-    onAgent: (node, event) => (event === "joined" ? log.info : log.warn).call(log, { node, event }, "agent"),
+    onAgent(node, event) {
+      if (event === "joined") log.info({ node, change: event }, "agent");
+      else if (event === "silent") log.warn(logEvent("agent_silent", { node, change: event }), "agent");
+      else log.warn({ node, change: event }, "agent");
+    },
     onRequest(outcome, tookMs) {
       metrics.leaseRequests.inc({ outcome });
       metrics.leaseRequestSeconds.observe(tookMs / 1000);
     },
     onHorizon: (outcome) => metrics.horizonPredictions.inc({ outcome }),
     onAdmin: (what, uid, why, nodes, failed) =>
-      log.warn({ what, uid, why, nodes, failed }, "an administrator was served"),
+      log.warn(
+        logEvent("administrator_served", { what, uid, why, nodes, failed }),
+        "an administrator was served",
+      ),
     onNotGranted(node, reason, error) {
       notGranted.inc({ reason });
-      log.info({ node, reason, message: error.message }, "agent did not grant");
+      log.debug({ node, reason, message: error.message }, "agent did not grant");
     },
   };
   const accounting = controllerAccounting({
@@ -144,7 +152,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     service.tick();
     show();
   }, tickMs);
-  log.info({ address: server.address, metrics: http.address }, "controller is ready");
+  log.info(logEvent("ready", { address: server.address, metrics: http.address }), "controller is ready");
 
   return {
     address: server.address,

@@ -2,9 +2,9 @@
  * sublet-controller: brings offers and lease requests of a cluster together. Can be killed at any time: guests and
  * their callers do not need it, and agents tell the next one everything. SIGTERM and SIGINT end it cleanly, SIGHUP reads the settings again.
  */
-import { pino } from "pino";
 import { toSubletError } from "../common/errors.ts";
-import { logSink } from "../common/log.ts";
+import { logEvent } from "../common/log-events.ts";
+import { daemonLog } from "../common/logger.ts";
 import { controllerFlags, exits, settingsUsage } from "../config/arguments.ts";
 import { begin } from "../config/begin.ts";
 import { compileController, readController } from "../config/config.ts";
@@ -18,11 +18,11 @@ import { startController } from "./controller.ts";
 const usage = `usage: sublet-controller [options]
 ${settingsUsage("controller", controllerFlags)}`;
 
-const destination = logSink(2);
-const log = pino({ name: "sublet-controller", base: null }, destination);
+const daemon = daemonLog("sublet-controller");
+const { log } = daemon;
 
 function leave(code: number): never {
-  destination.flushSync();
+  daemon.flushSync();
   process.exit(code);
 }
 
@@ -34,7 +34,7 @@ async function main(): Promise<void> {
     read: readController,
   });
   const { config } = settings;
-  log.level = config.log.level;
+  daemon.configure(config.log);
   const manager = serviceManager();
   const controller = await startController({
     config,
@@ -81,6 +81,9 @@ async function main(): Promise<void> {
 
 main().catch((thrown: unknown) => {
   const error = toSubletError(thrown);
-  log.fatal({ code: error.code, message: error.message }, "controller cannot start");
+  log.fatal(
+    logEvent("cannot_start", { code: error.code, message: error.message }),
+    "controller cannot start",
+  );
   leave(exits.failed);
 });

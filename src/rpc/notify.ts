@@ -3,7 +3,7 @@
  * that its event loop still turns. Datagrams to the unix socket in NOTIFY_SOCKET, which Node cannot send by itself; they
  * never block, and one that is lost is no error of ours. Without NOTIFY_SOCKET nothing is done at all.
  */
-import koffi from "koffi";
+import { datagramSender } from "../common/datagram.ts";
 
 export interface ServiceManager {
   /** `status` is shown by `systemctl status`. From here on the watchdog, if there is one, is fed. */
@@ -13,40 +13,12 @@ export interface ServiceManager {
   stopping(): void;
 }
 
-// Linux on all machines that Slurm runs on but mips and sparc.
-const afUnix = 1;
-const sockDgram = 2;
-const closeOnExec = 0o2000000;
-const dontWait = 0x40;
-const noSignal = 0x4000;
-const pathBytes = 108;
 /** The watchdog hears of us this often within its time. */
 const feedsPerTimeout = 3;
 
-/** struct sockaddr_un: an abstract name, written with a leading @, begins with a zero byte. */
-function socketAddress(name: string): Buffer | undefined {
-  const path = Buffer.from(name);
-  if (!/^[/@]/.test(name) || path.length > pathBytes - 1) return undefined;
-  if (name.startsWith("@")) path[0] = 0;
-  const address = Buffer.alloc(2 + path.length + (name.startsWith("@") ? 0 : 1));
-  address.writeUInt16LE(afUnix, 0);
-  path.copy(address, 2);
-  return address;
-}
-
 function sender(name: string | undefined): ((text: string) => void) | undefined {
-  const address = name === undefined ? undefined : socketAddress(name);
-  if (address === undefined) return undefined;
-  const libc = koffi.load("libc.so.6");
-  const fd = libc.func("int socket(int domain, int type, int protocol)")(afUnix, sockDgram | closeOnExec, 0);
-  if (fd < 0) return undefined;
-  const sendto = libc.func(
-    "int64_t sendto(int fd, const void *bytes, size_t size, int flags, const void *address, uint32_t addressSize)",
-  );
-  return (text) => {
-    const bytes = Buffer.from(text);
-    sendto(fd, bytes, bytes.length, dontWait | noSignal, address, address.length);
-  };
+  const socket = datagramSender(name);
+  return socket === undefined ? undefined : (text) => void socket.send(Buffer.from(text));
 }
 
 /** The watchdog's time, if it is meant for this process. */

@@ -15,7 +15,12 @@ import { serve } from "../../../src/rpc/server.ts";
 import { fakeStarter } from "./fake-starter.ts";
 import { mib, setup } from "./setup.ts";
 
-const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const silent = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
 
 /** A fake identity for tests: the credential is the uid itself. */
 function fakeIdentity(uid: number): Identity {

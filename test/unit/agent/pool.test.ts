@@ -130,6 +130,7 @@ test("a lease gets the prepared executor and its uid; one of no use is replaced 
     setup,
     tree,
     log: {
+      debug: () => undefined,
       info: () => undefined,
       warn: (_, message) => warnings.push(message),
       error: () => undefined,

@@ -8,7 +8,7 @@ import { type TestContext, test } from "node:test";
 import { connectStarter } from "../../../agent/executor/starter.ts";
 import { nodeAdmin } from "../../../agent/node/admin.ts";
 import { offerMessage } from "../../../agent/offer/messages.ts";
-import { Shell } from "../../../agent/shell.ts";
+import { Shell, type ShellLog } from "../../../agent/shell.ts";
 import type { Controllers } from "../../../agent/socket/controllers.ts";
 import { localHandlers } from "../../../agent/socket/local.ts";
 import { type LocalHandlers, serveLocal } from "../../../agent/socket/server.ts";
@@ -20,7 +20,12 @@ import { eventually, type FakeStarter, fakeStarter } from "./fake-starter.ts";
 import { type LocalClient, leaseOf, localClient } from "./local-client.ts";
 import { mib, setup } from "./setup.ts";
 
-const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const silent = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
 const wish = { kind: "LEASE_KIND_FUNCTION", cores: 1, memoryBytes: mib } as const;
 const root = process.getuid?.() === 0;
 
@@ -47,10 +52,12 @@ async function world(
     openMs?: number;
     stateDir?: string;
     exhausted?: readonly Exhausted[];
+    log?: ShellLog;
   } = {},
 ): Promise<World> {
   const dir = mkdtempSync(join(tmpdir(), "sublet-socket-"));
   const fake = await fakeStarter(join(dir, "starter.sock"));
+  const log = options.log ?? silent;
   const shell = new Shell({
     setup: {
       ...setup,
@@ -58,7 +65,7 @@ async function world(
       guestUidCount: 500,
     },
     tree: { layout: { version: 1, mounts: new Map(), missing: [] }, root: "none" },
-    log: silent,
+    log,
     availableBytes: () => 64 * 1024 * mib,
     order: (guest) => ({
       unixPath: `/run/x/${guest.lease.id}`,
@@ -85,9 +92,9 @@ async function world(
     address: "127.0.0.1:1",
     epochUnixMs: 1,
   };
-  const admin = nodeAdmin({ shell, stateDir: options.stateDir ?? dir, log: silent });
   const billed = new Billed(shell);
   billed.learn("c:1", options.exhausted ?? []);
+  const admin = nodeAdmin({ shell, stateDir: options.stateDir ?? dir, log });
   const handlers = localHandlers({
     shell,
     billed,
@@ -100,7 +107,7 @@ async function world(
     findings: () => ({ a: "b" }),
     admin,
     jobs: { begun: () => undefined, ended: () => undefined, rescan: () => undefined },
-    log: silent,
+    log,
   });
   shell.listen({
     onNotify: (holder, guest) => handlers.notify(holder, guest),
@@ -621,4 +628,33 @@ test("the kernel names the peer", { skip: root ? false : "needs root to tell uid
   const client = await here.client();
   const done = await client.call({ body: "hook", hook: { event: "HOOK_EVENT_EPILOG", jobId: 9 } });
   assert.equal(done.code, 0);
+});
+
+test("a thousand leases and refusals that go as they should leave no line at info or above", async (t) => {
+  const lines: string[] = [];
+  let details = 0;
+  const note = (_: object, message: string): void => void lines.push(message);
+  const log = { debug: () => void details++, info: note, warn: note, error: note };
+  const away = () => Promise.reject(new SubletError("UNAVAILABLE", "nobody there"));
+  const nobody = {
+    address: "nobody:1",
+    requestLease: away,
+    renewLease: away,
+    releaseLease: away,
+    listLeases: away,
+    listReceipts: away,
+  };
+  const { client, shell } = await world(t, { log, controllers: [nobody], openMs: 1e9 });
+  const { call } = await client();
+  for (let round = 0; round < 500; round++) {
+    const { id } = leaseOf(await call({ body: "lease", lease: { request: wish } }));
+    await call({ body: "renew", renew: { leaseId: id, node: "n1" } });
+    assert.notEqual((await call({ body: "lease", lease: { request: { ...wish, cores: 60 } } })).code, 0);
+    await call({ body: "release", release: { leaseId: id, node: "n1" } });
+  }
+  assert.deepEqual(lines, []);
+  assert.ok(details >= 1000, `${details} lines at debug`);
+  const { id } = leaseOf(await call({ body: "lease", lease: { request: wish } }));
+  await shell.ask({ type: "reclaim", leaseIds: [id], budgetMs: 0 });
+  assert.deepEqual(lines, ["lease ended"]);
 });

@@ -28,7 +28,12 @@ const order: StartOrder = {
   executor: "/bin/x",
 };
 
-const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const silent = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
 
 async function pair(
   t: TestContext,

@@ -42,6 +42,7 @@ async function controllerWith(
   listen = "127.0.0.1:0",
   clock: PollerClock = systemClock,
   accounting: Partial<AccountingConfig> = {},
+  log = pino({ level: "silent" }),
 ): Promise<Controller> {
   const controller = await startController({
     config: {
@@ -66,7 +67,7 @@ async function controllerWith(
         ...accounting,
       },
     },
-    log: pino({ level: "silent" }),
+    log,
     identity: plainIdentity(0),
     runner,
     clock,
@@ -493,4 +494,33 @@ test("an agent is asked for the term that its capacity is likely to last; its ow
   assert.ok((await termOf("n1", 0)) <= 40_000, "the usual term is longer");
   assert.equal(await termOf("n2", 50_000), 50_000);
   assert.equal(await termOf("n2", 0), 60_000, "the agent's own default");
+});
+
+test("a thousand requests, granted and refused, leave no line at info or above", async () => {
+  const lines: { level: number; msg: string }[] = [];
+  const log = pino({ level: "debug" }, { write: (line) => void lines.push(JSON.parse(line)) });
+  const controller = await controllerWith(
+    slurm({ n1: "IDLE" }),
+    "127.0.0.1:0",
+    systemClock,
+    { enabled: false },
+    log,
+  );
+  const agent = await agentWith({ node: "n1", cores: 4 });
+  await agent.join(controller.address);
+  const client = clientOf(controller);
+  await until("a snapshot", async () => (await client.listNodes({})).snapshotValid);
+  await until("the agent", async () => (await client.listNodes({})).nodes.length > 0);
+  lines.splice(0);
+  for (let round = 0; round < 500; round++) {
+    const { lease } = await client.requestLease({ request: oneCore, owner: user });
+    assert.ok(lease);
+    await client.releaseLease({ leaseId: lease.id, node: "n1", caller: user });
+    await assert.rejects(client.requestLease({ request: { ...oneCore, cores: 64 }, owner: user }));
+  }
+  assert.deepEqual(
+    lines.filter(({ level }) => level >= 30).map(({ msg }) => msg),
+    [],
+  );
+  assert.ok(lines.length >= 1000, `${lines.length} lines at debug`);
 });

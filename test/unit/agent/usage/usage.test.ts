@@ -66,7 +66,7 @@ async function life(dir: string, atMs = 0, options: Partial<UsageOptions> = {}):
     stateDir: dir,
     sliceMs: 60_000,
     spoolBytes: mib,
-    log: { info: say, warn: say, error: say },
+    log: { debug: say, info: say, warn: say, error: say },
     nowUnixMs: () => begin + state.now,
     spool: { syncMs: 5, retryMs: 10 },
     ...options,
