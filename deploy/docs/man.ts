@@ -116,7 +116,11 @@ export function manPage(subject: Subject): string {
     ...settings(subject),
     ...(daemon ? reload() : []),
     ".SH FILES",
-    ...paths.flatMap((path) => [".TP", bold(path), roff(`Drop-ins beside it: ${dropInFolder(path)}/*.toml`)]),
+    ...paths.flatMap((path, index) => [
+      ".TP",
+      bold(path),
+      roff(index === 0 ? `Drop-ins beside it: ${dropInFolder(path)}/*.toml` : "The user's own."),
+    ]),
     ".SH SEE ALSO",
     roff(others),
   ].join("\n")}\n`;

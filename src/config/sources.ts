@@ -79,13 +79,14 @@ export function fileLayers(path: string, read: FileReader = readText): Layer[] {
   ];
 }
 
-/** The main files and their drop-ins. @throws SubletError FAILED_PRECONDITION. */
+/** The main files and the drop-ins of the first. @throws SubletError FAILED_PRECONDITION. */
 function filesOf(kind: Kind<z.ZodType>, sources: Sources): { path: string; dropIn: boolean }[] {
   const environment = sources.environment ?? process.env;
   const mains = sources.file === undefined ? kind.defaultFiles(environment) : [sources.file];
-  return mains.flatMap((path) => [
+  // A user's own file is one file; and HOME may be somebody else's, who may not be read.
+  return mains.flatMap((path, index) => [
     ...(sources.file !== undefined || existsSync(path) ? [{ path, dropIn: false }] : []),
-    ...dropInsOf(path).map((each) => ({ path: each, dropIn: true })),
+    ...(index === 0 ? dropInsOf(path) : []).map((each) => ({ path: each, dropIn: true })),
   ]);
 }
 

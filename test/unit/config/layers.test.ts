@@ -141,6 +141,8 @@ describe("layers", () => {
     mkdirSync(join(home, ".config/sublet"), { recursive: true });
     writeFileSync(join(home, ".config/sublet/sublet.toml"), 'controller = "mine:1"\n');
     assert.equal(readCli({ environment: { HOME: home } }).config.controller, "mine:1");
+    mkdirSync(join(home, ".config/sublet/sublet.conf.d"));
+    writeFileSync(join(home, ".config/sublet/sublet.conf.d/a.toml"), "not read");
     const environment = { HOME: home, SUBLET_CONTROLLER: "env:1", SUBLET_SPILL_DIR: "/of/the/library" };
     assert.equal(readCli({ environment }).config.controller, "env:1");
     assert.equal(
