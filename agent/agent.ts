@@ -129,6 +129,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       siblings: inventory.siblings,
       mems: inventory.mems,
       memoryBytes: inventory.memoryBytes,
+      fabric: fabric.provider !== "none",
       guestUidFirst: config.guestUidFirst,
       guestUidCount,
       hookTimeoutMs,

@@ -8,7 +8,7 @@ import type { EndDecision } from "../../src/lease/book.ts";
 import type { GuestLimits } from "../cgroup/limits.ts";
 import { jobsOnNode } from "../consent/sharing.ts";
 import type { Effect } from "./events.ts";
-import type { AgentState, Guest, KnownJob, Wait } from "./state.ts";
+import type { AgentState, Guest, KnownJob, NodeSetup, Wait } from "./state.ts";
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -25,8 +25,15 @@ export interface Draft
   readonly out: Effect[];
 }
 
-/** What the executor itself needs beside the memory of its lease. */
-export const executorOverheadBytes = 32 * 1024 * 1024;
+/** What the executor itself needs. */
+const executorOverheadBytes = 32 * 1024 * 1024;
+/** What the process takes that serves a region over a fabric: 36 to 70 MiB, most of it message buffers of ofi_rxm. */
+const fabricOverheadBytes = 128 * 1024 * 1024;
+
+/** What a lease takes beside its own memory. */
+export function overheadBytes(setup: Pick<NodeSetup, "fabric">, kind: Lease["kind"]): number {
+  return executorOverheadBytes + (kind === "region" && setup.fabric === true ? fabricOverheadBytes : 0);
+}
 
 export function draftOf(state: AgentState, nowMs: number, unixMs: number): Draft {
   return {
@@ -48,7 +55,12 @@ export function spareOf(draft: Omit<AgentState, "spare">) {
   const guests = [...draft.guests.values()];
   const known = [...draft.jobs.values()];
   const untouched = guests.reduce(
-    (sum, guest) => sum + Math.max(0, guest.lease.memoryBytes + executorOverheadBytes - guest.touchedBytes),
+    (sum, guest) =>
+      sum +
+      Math.max(
+        0,
+        guest.lease.memoryBytes + overheadBytes(draft.setup, guest.lease.kind) - guest.touchedBytes,
+      ),
     0,
   );
   return spareCapacity({
@@ -66,7 +78,7 @@ export function spareOf(draft: Omit<AgentState, "spare">) {
     leases: guests.map((guest) => ({
       class: guest.lease.class,
       cores: guest.lease.cores,
-      memoryBytes: guest.lease.memoryBytes + executorOverheadBytes,
+      memoryBytes: guest.lease.memoryBytes + overheadBytes(draft.setup, guest.lease.kind),
     })),
     memoryAvailableBytes: draft.memoryAvailableBytes - untouched,
     unallocated: draft.setup.consent.unallocated,
@@ -98,7 +110,7 @@ export function limitsFor(draft: Draft, lease: Lease, cores: readonly number[]):
     cores,
     mems: draft.setup.mems,
     cpuQuotaCores: Math.max(1, lease.cores.length),
-    memoryBytes: lease.memoryBytes + executorOverheadBytes,
+    memoryBytes: lease.memoryBytes + overheadBytes(draft.setup, lease.kind),
     pidsMax: 64 + 16 * lease.cores.length,
   };
 }

@@ -11,15 +11,7 @@ import {
   renewLease,
   revokeLeases,
 } from "../../src/lease/book.ts";
-import {
-  coresFor,
-  type Draft,
-  endGuests,
-  executorOverheadBytes,
-  limitsFor,
-  refusal,
-  spareOf,
-} from "./draft.ts";
+import { coresFor, type Draft, endGuests, limitsFor, overheadBytes, refusal, spareOf } from "./draft.ts";
 import type { AgentEvent, Asker } from "./events.ts";
 import type { Guest } from "./state.ts";
 
@@ -76,7 +68,15 @@ export function onGrant(draft: Draft, event: Event<"grant">): void {
   if (draft.lending !== "on")
     throw refusal(draft, "closed", `lends nothing: its mode is ${draft.lending.replace("_", "-")}`);
   const spare = spareOf(draft);
-  const decision = grantLease(draft.book, leaseId, request, owner, spare, draft.nowMs, executorOverheadBytes);
+  const decision = grantLease(
+    draft.book,
+    leaseId,
+    request,
+    owner,
+    spare,
+    draft.nowMs,
+    overheadBytes(draft.setup, request.kind),
+  );
   if (!decision.granted) throw refusal(draft, decision.reason, decision.message);
   const { lease } = decision;
   const uid = freeUid(draft);

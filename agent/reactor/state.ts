@@ -24,6 +24,8 @@ export interface NodeSetup {
   /** NUMA nodes, as a list for cpuset.mems. */
   readonly mems: string;
   readonly memoryBytes: number;
+  /** Regions may be served over a fabric, too. */
+  readonly fabric?: boolean;
   readonly reserveCores: readonly number[];
   readonly reserveMemoryBytes: number;
   readonly guestUidFirst: number;

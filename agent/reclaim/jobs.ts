@@ -28,7 +28,7 @@ import type { JobFacts, Lease } from "../../src/common/nouns.ts";
 import { victimsFor } from "../../src/lease/victims.ts";
 import { jobsOnNode, unwanted } from "../consent/sharing.ts";
 import type { SeenJob } from "../jobs/scan.ts";
-import { type Draft, executorOverheadBytes } from "../reactor/draft.ts";
+import { type Draft, overheadBytes } from "../reactor/draft.ts";
 import type { AgentEvent } from "../reactor/events.ts";
 import type { Guest, KnownJob, Wait } from "../reactor/state.ts";
 import { answerAdmin } from "./admin.ts";
@@ -71,7 +71,8 @@ function excessBytes(draft: Draft): number {
   const limits = [...draft.jobs.values()].reduce((sum, job) => sum + (job.memoryLimitBytes ?? 0), -shared);
   let excess = limits + draft.setup.reserveMemoryBytes - draft.setup.memoryBytes;
   for (const guest of draft.guests.values())
-    if (guest.phase !== "ending") excess += guest.lease.memoryBytes + executorOverheadBytes;
+    if (guest.phase !== "ending")
+      excess += guest.lease.memoryBytes + overheadBytes(draft.setup, guest.lease.kind);
   return excess;
 }
 
@@ -83,7 +84,7 @@ function inTheWayOfMemory(draft: Draft): ReadonlySet<string> {
   const victims = victimsFor(
     live.map((guest) => ({ ...guest, starting: guest.phase === "starting" })),
     excess,
-    ({ lease }) => lease.memoryBytes + executorOverheadBytes,
+    ({ lease }) => lease.memoryBytes + overheadBytes(draft.setup, lease.kind),
   );
   return new Set(victims.map(({ lease }) => lease.id));
 }

@@ -133,8 +133,6 @@ extern const struct region_transport durable_transport;
 void durable_reap(struct durable *durable);
 
 /** durable_part.c */
-bool durable_job_atomic(const struct region_job *job);
-bool durable_job_writes(const struct region_job *job);
 /** As region_enter: a way works on a link that is not lost, and stays usable until its user has left. */
 sublet_status durable_enter(const struct link *link);
 /** With `order` held: begins a job on one copy. `part` stays until it has ended. */

@@ -26,7 +26,7 @@ static void range_of(const struct region_job *job, uint64_t *from, uint64_t *to)
 {
     *from = job->one.offset;
     *to = job->one.offset + job->one.size;
-    if (durable_job_atomic(job))
+    if (region_job_atomic(job))
         *to = *from + sizeof(uint64_t);
     else if (job->operation == STREAM_PUT_STRIDED)
         *to = *from + (job->size / job->stride.block - 1) * job->stride.stride + job->stride.block;
@@ -83,12 +83,12 @@ static bool settle(struct durable *durable, struct durable_flight *flight)
     }
     if (good != NULL) {
         status = SUBLET_OK;
-        if (durable_job_atomic(job))
+        if (region_job_atomic(job))
             memcpy(job->one.bytes, &good->before, sizeof(good->before));
     }
     for (uint32_t i = 0; i < flight->count; i++)
         durable_part_let_go(durable, &flight->parts[i]);
-    struct durable_copy *next = good == NULL && !durable_job_writes(job) ? durable_reader(durable, NULL) : NULL;
+    struct durable_copy *next = good == NULL && !region_job_writes(job) ? durable_reader(durable, NULL) : NULL;
     flight->count = 0;
     if (next != NULL) {
         durable_part_begin(&flight->parts[flight->count++], next, job);
@@ -170,7 +170,7 @@ static void ask_for_help(struct durable *durable, const struct durable_flight *f
 static void begin_parts(struct durable *durable, struct durable_flight *flight)
 {
     const struct region_job *job = flight->job;
-    if (!durable_job_writes(job)) {
+    if (!region_job_writes(job)) {
         struct durable_copy *reader = durable_reader(durable, NULL);
         if (reader == NULL)
             return;

@@ -1,16 +1,6 @@
 /** What becomes of a job on one copy, and which copy gets go to (durable.h). */
 #include "client/durable.h"
 
-bool durable_job_atomic(const struct region_job *job)
-{
-    return job->operation == STREAM_ADD || job->operation == STREAM_SWAP;
-}
-
-bool durable_job_writes(const struct region_job *job)
-{
-    return durable_job_atomic(job) || stream_access_puts(job->operation);
-}
-
 bool durable_copy_lost(const struct durable_copy *copy)
 {
     return atomic_load(&copy->link->lost) != 0;
@@ -81,7 +71,7 @@ void durable_part_start(struct durable_part *part, const struct region_job *job)
     part->job.left_alone = !job->waited_for;
     if (job->pieces == &job->one)
         part->job.pieces = &part->job.one;
-    if (durable_job_atomic(job))
+    if (region_job_atomic(job))
         part->job.one.bytes = &part->before;
     sublet_status status = durable_enter(link);
     if (status != SUBLET_OK) {
@@ -89,7 +79,7 @@ void durable_part_start(struct durable_part *part, const struct region_job *job)
         return;
     }
     status = transport->begin(link, &part->job);
-    if (status == SUBLET_OK && !transport->immediate && !transport->ordered && durable_job_writes(job))
+    if (status == SUBLET_OK && !transport->immediate && !transport->ordered && region_job_writes(job))
         status = transport->wait(link, &part->job);
     else if (status == SUBLET_OK && !transport->immediate)
         return;

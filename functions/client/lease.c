@@ -321,6 +321,7 @@ sublet_status lease_describe(const struct sublet_lease *lease, sublet_lease_info
         all.workers = lease->link->workers;
         all.same_node = lease->link->same_node;
         snprintf(all.path, sizeof(all.path), "%s", link_path(lease->link));
+        all.fabric_falls = atomic_load(&lease->link->falls);
         all.calls = lease->link->calls + buffers_answers(lease->session, lease->link);
     }
     pthread_mutex_unlock(&lease->session->lock);

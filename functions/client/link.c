@@ -181,6 +181,8 @@ const char *link_path(const struct link *link)
 {
     if (link->same_node)
         return "memory";
+    if (link->region != NULL)
+        return region_path(link->region);
     return link->fabric == NULL ? "tcp" : ofi_link_provider(link);
 }
 
@@ -309,8 +311,11 @@ static sublet_status open_there(struct link *link, uint64_t region_bytes, uint64
     link->workers = welcome.workers;
     link->traces = (welcome.features & STREAM_FEATURE_TRACE) != 0;
     /* A fabric takes up to 0.4 s to load, and what it needs is not in a guest's sandbox. */
-    if (!link->lease->imported && ofi_link_open(link, end_ns) == SUBLET_OK)
+    sublet_status status_of_fabric = link->lease->imported ? SUBLET_ERR_NOT_FOUND : ofi_link_open(link, end_ns);
+    if (status_of_fabric == SUBLET_OK)
         return SUBLET_OK;
+    if (ofi_wanted(link->session->fabric) && !link->lease->imported)
+        atomic_fetch_add(&link->falls, 1);
     return stream_link_open(link, end_ns);
 }
 

@@ -105,6 +105,7 @@ struct link {
     struct ofi_path *fabric;       /* of fabric_transport */
 
     struct region_access *region; /* regions only */
+    _Atomic uint32_t falls;       /* how often a fabric was given up for TCP */
 
     struct sockaddr_storage address; /* where to, and what to say there */
     socklen_t address_bytes;

@@ -145,6 +145,7 @@ static sublet_status take_slots(struct sublet_mapping *map, uint32_t pages, uint
 static void put_job(struct sublet_mapping *map, struct region_job *job, uint32_t first, uint32_t pages, void *from)
 {
     *job = (struct region_job){.operation = STREAM_PUT, .piece_count = 1, .waited_for = true};
+    job->not_lent = true; /* to register pages that are write-protected would be a fault that only we could answer */
     job->size = map_bytes_of(map, first, pages);
     job->one =
         (sublet_region_piece){.offset = map->offset + (uint64_t)first * MAP_PAGE, .bytes = from, .size = job->size};

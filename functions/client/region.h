@@ -1,7 +1,8 @@
 /**
  * Access to leased memory: mapped where it is on this node (region_mapped.c), else over a stream (region_stream.c,
  * wire/stream.h). A further way is a further table `region_transport`; region_access.c checks and the table moves.
- * Ways whose jobs take time share their queue and how it is waited for (region_jobs.c).
+ * Over a fabric (region_ofi.h) there is a stream beside it. Ways whose jobs take time share their queue and how it is
+ * waited for (region_jobs.c).
  *
  * Every access is a job: an operation on one or many pieces. Whoever runs one counts as a user; memory and descriptors
  * go when the region is lost and the last user has left: memory that a batch job needs is not kept by us. A user comes
@@ -56,6 +57,8 @@ struct region_job {
     bool waited_for; /* else it frees itself, on the heap */
     bool left_alone; /* waited for later: until then the background thread moves it */
     bool done;       /* over a stream: read with the lock, or after wait */
+    bool not_lent;   /* its memory is not to be registered with an adapter: it is copied */
+    bool fenced;     /* begun after a fence, and writes */
     void *inner;     /* what a way that is made of others keeps about it */
     sublet_status status;
 };
@@ -87,6 +90,8 @@ struct region_mover {
     sublet_status (*pump)(struct link *link, struct region_access *access);
     /** Changes whenever something has moved, to tell a slow peer from a silent one. */
     uint64_t (*moved)(const struct region_access *access);
+    /** Has the kernel enough to do? Then nobody spins. NULL = no. */
+    bool (*full)(const struct region_access *access);
     /** A descriptor and the events on it that let jobs move; it may be slept on from now on. */
     short (*events)(struct region_access *access, int *fd_out);
     /** The way is over: ends all jobs, and touches none of their memory afterwards. */
@@ -114,6 +119,7 @@ struct region_access {
     int fd; /* -1 when mapped */
     bool features_access;
     struct region_access *stream; /* the one of a stream: this, or the one beside it */
+    struct region_fabric *fabric; /* region_ofi.h; NULL: none */
     pthread_mutex_t lock;
     pthread_cond_t changed;   /* a job was done, or the lead is free */
     bool led;                 /* a thread moves for all that wait */
@@ -141,6 +147,18 @@ extern const struct region_transport region_stream_transport;
 /** Both: only for link_open. The mapping takes no descriptor over. */
 sublet_status region_access_map(struct link *link, int fd, uint64_t bytes);
 sublet_status region_access_connect(struct link *link, uint64_t bytes, uint64_t end_ns);
+/** Puts a fabric beside the stream, which it takes over when it returns OK (region_ofi.h). */
+sublet_status region_access_fabric(struct link *link, struct region_access *stream, uint64_t end_ns);
+/** How it is reached across nodes, as text. */
+const char *region_path(const struct region_access *access);
+static inline bool region_job_atomic(const struct region_job *job)
+{
+    return job->operation == STREAM_ADD || job->operation == STREAM_SWAP;
+}
+static inline bool region_job_writes(const struct region_job *job)
+{
+    return region_job_atomic(job) || stream_access_puts(job->operation);
+}
 /** Lock held: gives memory and connection back as soon as there is no user; again is no error. */
 void region_access_close(struct link *link);
 void region_access_free(struct link *link);

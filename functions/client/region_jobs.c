@@ -154,10 +154,11 @@ static sublet_status lead(struct link *link, struct region_access *access, const
             return status;
         }
         struct pollfd entry = {0};
-        entry.events = mover->events(access, &entry.fd);
+        bool nap = now - silent_ns >= session->spin_ns || (mover->full != NULL && mover->full(access));
+        if (nap)
+            entry.events = mover->events(access, &entry.fd);
         pthread_mutex_unlock(&access->lock);
-        bool full = (entry.events & POLLOUT) != 0; /* the kernel has enough to do: do not take its core */
-        if (full || now - silent_ns >= session->spin_ns)
+        if (nap)
             poll(&entry, 1, SLICE_NS / 1000000);
         else if (round % 16 == 0)
             sched_yield(); /* the other side may wait for this core */

@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/lease.h"
+#include "fabric/ofi.h"
+
 #define PARTS_MAX 64u
 
 /** Takes the finished jobs from the front: answers come in order. */
@@ -221,11 +224,16 @@ static sublet_status pump(struct link *link, struct region_access *access)
     return status == SUBLET_OK ? push(access) : status; /* answers made room */
 }
 
+/** Something waits to be sent. */
+static bool full(const struct region_access *access)
+{
+    return access->sending != NULL || (access->asking != NULL && access->count < REGION_CHUNKS_MAX);
+}
+
 static short events_of(struct region_access *access, int *fd_out)
 {
-    bool output = access->sending != NULL || (access->asking != NULL && access->count < REGION_CHUNKS_MAX);
     *fd_out = access->fd;
-    return (short)((access->count > 0 ? POLLIN : 0) | (output ? POLLOUT : 0));
+    return (short)((access->count > 0 ? POLLIN : 0) | (full(access) ? POLLOUT : 0));
 }
 
 static uint64_t moved(const struct region_access *access)
@@ -296,7 +304,8 @@ static void free_stream(struct region_access *access)
     free(access);
 }
 
-static const struct region_mover stream_mover = {.pump = pump, .moved = moved, .events = events_of, .abandon = abandon};
+static const struct region_mover stream_mover = {
+    .pump = pump, .moved = moved, .full = full, .events = events_of, .abandon = abandon};
 
 const struct region_transport region_stream_transport = {
     .ordered = true,
@@ -331,6 +340,8 @@ sublet_status region_access_connect(struct link *link, uint64_t bytes, uint64_t 
     access->features_access = (welcome.features & STREAM_FEATURE_ACCESS) != 0;
     access->bytes = bytes;
     access->memory_fd = -1;
-    link->region = access;
+    bool fabric = (welcome.features & STREAM_FEATURE_FABRIC) != 0 && !link->lease->imported;
+    if (!fabric || !ofi_wanted(link->session->fabric) || region_access_fabric(link, access, end_ns) != SUBLET_OK)
+        link->region = access;
     return SUBLET_OK;
 }

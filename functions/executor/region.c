@@ -63,6 +63,7 @@ sublet_status region_start(struct region *region, uint64_t bytes)
 {
     memset(region, 0, sizeof(*region));
     region->bytes = bytes;
+    region->fabric = -1;
     region->ready_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     region->fd = memfd_create("sublet-region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (region->ready_fd < 0 || region->fd < 0)
@@ -74,6 +75,11 @@ sublet_status region_start(struct region *region, uint64_t bytes)
         return SUBLET_ERR_NO_MEMORY;
     region->base = base;
     madvise(base, bytes, MADV_HUGEPAGE); /* where the kernel offers it for shared memory */
+    return SUBLET_OK;
+}
+
+sublet_status region_touch(struct region *region)
+{
     return region_thread(touch_all, region) == 0 ? SUBLET_OK : SUBLET_ERR_SYSTEM;
 }
 

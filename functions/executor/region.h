@@ -21,10 +21,13 @@ struct region {
     int ready_fd;             /* eventfd: readable once `touched` is set */
     _Atomic uint32_t touched; /* 0 = under way, 1 = done, 2 = failed */
     _Atomic uint32_t streams;
+    int fabric; /* leads to the process that serves it over a fabric (region_fabric.h); -1 = there is none */
 };
 
-/** Makes the memory and begins to touch it. */
+/** Makes the memory. */
 sublet_status region_start(struct region *region, uint64_t bytes);
+/** Begins to touch it. */
+sublet_status region_touch(struct region *region);
 /** BUSY while the memory is being touched. */
 sublet_status region_ready(const struct region *region);
 /** Serves stream_access on a connection that was welcomed; takes the descriptor over when it returns OK. */

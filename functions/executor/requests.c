@@ -13,6 +13,7 @@
 
 #include "base/fds.h"
 #include "executor/library.h"
+#include "executor/region_fabric.h"
 #include "executor/supervisor.h"
 #include "wire/version.h"
 
@@ -225,8 +226,10 @@ static sublet_status accept_role(struct supervisor *supervisor, struct connectio
     uint32_t owner = (uint32_t)(connection - supervisor->connections);
     if (greeting->role == STREAM_CONTROL)
         return SUBLET_OK; /* a number is for rings */
-    if (region != (greeting->role == STREAM_REGION))
+    if (region != (greeting->role == STREAM_REGION || greeting->role == STREAM_REGION_FABRIC))
         return SUBLET_ERR_INVALID;
+    if (greeting->role == STREAM_REGION_FABRIC)
+        return supervisor->region.fabric >= 0 ? SUBLET_OK : SUBLET_ERR_NOT_FOUND;
     if (region)
         return atomic_load(&supervisor->region.streams) < REGION_STREAMS_MAX ? SUBLET_OK : SUBLET_ERR_BUSY;
     connection->worker = greeting->worker;
@@ -245,6 +248,20 @@ static void pass_to_worker(struct supervisor *supervisor, struct connection *con
         return;
     workers_start_stream(&supervisor->workers, connection->worker, connection->stream);
     supervisor->retry = true; /* its worker may be too busy to hear of it now */
+}
+
+/** Its process owns the socket now; where there is none any more, its client sees the end. */
+static void pass_to_fabric(struct supervisor *supervisor, struct connection *connection)
+{
+    (void)region_fabric_pass(&supervisor->region, connection->fd);
+    connection_close(supervisor, connection);
+}
+
+static uint32_t features_of(const struct supervisor *supervisor, enum stream_role role)
+{
+    if (!supervisor->options->region)
+        return role == STREAM_FABRIC ? 0 : STREAM_FEATURE_TRACE;
+    return STREAM_FEATURE_ACCESS | (supervisor->region.fabric >= 0 ? STREAM_FEATURE_FABRIC : 0);
 }
 
 static void pass_to_region(struct supervisor *supervisor, struct connection *connection)
@@ -279,15 +296,15 @@ void request_stream_hello(struct supervisor *supervisor, struct connection *conn
                                      .status = status,
                                      .workers = region ? 0 : supervisor->options->workers,
                                      .region_bytes = region ? supervisor->options->memory_bytes : 0,
-                                     .features = region                           ? STREAM_FEATURE_ACCESS
-                                                 : greeting.role == STREAM_FABRIC ? 0
-                                                                                  : STREAM_FEATURE_TRACE};
+                                     .features = features_of(supervisor, greeting.role)};
     if (fds_send(connection->fd, &welcome, sizeof(welcome), NULL, 0, now_ns()) != SUBLET_OK)
         connection_close(supervisor, connection);
     else if (status != SUBLET_OK)
         connection_linger(supervisor, connection);
     else if (greeting.role == STREAM_CONTROL)
         connection_resume(supervisor, connection);
+    else if (greeting.role == STREAM_REGION_FABRIC)
+        pass_to_fabric(supervisor, connection);
     else if (greeting.role != STREAM_REGION)
         pass_to_worker(supervisor, connection);
     else

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fds.h"
+#include "executor/region_fabric.h"
 
 #define EVENTS_MOST      64
 #define ACCEPT_MOST      16
@@ -25,6 +26,15 @@ static bool watch(int epoll_fd, int operation, int fd, enum source source, uint3
 {
     struct epoll_event event = {.events = events, .data.u64 = NOT_A_CONNECTION | source};
     return epoll_ctl(epoll_fd, operation, fd, &event) == 0;
+}
+
+/** Its service over a fabric is forked before there are threads. */
+static sublet_status start_region(struct supervisor *supervisor, const struct executor_options *options)
+{
+    sublet_status status = region_start(&supervisor->region, options->memory_bytes);
+    if (status == SUBLET_OK)
+        status = region_fabric_start(&supervisor->region, options->fabric);
+    return status == SUBLET_OK ? region_touch(&supervisor->region) : status;
 }
 
 sublet_status supervisor_start(struct supervisor *supervisor, const struct executor_options *options)
@@ -41,8 +51,8 @@ sublet_status supervisor_start(struct supervisor *supervisor, const struct execu
     if (supervisor->epoll_fd < 0 || supervisor->signal_fd < 0 ||
         !watch(supervisor->epoll_fd, EPOLL_CTL_ADD, supervisor->signal_fd, SOURCE_SIGNAL, EPOLLIN))
         return SUBLET_ERR_SYSTEM;
-    sublet_status status = options->region ? region_start(&supervisor->region, options->memory_bytes)
-                                           : workers_start(&supervisor->workers, options);
+    sublet_status status =
+        options->region ? start_region(supervisor, options) : workers_start(&supervisor->workers, options);
     if (status != SUBLET_OK)
         return status;
     supervisor->workers.options = options;

@@ -65,10 +65,20 @@ const char *ofi_wanted_provider(void)
     return name == NULL || name[0] == '\0' ? NULL : name;
 }
 
+static bool is_off(const char *name)
+{
+    const char *value = secure_getenv(name);
+    return value != NULL && strcmp(value, "off") == 0;
+}
+
 bool ofi_wanted_plain(void)
 {
-    const char *data = secure_getenv("SUBLET_FABRIC_DATA");
-    return data != NULL && strcmp(data, "off") == 0;
+    return is_off("SUBLET_FABRIC_DATA");
+}
+
+bool ofi_wanted_copies(void)
+{
+    return is_off("SUBLET_FABRIC_LEND");
 }
 
 const char *ofi_own_address(int fd, char *text, uint32_t size)
@@ -149,21 +159,30 @@ static struct fi_info *ask(const char *provider, const struct ofi_settings *sett
     return found;
 }
 
+/** With a descriptor to sleep on, where the provider has that. */
+static bool open_waiting(struct ofi *ofi, struct fi_cq_attr *attributes, struct fid_cq **queue)
+{
+    attributes->wait_obj = FI_WAIT_FD;
+    if (fi_cq_open(ofi->domain, attributes, queue, NULL) != 0) {
+        attributes->wait_obj = FI_WAIT_NONE;
+        if (fi_cq_open(ofi->domain, attributes, queue, NULL) != 0)
+            return false;
+    } else if (fi_control(&(*queue)->fid, FI_GETWAIT, &ofi->wait_fd) != 0)
+        ofi->wait_fd = -1;
+    ofi->waits = *queue;
+    attributes->wait_obj = FI_WAIT_NONE;
+    return true;
+}
+
 static bool open_queues(struct ofi *ofi, const struct ofi_settings *settings)
 {
     struct fi_cq_attr attributes = {
         .size = settings->completions < 64 ? 64 : settings->completions,
         .format = FI_CQ_FORMAT_DATA,
-        .wait_obj = FI_WAIT_FD,
     };
-    if (fi_cq_open(ofi->domain, &attributes, &ofi->arrived, NULL) != 0) {
-        attributes.wait_obj = FI_WAIT_NONE;
-        if (fi_cq_open(ofi->domain, &attributes, &ofi->arrived, NULL) != 0)
-            return false;
-    } else if (fi_control(&ofi->arrived->fid, FI_GETWAIT, &ofi->wait_fd) != 0)
-        ofi->wait_fd = -1;
-    attributes.wait_obj = FI_WAIT_NONE;
-    return fi_cq_open(ofi->domain, &attributes, &ofi->sent, NULL) == 0;
+    struct fid_cq **waiting = settings->transfers ? &ofi->sent : &ofi->arrived,
+                  **other = settings->transfers ? &ofi->arrived : &ofi->sent;
+    return open_waiting(ofi, &attributes, waiting) && fi_cq_open(ofi->domain, &attributes, other, NULL) == 0;
 }
 
 static bool open_endpoint(struct ofi *ofi, const struct ofi_settings *settings)

@@ -29,7 +29,8 @@ struct ofi_settings {
     const char *address;  /* numeric, of the interface to prefer; NULL: any */
     uint32_t completions; /* the most writes with data that peers may have on their way to here */
     bool shared;          /* used by several threads at once */
-    bool plain; /* writes bring no data here or there: a message follows each, as its peer must have it, too */
+    bool plain;     /* writes bring no data here or there: a message follows each, as its peer must have it, too */
+    bool transfers; /* ofi_fd and ofi_may_sleep are about transfers that end, not about what arrives */
 };
 
 /** Registered memory. */
@@ -58,6 +59,8 @@ bool ofi_wanted(const char *provider);
 const char *ofi_wanted_provider(void);
 /** Does SUBLET_FABRIC_DATA say `off`: a message behind each write, whatever the provider says that it can do? */
 bool ofi_wanted_plain(void);
+/** Does SUBLET_FABRIC_LEND say `off`: callers' memory is never registered, but copied? */
+bool ofi_wanted_copies(void);
 
 /** The numeric address of a connected socket's own end, for ofi_settings: the interface that leads to that peer. */
 const char *ofi_own_address(int fd, char *text, uint32_t size);
@@ -81,6 +84,10 @@ void ofi_peer_remove(struct ofi *ofi, uint64_t peer);
 
 /** Lets peers write there, and read if `readable`; also needed for what is sent from. */
 sublet_status ofi_register(struct ofi *ofi, void *base, size_t bytes, bool readable, struct ofi_memory *out);
+/** Must memory be registered to be used from here? Where not, ofi_borrow costs nothing. */
+bool ofi_needs_memory(const struct ofi *ofi);
+/** For transfers from and to here only: no peer gets in. SYSTEM or NO_MEMORY: copy instead. */
+sublet_status ofi_borrow(struct ofi *ofi, void *base, size_t bytes, struct ofi_memory *out);
 /** From now on the key opens nothing. */
 void ofi_unregister(struct ofi_memory *memory);
 
@@ -100,6 +107,8 @@ sublet_status ofi_put(struct ofi *ofi, const struct ofi_memory *from, const void
 /** The most that one of these may transfer. */
 size_t ofi_transfer_max(const struct ofi *ofi);
 
+/** Makes progress, for a side to which nothing is written with data. */
+void ofi_progress(struct ofi *ofi);
 /** Makes progress and takes up to `most` of what has arrived; returns how many. */
 uint32_t ofi_poll(struct ofi *ofi, uint32_t *data, uint32_t most);
 /** Readable when there may be something to poll; -1: this provider has none. */

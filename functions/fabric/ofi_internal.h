@@ -19,6 +19,7 @@ struct ofi {
     struct fid_cq *sent;    /* errors, and transfers somebody waits for */
     struct fid_cq *arrived; /* writes with data */
     struct fid_ep *endpoint;
+    struct fid_cq *waits; /* the one that wait_fd belongs to */
     int wait_fd;
     bool plain;
     _Atomic uint32_t polls;
@@ -34,7 +35,5 @@ struct ofi {
 
 /** Begins to receive a message. */
 ssize_t ofi_post_note(struct ofi *ofi, uint32_t *note);
-/** Takes what is there of transfers that were sent. */
-void ofi_poll_sent(struct ofi *ofi);
 
 #endif

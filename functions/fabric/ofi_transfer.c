@@ -11,9 +11,8 @@
 
 #define NOTE_TRIES 1000u
 
-sublet_status ofi_register(struct ofi *ofi, void *base, size_t bytes, bool readable, struct ofi_memory *out)
+static sublet_status make_region(struct ofi *ofi, void *base, size_t bytes, uint64_t access, struct ofi_memory *out)
 {
-    uint64_t access = FI_REMOTE_WRITE | FI_WRITE | FI_READ | (readable ? FI_REMOTE_READ : 0);
     const struct fi_domain_attr *domain = ofi->info->domain_attr;
     struct fid_mr *region;
     uint64_t key = 0;
@@ -40,6 +39,24 @@ sublet_status ofi_register(struct ofi *ofi, void *base, size_t bytes, bool reada
         .address = (domain->mr_mode & FI_MR_VIRT_ADDR) != 0 ? (uint64_t)(uintptr_t)base : 0,
         .key = fi_mr_key(region),
     };
+    return SUBLET_OK;
+}
+
+sublet_status ofi_register(struct ofi *ofi, void *base, size_t bytes, bool readable, struct ofi_memory *out)
+{
+    return make_region(ofi, base, bytes, FI_REMOTE_WRITE | FI_WRITE | FI_READ | (readable ? FI_REMOTE_READ : 0), out);
+}
+
+bool ofi_needs_memory(const struct ofi *ofi)
+{
+    return (ofi->info->domain_attr->mr_mode & FI_MR_LOCAL) != 0;
+}
+
+sublet_status ofi_borrow(struct ofi *ofi, void *base, size_t bytes, struct ofi_memory *out)
+{
+    if (ofi_needs_memory(ofi))
+        return make_region(ofi, base, bytes, FI_WRITE | FI_READ, out);
+    *out = (struct ofi_memory){.base = base, .bytes = bytes};
     return SUBLET_OK;
 }
 
@@ -80,7 +97,7 @@ static uint32_t take_note(struct ofi *ofi, uint32_t *note)
 {
     uint32_t data = *note;
     for (uint32_t tries = 0; ofi_post_note(ofi, note) == -FI_EAGAIN && tries < NOTE_TRIES; tries++)
-        ofi_poll_sent(ofi); /* progress makes room */
+        ofi_progress(ofi); /* progress makes room */
     return data;
 }
 
@@ -152,7 +169,7 @@ static void take_error(struct ofi *ofi, struct fid_cq *queue)
         tell(ofi, entry.op_context, 2);
 }
 
-void ofi_poll_sent(struct ofi *ofi)
+void ofi_progress(struct ofi *ofi)
 {
     struct fi_cq_data_entry entries[16];
     ssize_t count = fi_cq_read(ofi->sent, entries, 16);
@@ -176,7 +193,7 @@ uint32_t ofi_poll(struct ofi *ofi, uint32_t *data, uint32_t most)
             data[taken++] = take_note(ofi, entries[i].op_context);
     if (atomic_load_explicit(&ofi->waited, memory_order_relaxed) != 0 ||
         atomic_fetch_add_explicit(&ofi->polls, 1, memory_order_relaxed) % OFI_SENT_EVERY == 0)
-        ofi_poll_sent(ofi);
+        ofi_progress(ofi);
     return taken;
 }
 
@@ -187,6 +204,6 @@ int ofi_fd(const struct ofi *ofi)
 
 bool ofi_may_sleep(struct ofi *ofi)
 {
-    struct fid *queue = &ofi->arrived->fid;
+    struct fid *queue = &ofi->waits->fid;
     return ofi->wait_fd >= 0 && ofi->fabric->ops->trywait(ofi->fabric, &queue, 1) == 0;
 }

@@ -43,7 +43,8 @@ enum {
     FD_FREE,
     FILES_MAX = 16384,
     FSIZE_MIN = 64 << 20,
-    MEMLOCK = 64 << 10
+    MEMLOCK = 64 << 10,
+    MEMLOCK_QUEUES = 128 << 20 /* what an adapter's library locks beside a region */
 };
 
 static int write_file(const char *path, const char *text)
@@ -91,8 +92,10 @@ static const char *join_cgroups(const struct child_plan *plan, const char *born_
 static int limit_resources(const struct start_request *request)
 {
     rlim_t file_bytes = request->memory_bytes > FSIZE_MIN ? request->memory_bytes : FSIZE_MIN;
-    bool locks = request->is_region || fabric_is_known(request->fabric);
-    rlim_t locked_bytes = locks ? request->memory_bytes : MEMLOCK;
+    bool fabric = fabric_is_known(request->fabric);
+    rlim_t locked_bytes = request->is_region || fabric ? request->memory_bytes : MEMLOCK;
+    if (request->is_region && fabric)
+        locked_bytes += MEMLOCK_QUEUES;
     const struct {
         __rlimit_resource_t resource;
         rlim_t soft, hard;

@@ -29,6 +29,12 @@
  * call that was begun, and it ended with `status` (LOST: it may have been answered). What was sent behind it did not
  * begin, and may be sent again over a new connection; what was sent before it and is not answered is lost.
  *
+ * A region is reached in the same way, with the role STREAM_REGION_FABRIC. Its offers have neither slots, sizes, tag
+ * nor `plain`; the executor's address and key are those of the region, the client's are 0. After the offers the client
+ * reads and writes the region, and sends at most one byte, OFI_REGION_BROKEN, when a transfer has failed: the executor
+ * then makes the key dead, for all clients, and closes their connections. Who has seen that close knows that nothing
+ * which was on its way can still arrive, and goes on over STREAM_REGION.
+ *
  * Whoever knows a key can write there, so nothing is used that was not copied and bounded before.
  */
 #ifndef SUBLET_WIRE_OFI_H
@@ -43,6 +49,8 @@
 #define OFI_WIRE_TAG_MAX    ((1u << 22) - 1)
 #define OFI_WIRE_HEAD       64u
 #define OFI_WIRE_MEMORY_MAX (UINT64_C(256) << 20) /* one side's, of one connection */
+
+#define OFI_REGION_BROKEN   0x42u
 
 enum ofi_kind { OFI_CALL = 1, OFI_PROBE = 2 };
 
@@ -65,6 +73,8 @@ struct ofi_offer {
 
 /** Checks an offer that came from a peer: bounds of every field, a provider's name that ends. */
 sublet_status ofi_offer_check(const struct ofi_offer *offer);
+/** The same for a region's. */
+sublet_status ofi_region_offer_check(const struct ofi_offer *offer);
 
 /** Bytes from one slot to the next. */
 static inline uint64_t ofi_stride(uint32_t bytes)

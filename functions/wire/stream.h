@@ -6,6 +6,7 @@
  *   STREAM_CALLS    calls to one worker: stream_request + arguments, stream_response + result, answered in order
  *   STREAM_FABRIC   calls to one worker over a fabric with remote writes (wire/ofi.h)
  *   STREAM_REGION   stream_access + content of a put, stream_response + content of a get, answered in order
+ *   STREAM_REGION_FABRIC  reads and writes of a region over a fabric (wire/ofi.h), beside a STREAM_REGION
  *
  * Sizes of calls have 64 bits: a request carries the upper halves in size_high and room_high, a response bits 32 to 47
  * in the upper half of its flags. A large payload flows as the connection takes it; what the worker cannot hold is
@@ -38,7 +39,14 @@
 #define STREAM_ROOM_UP_TO    0x80000000u /* in room_high: the executor may grant less room than that */
 #define STREAM_ROOM_TRACE    0x40000000u /* in room_high: it is to say where the time went */
 
-enum stream_role { STREAM_CONTROL = 1, STREAM_CALLS = 2, STREAM_REGION = 3, STREAM_FABRIC = 4, STREAM_ROLE_END = 5 };
+enum stream_role {
+    STREAM_CONTROL = 1,
+    STREAM_CALLS = 2,
+    STREAM_REGION = 3,
+    STREAM_FABRIC = 4,
+    STREAM_REGION_FABRIC = 5,
+    STREAM_ROLE_END = 6
+};
 
 struct stream_hello {
     uint32_t magic;
@@ -119,6 +127,8 @@ enum stream_operation {
 #define STREAM_PIECES_MAX     1024u
 #define STREAM_FEATURE_ACCESS 1u /* of stream_welcome.features */
 #define STREAM_FEATURE_TRACE  2u /* requests may bear STREAM_ROOM_TRACE */
+#define STREAM_FEATURE_FABRIC 4u /* of a region: STREAM_REGION_FABRIC may be tried */
+
 static inline uint64_t stream_request_size(const struct stream_request *request)
 {
     return (uint64_t)request->size_high << 32 | request->size;

@@ -19,6 +19,7 @@ native=$payload/root$PWD/build/native
 mkdir -p "$native"
 (cd build/native && cp -a --parents \
   bin/{ofi_test,client_fabric_test,client_fabric_path,client_fabric_lease,sandbox_test} \
+  bin/client_{fabric_region,region_access,map,durable}_test \
   bin/sublet-{executor,starter,fabric-probe} lib/libsublet.so* \
   test/native/client/client_functions.so test/native/launch/probe "$native")
 # shellcheck source=test/vm/daemons.sh
@@ -27,6 +28,6 @@ copy_daemons "$payload"
 printf '%s\n' "$PWD" > "$payload/where"
 printf '%s\n' "$rounds" > "$payload/rounds"
 status=0
-bash deploy/vm/run.sh --seconds 600 "$machine" "$payload" | tee "$output" | sed -u '/^figure /d' || status=$?
+bash deploy/vm/run.sh --seconds 900 "$machine" "$payload" | tee "$output" | sed -u '/^figure /d' || status=$?
 if [ "$rounds" -gt 0 ]; then bash deploy/setup/node24.sh test/vm/rdma-figures.ts < "$output" || status=1; fi
 exit $status

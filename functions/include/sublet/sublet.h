@@ -114,6 +114,7 @@ typedef struct sublet_lease_info {
     uint64_t remaining_ms;  /**< DRAINING: what is left of its budget; else 0 */
     uint64_t moves;         /**< of such a region: how often a copy was filled elsewhere */
     uint64_t spilled_bytes; /**< of such a region: what of it is in a file now */
+    uint64_t fabric_falls;  /**< how often a fabric was wanted or used and TCP had to do instead */
 } sublet_lease_info;
 
 /** Asks for a lease and connects to its executor. BUSY when nobody lends that much now. options may be NULL. */

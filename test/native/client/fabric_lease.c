@@ -1,20 +1,58 @@
 /**
- * A call through everything: `fabric_lease PROVIDER LIBRARY` leases a core from this node's real agent, checks that the
- * way to it is PROVIDER ("tcp", "verbs;ofi_rxm"), and calls echo in the sandbox that the starter made. The executor's
- * unix socket must be hidden from it, or the way is memory.
+ * A call and a region through everything: `fabric_lease PROVIDER LIBRARY` leases a core and memory from this node's
+ * real agent, checks that the way to both is PROVIDER ("tcp", "verbs;ofi_rxm"), calls echo in the sandbox that the
+ * starter made, writes and reads. The executors' unix sockets must be hidden from it, or the way is memory.
  */
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sublet/sublet.h"
 
-#define CALLS 200u
+#define CALLS        200u
+#define REGION_BYTES (16u << 20)
 
 static int fail(const char *what)
 {
     fprintf(stderr, "fabric_lease: %s: %s\n", what, sublet_last_error());
     return 1;
+}
+
+/** Half of it in one piece, registered where it lies, the rest through all sizes. */
+static int region(sublet_session *session, const char *path)
+{
+    sublet_lease_info info = {.struct_bytes = sizeof(info)};
+    sublet_region *region;
+    unsigned char *in = malloc(REGION_BYTES), *out = calloc(1, REGION_BYTES);
+    uint64_t before = 7;
+    if (in == NULL || out == NULL || sublet_region_alloc(session, REGION_BYTES, NULL, &region) != SUBLET_OK ||
+        sublet_region_info_get(region, &info) != SUBLET_OK)
+        return fail("region");
+    if (strcmp(info.path, path) != 0) {
+        fprintf(stderr, "fabric_lease: the way to the region is %s, not %s\n", info.path, path);
+        return 1;
+    }
+    for (size_t i = 0; i < REGION_BYTES; i++)
+        in[i] = (unsigned char)(i * 0x9e3779b97f4a7c15u >> 56);
+    if (sublet_region_put(region, 0, in, REGION_BYTES / 2) != SUBLET_OK)
+        return fail("put");
+    for (size_t at = REGION_BYTES / 2, size = 1; at < REGION_BYTES; at += size, size = size * 2 % 99991 + 1) {
+        size = size < REGION_BYTES - at ? size : REGION_BYTES - at;
+        if (sublet_region_put_async(region, at, in + at, size) != SUBLET_OK)
+            return fail("put");
+    }
+    if (sublet_region_flush(region) != SUBLET_OK || sublet_region_fetch_add(region, 64, 0, &before) != SUBLET_OK ||
+        sublet_region_get(region, 0, out, REGION_BYTES) != SUBLET_OK)
+        return fail("get");
+    if (memcmp(in, out, REGION_BYTES) != 0 || memcmp(in + 64, &before, 8) != 0 ||
+        sublet_region_info_get(region, &info) != SUBLET_OK || strcmp(info.path, path) != 0)
+        return fail("not what was put");
+    sublet_region_free(region);
+    printf("a region of %u MiB over %s\n", REGION_BYTES >> 20, info.path);
+    free(in);
+    free(out);
+    return 0;
 }
 
 int main(int count, char **arguments)
@@ -52,6 +90,7 @@ int main(int count, char **arguments)
             return fail("not what was sent");
     }
     printf("%u calls over %s, in the sandbox\n", CALLS, info.path);
+    int failed = region(session, arguments[1]);
     sublet_close(session);
-    return 0;
+    return failed;
 }

@@ -134,6 +134,9 @@ static struct executor *start(struct fixture *fixture, const char *kind, const c
     snprintf(config, sizeof(config), "kind=%s\nlease=%s\n%s%s%sowner=%u\nmemory=%llu\ntoken=%s\nspin_us=%u\n", kind,
              grant->id, cores[0] == '\0' ? "" : "cores=", cores, cores[0] == '\0' ? "" : "\n", getuid(),
              (unsigned long long)memory, token, fixture->spin_us);
+    const char *provider = getenv("SUBLET_FABRIC_PROVIDER");
+    if (provider != NULL && strcmp(kind, "region") == 0)
+        snprintf(config + strlen(config), sizeof(config) - strlen(config), "fabric=%s\n", provider);
     spawn(&made, config, unix_fd, tcp_fd);
     *executor = made;
     fake_agent_offer(fixture->agent, &executor->grant);

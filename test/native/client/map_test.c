@@ -356,5 +356,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(bounds, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(system_calls, fixture_start, fixture_stop),
     };
+    if (getenv("SUBLET_TEST_ONLY") != NULL)
+        cmocka_set_test_filter(getenv("SUBLET_TEST_ONLY"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
