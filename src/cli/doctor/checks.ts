@@ -253,6 +253,14 @@ const kernel: Check = ({ knobs, pressure, swapBytes }) => {
   return ok("kernel", release);
 };
 
+function accountingFindings({ accounting }: Facts): Finding[] {
+  if (accounting === undefined) return [];
+  if (accounting.ok) return [ok("accounting", `takes records; days of ${accounting.value}`)];
+  const mend =
+    "see the controller's log, and [accounting] and state_dir of controller.toml; leases go on, agents keep what they have to tell";
+  return [warn("accounting", accounting.why, mend)];
+}
+
 const checks: readonly Check[] = [
   cgroups,
   kernel,
@@ -267,5 +275,5 @@ const checks: readonly Check[] = [
 ];
 
 export function judge(facts: Facts): Finding[] {
-  return [...checks.map((check) => check(facts)), ...neighbourFindings(facts)];
+  return [...checks.map((check) => check(facts)), ...accountingFindings(facts), ...neighbourFindings(facts)];
 }

@@ -40,6 +40,8 @@ export interface Facts {
   readonly controller: string | undefined;
   /** Time on the controller's machine minus time here; precise to a second. */
   readonly clockOffsetMs: Asked<number> | undefined;
+  /** Time zone of its accounting; undefined when no controller is named. */
+  readonly accounting?: Asked<string> | undefined;
   /** IPv4 addresses of this machine that other machines may reach. */
   readonly addresses: readonly string[];
   /** By path below /proc/sys; undefined when this kernel has no such knob. */

@@ -7,7 +7,7 @@ import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { toSubletError } from "../../common/errors.ts";
 import { mungeIdentity } from "../../rpc/munge.ts";
-import { type Session, withAgent } from "../session.ts";
+import { type Session, withAgent, withController } from "../session.ts";
 import { knobPaths } from "./checks.ts";
 import type { Asked, Facts } from "./facts.ts";
 import { clockOffsetMs, parseCgroupMounts, parseSlurmConfig } from "./parse.ts";
@@ -110,7 +110,7 @@ export async function gatherFacts(session: Session): Promise<Facts> {
   const knobs = await Promise.all(
     knobPaths.map(async (path) => [path, await readOptional(join("/proc/sys", path))] as const),
   );
-  const [ping, slurmConfig, munge, agent, starter, clock, pressure, meminfo] = await Promise.all([
+  const [ping, slurmConfig, munge, agent, starter, clock, accounting, pressure, meminfo] = await Promise.all([
     asked(() => runSlurm(["ping"], timeoutMs)),
     asked(async () => parseSlurmConfig(await runSlurm(["show", "config"], timeoutMs))),
     asked(() => askMunge(config.mungeSocket)),
@@ -123,6 +123,9 @@ export async function gatherFacts(session: Session): Promise<Facts> {
       return { uid: found.uid, mode: found.mode & 0o777, isSocket: found.isSocket() };
     }),
     controller === undefined ? undefined : asked(() => askClock(controller, timeoutMs)),
+    controller === undefined
+      ? undefined
+      : asked(async () => (await withController(session, (client) => client.getUsage({}))).timeZone),
     readOptional("/proc/pressure/cpu"),
     readOptional("/proc/meminfo"),
   ]);
@@ -143,6 +146,7 @@ export async function gatherFacts(session: Session): Promise<Facts> {
     starterSocket,
     controller,
     clockOffsetMs: clock,
+    accounting,
     addresses: Object.values(networkInterfaces()).flatMap((list) =>
       (list ?? [])
         .filter(({ family, internal }) => family === "IPv4" && !internal)

@@ -34,6 +34,7 @@ const healthy: Facts = {
   starterSocket: "/run/sublet/starter.sock",
   controller: "10.77.0.1:7700",
   clockOffsetMs: { ok: true, value: -300 },
+  accounting: { ok: true, value: "UTC" },
   addresses: ["10.77.0.11"],
   knobs: {
     "fs/inotify/max_user_watches": "65536",
@@ -224,6 +225,14 @@ const cases: readonly [string, Partial<Facts>, string, Result, RegExp, RegExp][]
     /behind.*refused/,
     /chrony/,
   ],
+  [
+    "accounting away",
+    { accounting: no("the data base is away (mariadb db1:3306 sublet: ECONNREFUSED)") },
+    "accounting",
+    "warn",
+    /ECONNREFUSED/,
+    /leases go on/,
+  ],
   ["clock unknown", { clockOffsetMs: no("refused") }, "clock", "warn", /refused/, /7703/],
   [
     "no controller",
@@ -275,7 +284,7 @@ describe("doctor's report", () => {
     const text = formatFindings(judge({ ...healthy, agent: no("x ".repeat(100)) }), 60);
     for (const line of text.split("\n")) assert.ok(line.length <= 60, line);
     assert.match(text, /^fail {2}agent {11}x x/m);
-    assert.match(text, /8 ok, 1 to look at, 1 failed\n$/);
+    assert.match(text, /9 ok, 1 to look at, 1 failed\n$/);
   });
 });
 
