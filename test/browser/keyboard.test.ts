@@ -72,7 +72,7 @@ test("a chart is a slider whose text tells the values", async () => {
   assert.notEqual(await page.locator(".legend caption").first().textContent(), "Now", "the legend follows");
   await page.locator("summary").first().focus();
   await page.keyboard.press("Enter");
-  await page.getByRole("region", { name: "Cores over time" }).locator("tbody tr").first().waitFor();
+  await page.getByRole("region", { name: "Cores over time, table" }).locator("tbody tr").first().waitFor();
   assertClean(watched);
   await close();
 });

@@ -123,3 +123,36 @@ test("no login, no stream, no answer at all: the page still says so", async () =
   await page.getByRole("alert").filter({ hasText: "The controller does not answer" }).waitFor();
   await close();
 });
+
+test("a screen on the wall loads the pages of an upgraded controller, but not under an open dialog", async () => {
+  const wall = await startFake({ nodes: 5 });
+  const { page, close } = await openPage(browser(), "about:blank");
+  await page.addInitScript("Math.random = () => 0.01");
+  await page.goto(wall.url);
+  await page.locator(".live-live").waitFor();
+  await page.getByText("Sublet 0.1.0").waitFor();
+  const began = () => page.evaluate("performance.timeOrigin");
+  const first = await began();
+  await page.getByRole("button", { name: "Log in" }).click();
+  wall.cluster.version = "0.2.0";
+  wall.pushSummary();
+  await page.getByText("Sublet 0.2.0").waitFor();
+  await page.waitForTimeout(500);
+  assert.equal(await began(), first, "not while somebody types a credential");
+  await page.keyboard.press("Escape");
+  await until("loaded anew", async () => (await began().catch(() => first)) !== first);
+  await close();
+  await wall.close();
+});
+
+test("a fault of the page itself is said, and other pages go on", async () => {
+  const { page, close } = await open("#/about");
+  await page.locator(".live-live").waitFor();
+  await page.route("**/api/v1/accounts*", (route) => route.fulfill({ json: { nonsense: true } }));
+  await page.getByRole("link", { name: "Accounts", exact: true }).click();
+  await page.getByRole("alert").filter({ hasText: "This page has a fault" }).waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole("link", { name: "Nodes", exact: true }).click();
+  await page.locator(".map-legend").waitFor();
+  await close();
+});

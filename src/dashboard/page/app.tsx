@@ -9,6 +9,7 @@ import { NodesPage } from "./pages/nodes.tsx";
 import { Overview } from "./pages/overview.tsx";
 import { ReclaimsPage } from "./pages/reclaims.tsx";
 import { Empty, Link } from "./parts/basics.tsx";
+import { Boundary } from "./parts/boundary.tsx";
 import { Shell } from "./parts/shell.tsx";
 
 interface Shown {
@@ -51,5 +52,9 @@ function pageOf(path: readonly string[]): Shown {
 export function App() {
   const { path } = useRoute();
   const { title, page } = pageOf(path);
-  return <Shell title={title}>{page}</Shell>;
+  return (
+    <Shell title={title}>
+      <Boundary key={path.join("/")}>{page}</Boundary>
+    </Shell>
+  );
 }

@@ -2,6 +2,7 @@ import { render } from "preact";
 import { readSession } from "./admin/session.ts";
 import { App } from "./app.tsx";
 import { startStream } from "./lib/stream.ts";
+import { followUpgrades } from "./lib/upgrade.ts";
 import "./style/base.css";
 import "./style/shell.css";
 import "./style/parts.css";
@@ -12,5 +13,6 @@ const root = document.getElementById("app");
 if (root !== null) {
   startStream();
   readSession();
+  followUpgrades();
   render(<App />, root);
 }

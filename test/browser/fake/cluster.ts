@@ -42,6 +42,7 @@ const nodeMib = 256 * 1024;
 
 export class FakeCluster {
   readonly table: NodeTable;
+  version = "0.1.0";
   readonly #options: FakeOptions;
   readonly #random: () => number;
   #invocations = 48_210_553;
@@ -205,7 +206,7 @@ export class FakeCluster {
     return {
       atMs: Date.now(),
       cluster: this.#options.hostile ? hostileText : "alps",
-      version: "0.1.0",
+      version: this.version,
       ...this.#now(),
       nodes: {
         total: t.names.length,

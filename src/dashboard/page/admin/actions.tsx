@@ -9,7 +9,7 @@ import { number, plural } from "../lib/format.ts";
 import { useStore } from "../lib/store.ts";
 import { Scroll, Segments } from "../parts/basics.tsx";
 import { Dialog, FormEnd } from "../parts/dialog.tsx";
-import { session } from "./session.ts";
+import { readSession, session } from "./session.ts";
 
 /** Whom it is about: what is sent, and what it is called. */
 export interface Target {
@@ -104,6 +104,7 @@ function Form(props: {
       (failure: ApiFailure) => {
         setError(failure);
         setBusy(false);
+        if (failure.status === 401 || failure.status === 403) readSession();
       },
     );
   };
@@ -195,7 +196,7 @@ function ActionDialog(props: {
 export function Actions(props: { target: Target; verbs: readonly AdminVerb[]; onDone?: () => void }) {
   const { admin: allowed } = useStore(session);
   const [asked, setAsked] = useState<{ verb: AdminVerb; target: Target } | undefined>(undefined);
-  if (!allowed) return null;
+  if (!allowed && asked === undefined) return null;
   return (
     <div class="actions">
       {props.verbs.map((verb) => (

@@ -42,7 +42,7 @@ export function bytes(value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return none;
   if (value === 0) return "0 GiB";
   if (value >= 1024 * gib) return `${number(value / (1024 * gib))} TiB`;
-  return value >= gib ? `${number(value / gib)} GiB` : `${number(value / 2 ** 20)} MiB`;
+  return value >= 1000 * 2 ** 20 ? `${number(value / gib)} GiB` : `${number(value / 2 ** 20)} MiB`;
 }
 
 /** Steps of an axis of bytes: 1 MiB to 2 EiB by powers of two. */
@@ -106,6 +106,14 @@ export function dayTime(ms: number): string {
 
 export function iso(ms: number): string {
   return Number.isFinite(ms) ? new Date(ms).toISOString() : "";
+}
+
+/** A word of the protocol as a person says it: LEASE_STATE_ACTIVE and ACTIVE are active, BATCH_JOB is batch job. */
+export function word(text: string): string {
+  return text
+    .replace(/^(LEASE_STATE|LEASE_KIND|REASON|LENDING)_/, "")
+    .replaceAll("_", " ")
+    .toLowerCase();
 }
 
 export function plural(count: number, one: string, many = `${one}s`): string {

@@ -96,6 +96,10 @@ export function AboutPage() {
               "Hold-out, shadow",
               "Nodes that do not lend, to compare with; nodes that would, and only say what.",
             ],
+            [
+              "Times",
+              `In your time zone, ${Intl.DateTimeFormat().resolvedOptions().timeZone}; point at one to see it in UTC.`,
+            ],
             ["Draining", "A lease whose holder was told to finish, with a time to do it."],
           ]}
         />

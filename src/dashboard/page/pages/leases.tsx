@@ -2,7 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { History, LeaseChanges, LeaseRow } from "../../api.ts";
 import { LeaseActions } from "../admin/actions.tsx";
-import { bytes, compact, cores, number, plural } from "../lib/format.ts";
+import { bytes, compact, cores, number, plural, word } from "../lib/format.ts";
 import { type LeaseView, leaseView, withChanges } from "../lib/leases.ts";
 import { useLoad } from "../lib/load.ts";
 import { useRange } from "../lib/range.ts";
@@ -188,7 +188,7 @@ export function LeasesPage() {
                 <span>
                   on <Link to={["nodes", lease.node]}>{lease.node}</Link> of {lease.user || lease.uid}
                 </span>
-                <span class="muted">{lease.reason || lease.state.toLowerCase()}</span>
+                <span class="muted">{word(lease.reason || lease.state)}</span>
               </li>
             ))}
           </ul>

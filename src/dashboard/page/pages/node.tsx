@@ -109,7 +109,7 @@ function Receipts(props: { receipts: NodeDetail["receipts"] }) {
   if (props.receipts.length === 0)
     return <Empty title="No receipts yet">A job that had guests beside it gets one when it ends.</Empty>;
   return (
-    <Scroll label="Receipts">
+    <Scroll label="Receipts, table">
       <table>
         <thead>
           <tr>
@@ -162,12 +162,16 @@ function Detail(props: { node: NodeDetail }) {
             value={<State word={node.slurmState || "unknown"} />}
             note={node.partitions.length > 0 ? node.partitions.join(", ") : "in no partition"}
           />
-          <Stat name="Lending" value={node.lending} note={`offer ${span(node.offerAgeMs)} old`} />
+          <Stat
+            name="Lending"
+            value={node.lending}
+            note={node.offerAgeMs === null ? "no offer" : `offer ${span(node.offerAgeMs)} old`}
+          />
           <Stat name="Cores lent" value={number(count("guest"))} note={`of ${number(node.cores.length)}`} />
           <Stat
             name="Cores spare"
             value={number(count("spare"))}
-            note={`likely for ${span(node.horizonMs)}`}
+            note={node.horizonMs === null ? "no forecast" : `likely for ${span(node.horizonMs)}`}
           />
           <Stat name="Leases" value={number(node.leases.length)} />
         </dl>

@@ -105,7 +105,7 @@ export function DataTable<Row>(props: DataTableProps<Row>) {
     );
   return (
     <div class="data" ref={box}>
-      <Scroll label={props.label} class={`data-scroll ${props.short ? "short" : ""}`}>
+      <Scroll label={`${props.label}, table`} class={`data-scroll ${props.short ? "short" : ""}`}>
         <table aria-rowcount={rows.length + 1} aria-label={props.label}>
           <thead>
             <tr aria-rowindex={1}>

@@ -1,6 +1,6 @@
 /** Leases as rows; the same columns on every page. */
 import type { LeaseRow } from "../../api.ts";
-import { bytes, number, span } from "../lib/format.ts";
+import { bytes, number, span, word } from "../lib/format.ts";
 import { Link, Time } from "./basics.tsx";
 import { type Column, DataTable, type Sort } from "./data-table.tsx";
 
@@ -31,14 +31,14 @@ export function sortLeases(leases: readonly LeaseRow[], { by, down }: Sort): Lea
 
 const columns: readonly Column<LeaseRow>[] = [
   { key: "id", title: "Lease", width: "9rem", cell: ({ id }) => <code title={id}>{id.slice(0, 12)}</code> },
-  { key: "kind", title: "Kind", width: "5.5rem", cell: ({ kind }) => kind },
+  { key: "kind", title: "Kind", width: "5.5rem", cell: ({ kind }) => word(kind) },
   {
     key: "state",
     title: "State",
     width: "6.5rem",
     cell: ({ state, reason }) => (
-      <span class={/DRAINING|REVOKED/.test(state) ? "word-warn" : ""} title={reason}>
-        {state.toLowerCase()}
+      <span class={/DRAINING|REVOKED/.test(state) ? "word-warn" : ""} title={word(reason)}>
+        {word(state)}
       </span>
     ),
   },

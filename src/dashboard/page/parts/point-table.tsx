@@ -19,7 +19,7 @@ export function PointTable(props: {
     <details class="as-table" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>As a table</summary>
       {open && (
-        <Scroll label={props.caption}>
+        <Scroll label={`${props.caption}, table`}>
           <table>
             <caption class="hidden">{props.caption}</caption>
             <thead>

@@ -12,6 +12,7 @@ import {
   percent,
   points,
   span,
+  word,
 } from "../../../../src/dashboard/page/lib/format.ts";
 
 test("numbers have three digits that matter below 100, and separators above", () => {
@@ -74,6 +75,15 @@ test("shares and differences", () => {
 test("a site may count in a unit of its own", () => {
   assert.equal(money(40_676.4, "EUR"), "€40,676");
   assert.equal(money(12.5, "node-hours"), "12.5 node-hours");
+});
+
+test("words of the protocol", () => {
+  assert.deepEqual(["LEASE_STATE_ACTIVE", "BATCH_JOB", "hold-out", ""].map(word), [
+    "active",
+    "batch job",
+    "hold-out",
+    "",
+  ]);
 });
 
 test("cores are written as Linux does", () => {
