@@ -41,6 +41,15 @@ event's name. With ForwardToSyslog= or rsyslog's imjournal the priorities and th
 **No line at info for a request that went well.** A thousand leases and calls leave no line; a unit test counts. A lease that ends as its client meant it to is told at debug;
 per-lease figures are in the metrics and in the accounting.
 
+## Support bundle
+
+    sublet doctor --bundle sublet.tar.gz      # as root on the node; --log-lines N of each daemon (5000)
+
+One archive with what somebody else needs to help: the doctor's findings, settings in effect and where each came from, versions, cgroups, Slurm's version and the settings that matter,
+lines about Sublet in plugstack.conf, prolog and epilog, nodes, leases, metrics pages, the last lines of the journal, and a manifest (what each is, its size and sha256,
+or why it is missing). Names are the same each time. **Secrets stay here:** settings that the schema calls secret are shown nowhere and are taken out of every text that has their value; files are never
+copied as they are; of Slurm's configuration only listed settings are taken. It does name users, hosts and jobs: look at it before you pass it on. Its mode is 0600.
+
 ## Events
 
 Ids never change their meaning. \`journalctl -x\` shows the explanations below (\`deploy/systemd/sublet.catalog\`, installed in \`/usr/lib/systemd/catalog\`, then \`journalctl --update-catalog\`).

@@ -5,6 +5,7 @@ import { SubletError, toSubletError } from "../common/errors.ts";
 import { version } from "../common/version.ts";
 import { loadCliConfig } from "../config/config.ts";
 import { addConfigCommands } from "./config.ts";
+import { type BundleOptions, bundle } from "./doctor/bundle.ts";
 import { doctor } from "./doctor/doctor.ts";
 import { addEstimateCommand } from "./estimate-command.ts";
 import { type InvokeOptions, invoke } from "./invoke.ts";
@@ -46,6 +47,7 @@ Examples:
   sublet trace ./libprice.so price          where the time of a call goes
   sublet drain 'n[1-4]' --budget 60 --reason disk   lend nothing there, and have it empty in a minute
   sublet doctor                             what is wrong with this node, and how to mend it
+  sublet doctor --bundle out.tar.gz         the same and more, for who shall help, without secrets
 `;
 
 function integer(min: number, max: number): (text: string) => number {
@@ -208,8 +210,14 @@ export async function run(
     .description(
       "check this node: cgroups, kernel, Slurm, munge, sockets, fabric, clock; says how to mend each",
     )
-    .action(async () => {
-      if (!(await doctor(session()))) result = exitStatus.failed;
+    .option("--bundle <file.tar.gz>", "write what somebody else needs to help, without secrets, into a file")
+    .option("--log-lines <n>", "bundle: last lines of each daemon", integer(0, 1_000_000), 5000)
+    .option("--agent-file <file>", "bundle: agent.toml where it is not the default one")
+    .option("--controller-file <file>", "bundle: controller.toml where it is not the default one")
+    .action(async (options: Partial<BundleOptions> & { logLines: number }) => {
+      if (options.bundle !== undefined)
+        await bundle(session(), { ...options, bundle: options.bundle }, environment);
+      else if (!(await doctor(session()))) result = exitStatus.failed;
     });
 
   try {

@@ -14,7 +14,7 @@ import {
   readText,
   tomlLayer,
 } from "./layers.ts";
-import { checkLayers, type Loaded } from "./load.ts";
+import { checkLayers, type Loaded, valueAt } from "./load.ts";
 import { agentSchema, cliSchema, controllerSchema } from "./schema.ts";
 
 export interface Kind<S extends z.ZodType> {
@@ -90,12 +90,12 @@ function filesOf(kind: Kind<z.ZodType>, sources: Sources): { path: string; dropI
   ]);
 }
 
-/** @throws SubletError FAILED_PRECONDITION, INVALID_ARGUMENT; its message is for the sysadmin. */
-export function readSources<S extends z.ZodType>(
-  kind: Kind<S>,
-  sources: Sources,
-  read: FileReader = readText,
-): Read<z.output<S>> {
+interface Layers {
+  readonly layers: readonly Layer[];
+  readonly files: readonly string[];
+}
+
+function layersOf(kind: Kind<z.ZodType>, sources: Sources, read: FileReader): Layers {
   const environment = sources.environment ?? process.env;
   const keys = keysOf(kind.schema);
   const files = filesOf(kind, sources);
@@ -104,6 +104,25 @@ export function readSources<S extends z.ZodType>(
   );
   layers.push(environmentLayer(environment, kind.prefix, keys, kind.foreign));
   layers.push(flagLayer(sources.flags ?? [], keys));
-  const subject = files[0]?.path ?? kind.defaultFiles(environment)[0] ?? kind.name;
-  return { ...checkLayers(kind.schema, layers, subject), files: files.map(({ path }) => path), subject };
+  return { layers, files: files.map(({ path }) => path) };
+}
+
+/** @throws SubletError FAILED_PRECONDITION, INVALID_ARGUMENT; its message is for the sysadmin. */
+export function readSources<S extends z.ZodType>(
+  kind: Kind<S>,
+  sources: Sources,
+  read: FileReader = readText,
+): Read<z.output<S>> {
+  const { layers, files } = layersOf(kind, sources, read);
+  const subject = files[0] ?? kind.defaultFiles(sources.environment ?? process.env)[0] ?? kind.name;
+  return { ...checkLayers(kind.schema, layers, subject), files, subject };
+}
+
+/** Values of the keys that the schema calls secret, of every layer, right or wrong. @throws SubletError: a file is no TOML. */
+export function secretValues(kind: Kind<z.ZodType>, sources: Sources): readonly unknown[] {
+  const secrets = keysOf(kind.schema).filter(({ secret }) => secret);
+  const { layers } = layersOf(kind, sources, readText);
+  return secrets
+    .flatMap(({ path }) => layers.map(({ values }) => valueAt(values, path)))
+    .filter((value) => value !== undefined);
 }

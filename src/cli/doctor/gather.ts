@@ -15,7 +15,7 @@ import { clockOffsetMs, parseCgroupMounts, parseSlurmConfig } from "./parse.ts";
 const slurmCommands = ["scontrol", "sinfo", "squeue", "sbatch"];
 const maxOutputBytes = 1024 * 1024;
 
-async function asked<T>(work: () => Promise<T>): Promise<Asked<T>> {
+export async function asked<T>(work: () => Promise<T>): Promise<Asked<T>> {
   try {
     return { ok: true, value: await work() };
   } catch (thrown) {
@@ -23,7 +23,7 @@ async function asked<T>(work: () => Promise<T>): Promise<Asked<T>> {
   }
 }
 
-async function readOptional(path: string): Promise<string | undefined> {
+export async function readOptional(path: string): Promise<string | undefined> {
   try {
     return (await readFile(path, "utf8")).trim();
   } catch {
@@ -44,7 +44,7 @@ async function findCommand(name: string): Promise<string | undefined> {
   return undefined;
 }
 
-function runSlurm(args: readonly string[], timeoutMs: number): Promise<string> {
+export function runSlurm(args: readonly string[], timeoutMs: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const options = { timeout: timeoutMs, killSignal: "SIGKILL" as const, maxBuffer: maxOutputBytes };
     execFile("scontrol", args, options, (error, stdout, stderr) => {
