@@ -1,5 +1,5 @@
 /** SQLite by node:sqlite, in a thread of its own (sqlite-worker.ts), write-ahead log, each commit on the disk. */
-import { mkdirSync } from "node:fs";
+import { closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname, extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { SubletError, toSubletError } from "../../common/errors.ts";
@@ -20,6 +20,7 @@ export function openSqlite(path: string): Database {
   const away = (why: string): SubletError => new SubletError("UNAVAILABLE", `accounting: ${path}: ${why}`);
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
+    closeSync(openSync(path, "a", 0o600)); // Who held what is not everybody's to read; the log beside it is made alike.
   } catch (thrown) {
     throw away(toSubletError(thrown).message);
   }

@@ -191,6 +191,24 @@ onEach("a quota is what was stored today and what live leases have held since", 
   assert.deepEqual(out(), ["", "biology"]);
 });
 
+onEach("quotas that a reload brings hold from then on", async (t, open) => {
+  const now = { quota: {} };
+  const live = {
+    ...config,
+    get quota() {
+      return now.quota;
+    },
+  };
+  const { accounting, store } = start(t, open, { config: live });
+  await store([record()]);
+  assert.deepEqual(accounting.exhausted(), []);
+  now.quota = { "*": 100 };
+  assert.deepEqual(
+    accounting.exhausted().map(({ account }) => account),
+    ["physics"],
+  );
+});
+
 onEach("yesterday does not count", async (t, open) => {
   let now = noon;
   const quota = { "*": 100 };

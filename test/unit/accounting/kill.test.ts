@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -33,6 +33,9 @@ test("a controller with SQLite that is killed while it stores, four times", asyn
     for (const key of text.split("\n").slice(0, -1)) acked.add(key);
   }
   assert.ok(acked.size > 200, `${acked.size} were acknowledged`);
+  for (const end of ["", "-wal", "-shm"])
+    if (existsSync(file + end))
+      assert.equal(statSync(file + end).mode & 0o077, 0, `${end}: others may read it`);
   const database = openSqlite(file);
   t.after(() => database.close());
   const slices = await database.all("SELECT slice FROM usage_record");
