@@ -156,3 +156,18 @@ test("a fault of the page itself is said, and other pages go on", async () => {
   await page.locator(".map-legend").waitFor();
   await close();
 });
+
+test("leases are read once the stream tells of them: nothing that ends in between stays", async () => {
+  const { page, close } = await open("#/about");
+  await page.locator(".live-live").waitFor();
+  const order: string[] = [];
+  page.on("request", (request) => {
+    const { pathname, searchParams } = new URL(request.url());
+    if (pathname.endsWith("/events")) order.push(`stream of ${searchParams.get("topics") ?? ""}`);
+    if (pathname.endsWith("/leases")) order.push("leases");
+  });
+  await page.getByRole("link", { name: "Leases", exact: true }).click();
+  await page.locator("tbody th code").first().waitFor();
+  assert.deepEqual(order, ["stream of summary,leases", "leases"]);
+  await close();
+});

@@ -22,6 +22,8 @@ const silenceMs = 30_000;
 const hiddenMs = 60_000;
 
 export const streamState = createStore<StreamState>({ kind: "connecting" });
+/** Topics of the stream that is open now; "" while none is. */
+export const openTopics = createStore("");
 export const summary = createStore<Summary | undefined>(undefined);
 
 type Listener<T> = (message: T) => void;
@@ -50,6 +52,7 @@ function topics(): string {
 function close(): void {
   source?.close();
   source = undefined;
+  openTopics.set("");
   clearTimeout(retryTimer);
   clearTimeout(silenceTimer);
 }
@@ -88,6 +91,7 @@ export function connect(): void {
   stream.onopen = () => {
     if (stream !== source) return;
     heard();
+    openTopics.set(sourceTopics);
     if (!missed) return;
     missed = false;
     for (const listener of openListeners) listener();

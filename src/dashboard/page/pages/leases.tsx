@@ -8,7 +8,7 @@ import { useLoad } from "../lib/load.ts";
 import { useRange } from "../lib/range.ts";
 import { setQuery, useRoute } from "../lib/route.ts";
 import { useStore } from "../lib/store.ts";
-import { onLeases, summary } from "../lib/stream.ts";
+import { onLeases, openTopics, streamState, summary } from "../lib/stream.ts";
 import { Content, Empty, Link, Panel, Segments, Stat, Time } from "../parts/basics.tsx";
 import { parseSort, sortText } from "../parts/data-table.tsx";
 import { LeaseTable } from "../parts/lease-table.tsx";
@@ -22,7 +22,10 @@ const maxRecent = 100;
 
 /** What is live, from one reading and the stream; a burst of events is one change of the page. */
 function useLeases(): { view: LeaseView | undefined; load: ReturnType<typeof useLoad<LeaseRow[]>> } {
-  const load = useLoad<LeaseRow[]>(`leases?limit=${limit}`);
+  // Read once the stream tells of leases, so that nothing happens unseen between the two; without a stream, all the same.
+  const told = useStore(openTopics).includes("leases");
+  const { kind } = useStore(streamState);
+  const load = useLoad<LeaseRow[]>(told || kind === "stale" ? `leases?limit=${limit}` : undefined);
   const [view, setView] = useState<LeaseView | undefined>(undefined);
   // The answer and the stream come by different ways: what the stream said meanwhile is put on top of the answer.
   const recent = useRef<LeaseChanges[]>([]);

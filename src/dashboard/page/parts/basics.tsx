@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useId } from "preact/hooks";
 import type { ApiFailure } from "../lib/api.ts";
-import { iso, none, time } from "../lib/format.ts";
+import { iso, none, sentence, time } from "../lib/format.ts";
 import { href, type Query } from "../lib/route.ts";
 
 export function Panel(props: {
@@ -114,9 +114,9 @@ export function Failure(props: { error: ApiFailure; retry?: () => void; what: st
   return (
     <div class="failure" role="alert">
       <p>
-        <strong>{props.what} cannot be shown.</strong> {props.error.message}.
+        <strong>{props.what} cannot be shown.</strong> {sentence(props.error.message)}
       </p>
-      {props.error.hint && <p class="muted">{props.error.hint}</p>}
+      {props.error.hint && <p class="muted">{sentence(props.error.hint)}</p>}
       {props.retry && (
         <button type="button" class="button" onClick={props.retry}>
           Try again

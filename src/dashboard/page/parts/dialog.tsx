@@ -2,6 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
 import type { ApiFailure } from "../lib/api.ts";
+import { sentence } from "../lib/format.ts";
 
 export function Dialog(props: { title: string; onClose: () => void; children: ComponentChildren }) {
   const element = useRef<HTMLDialogElement>(null);
@@ -34,7 +35,7 @@ export function FormEnd(props: {
     <>
       {props.error && (
         <p class="failure" role="alert">
-          {props.error.message}. {props.error.hint}
+          {sentence(props.error.message)} {sentence(props.error.hint)}
         </p>
       )}
       <div class="buttons">

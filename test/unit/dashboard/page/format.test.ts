@@ -11,6 +11,7 @@ import {
   number,
   percent,
   points,
+  sentence,
   span,
   word,
 } from "../../../../src/dashboard/page/lib/format.ts";
@@ -82,6 +83,14 @@ test("words of the protocol", () => {
     "active",
     "batch job",
     "hold-out",
+    "",
+  ]);
+});
+
+test("messages are sentences", () => {
+  assert.deepEqual(["nobody is logged in", "Ask root.", ""].map(sentence), [
+    "Nobody is logged in.",
+    "Ask root.",
     "",
   ]);
 });
