@@ -20,7 +20,7 @@ while [ $# -gt 0 ]; do
 done
 say() { printf 'package: %s\n' "$*" >&2; }
 
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2> /dev/null || stat -c %Y package.json)
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2> /dev/null || stat -c %Y package.json)}
 export SOURCE_DATE_EPOCH LC_ALL=C.UTF-8 TZ=UTC
 mkdir -p "$into"
 into=$(cd "$into" && pwd)

@@ -51,6 +51,14 @@ command usr/bin/sublet src/cli/main.js --max-semi-space-size=16
 command usr/sbin/sublet-agent agent/daemon.js --max-semi-space-size=1
 command usr/sbin/sublet-controller src/controller/main.js --max-semi-space-size=16
 
+# Manual pages and completions, as far as the tree has them.
+shopt -s nullglob
+for page in deploy/man/*.[1-8]; do install -D -m 644 "$page" "$to/usr/share/man/man${page##*.}/${page##*/}"; done
+completion() { if [ -f "$1" ]; then install -D -m 644 "$1" "$to/usr/share/$2"; fi; }
+completion deploy/completion/sublet.bash bash-completion/completions/sublet
+completion deploy/completion/_sublet zsh/vendor-completions/_sublet
+completion deploy/completion/sublet.fish fish/vendor_completions.d/sublet.fish
+
 # Settings, units, and what else the system reads.
 install -m 644 deploy/config/*.toml "$to/etc/sublet/"
 install -D -m 644 -t "$to/usr/lib/systemd/system" deploy/systemd/*.service deploy/systemd/*.slice

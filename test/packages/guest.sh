@@ -1,0 +1,193 @@
+#!/bin/bash
+# Runs in the machine of machine.sh, as root, under systemd: a node with Slurm, two versions of the packages in old/ and
+# new/, a client and its function. Prints "ok NAME" or "FAIL NAME" per step, figures between, and "N passed, N failed".
+# shellcheck disable=SC2016 # what eval gets expands there
+cd /payload || exit 1
+export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+old=$(cat old/version) new=$(cat new/version)
+passed=0 failed=0
+show() { sed 's/^/    /' "$1" | tail -n "${2:-25}"; }
+one() {
+  local name=$1
+  shift
+  if "$@" > /tmp/log 2>&1; then passed=$((passed + 1)); echo "ok   $name"; else failed=$((failed + 1)); echo "FAIL $name: $*"; show /tmp/log; fi
+}
+# until SECONDS COMMAND...
+until_true() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@" > /tmp/until 2>&1; do
+    if [ $SECONDS -ge $end ]; then cat /tmp/until; return 1; fi
+    sleep 0.5
+  done
+}
+no() { ! "$@"; }
+is() { [ "$1" = "$2" ] || { echo "$1, expected $2"; return 1; }; }
+property() { systemctl show --value -p "$2" "$1"; }
+pids_of() { pidof "$1" | tr ' ' '\n' | sort -n | tr '\n' ' '; }
+# Prepared executors come and go with demand; what counts is that of the lease.
+lease() { cut -d' ' -f1 /tmp/progress; }
+calls() { cut -d' ' -f2 /tmp/progress; }
+goes_on() { local before; before=$(calls); until_true 30 eval "[ \$(cut -d' ' -f2 /tmp/progress) -gt $((before + 5)) ]" && kill -0 "$client"; }
+leased() { sublet leases --json | grep -c "\"$(lease)\""; }
+job_state() { squeue --noheader --job "$job" --format %T; }
+everything() {
+  find / -xdev \( -path /payload -o -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /var/lib/dpkg \
+    -o -path /var/lib/apt -o -path /var/cache -o -path /var/lib/slurm -o -path /var/spool -o -path /var/lib/systemd/deb-systemd-helper-enabled \) \
+    -prune -o -print | grep -v -e '^/etc/.*-$' -e '^/var/lib/systemd/\(random\|timers\|timesync\|catalog\)' | sort
+  getent passwd
+  getent group
+}
+
+# A cluster of one node. Slurm resolves names only where there is an address beside the loopback's.
+ip address add 10.9.0.1/32 dev lo
+sed -i 's/^127.0.1.1/10.9.0.1/' /etc/hosts
+cat > /etc/slurm/slurm.conf << 'CONF'
+ClusterName=packages
+SlurmctldHost=vm
+SlurmUser=root
+AuthType=auth/munge
+StateSaveLocation=/var/lib/slurm/slurmctld
+SlurmdSpoolDir=/var/lib/slurm/slurmd
+ProctrackType=proctrack/cgroup
+TaskPlugin=task/cgroup,task/affinity
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SlurmdParameters=config_overrides
+ReturnToService=2
+Prolog=/etc/slurm/prolog.d/*
+Epilog=/etc/slurm/epilog.d/*
+PrologFlags=Alloc
+NodeName=vm CPUs=2 RealMemory=2000 State=UNKNOWN
+PartitionName=main Nodes=vm Default=YES MaxTime=INFINITE State=UP
+CONF
+printf 'CgroupPlugin=cgroup/v2\nConstrainCores=yes\nConstrainRAMSpace=yes\n' > /etc/slurm/cgroup.conf
+echo 'include /etc/slurm/plugstack.conf.d/*' > /etc/slurm/plugstack.conf
+mkdir -p /etc/slurm/{prolog,epilog,plugstack.conf}.d /var/lib/slurm/{slurmctld,slurmd}
+for folder in prolog epilog; do printf '#!/bin/sh\nexit 0\n' > /etc/slurm/$folder.d/10-site; chmod 755 /etc/slurm/$folder.d/10-site; done
+systemctl restart munge slurmctld slurmd
+one "Slurm of Debian runs" until_true 120 eval 'sinfo --noheader --format %T | grep -qx idle'
+everything > /tmp/before
+
+# Install.
+one "packages install" dpkg -i old/*.deb
+show /tmp/log 12
+one "nothing is enabled by it" no systemctl is-enabled sublet-agent sublet-starter sublet-controller
+one "nothing is started by it" no systemctl is-active sublet-agent sublet-starter sublet-controller
+one "no process of ours runs" no pgrep -f /usr/lib/sublet
+one "all files are as packed" dpkg --verify sublet-agent sublet-controller sublet-runtime sublet libsublet1 libsublet-dev slurm-spank-sublet
+one "version of the command" eval 'is "$(sublet --version)" "$old"'
+one "version of the agent" eval 'is "$(sublet-agent --version)" "sublet-agent $old"'
+one "version of the controller" eval 'is "$(sublet-controller --version)" "sublet-controller $old"'
+one "settings as installed are good" eval 'sublet-agent --set fabric_address=127.0.0.1 --check-config && sublet-controller --check-config'
+
+# Settings of the site: drop-ins, so that no conffile is changed.
+mkdir -p /etc/sublet/agent.conf.d /etc/sublet/controller.conf.d
+cat > /etc/sublet/agent.conf.d/10-site.toml << CONF
+node = "vm"
+listen = "127.0.0.1:7701"
+metrics_listen = "127.0.0.1:7702"
+fabric_address = "10.9.0.1"
+controllers = ["127.0.0.1:7700"]
+trusted_uids = [0, $(id -u sublet)]
+CONF
+printf 'poll_interval_ms = 2000\n' > /etc/sublet/controller.conf.d/10-site.toml
+for folder in prolog epilog; do install -m 755 prolog.example.sh /etc/slurm/$folder.d/50-sublet; done
+install -m 644 plugstack.example.conf /etc/slurm/plugstack.conf.d/sublet.conf
+scontrol reconfigure
+one "agent, starter and controller start" systemctl start sublet-controller sublet-agent
+systemctl enable --quiet sublet-controller sublet-agent sublet-starter
+one "the agent is ready" eval '[ "$(property sublet-agent StatusText)" = "node vm at 127.0.0.1:7701" ]'
+one "the starter came with it" systemctl is-active sublet-starter
+one "the agent found the controller" until_true 60 eval 'sublet --controller 127.0.0.1:7700 nodes --json | grep -q "\"vm\""'
+one "srun knows --sublet" eval 'srun --help | grep -q -e --sublet'
+one "the doctor finds nothing broken" sublet doctor
+
+# A batch job on one core, a lease on the other.
+job=$(sbatch --parsable --output=/dev/null --cpus-per-task=1 --mem=200 --wrap 'sleep 3600')
+one "a batch job runs beside" until_true 60 eval '[ "$(job_state)" = RUNNING ]'
+useradd --system --no-create-home user 2> /dev/null
+install -m 755 hold libecho.so /usr/local/lib/
+touch /tmp/progress && chown user /tmp/progress
+su user -s /bin/sh -c 'umask 022; mkdir -p /tmp/user; exec /usr/local/lib/hold /usr/local/lib/libecho.so /tmp/user/progress' > /tmp/client 2>&1 &
+client=$!
+until_true 60 test -s /tmp/user/progress || cat /tmp/client
+rm -f /tmp/progress
+ln -s /tmp/user/progress /tmp/progress
+one "a client holds a lease and calls" goes_on
+show /tmp/client 5
+first=$(lease)
+starter=$(property sublet-starter MainPID)
+one "the lease is known" eval 'is "$(leased)" 1'
+
+changed() {
+  local version=$1 agent=$2
+  one "$3: the new agent runs" eval "[ \$(property sublet-agent MainPID) != $agent ] && until_true 60 systemctl is-active sublet-agent"
+  one "$3: version" eval "is \"\$(dpkg-query -W -f '\${Version}' sublet-agent) \$(sublet --version)\" '$version $version'"
+  one "$3: the starter is the same process" is "$(property sublet-starter MainPID)" "$starter"
+  one "$3: the guest goes on, call by call" goes_on
+  one "$3: on the same lease" is "$(lease)" "$first"
+  one "$3: the agent knows it" until_true 30 eval '[ "$(leased)" = 1 ]'
+  one "$3: the controller is back" until_true 60 eval 'sublet --controller 127.0.0.1:7700 nodes --json | grep -q "\"vm\""'
+  one "$3: the job goes on" eval 'is "$(job_state)" RUNNING'
+  one "$3: the node is not drained" eval "is \"\$(sinfo --noheader --format %T)\" mixed"
+}
+agent=$(property sublet-agent MainPID)
+one "upgrade to $new" dpkg -i new/*.deb
+changed "$new" "$agent" upgrade
+agent=$(property sublet-agent MainPID)
+one "reload is told" systemctl reload sublet-agent
+one "the agent that reloaded is the same" eval "[ \$(property sublet-agent MainPID) = $agent ]"
+agent=$(property sublet-agent MainPID)
+one "downgrade to $old" dpkg -i old/*.deb
+changed "$old" "$agent" downgrade
+
+# An agent that stands still is noticed by its watchdog.
+mkdir -p /run/systemd/system/sublet-agent.service.d
+printf '[Service]\nWatchdogSec=5s\n' > /run/systemd/system/sublet-agent.service.d/watchdog.conf
+systemctl daemon-reload
+systemctl restart sublet-agent
+agent=$(property sublet-agent MainPID)
+kill -STOP "$agent"
+one "an agent that stands still is replaced" until_true 60 eval "[ \$(property sublet-agent MainPID) != $agent ] && systemctl is-active sublet-agent"
+one "and its guest goes on" goes_on
+rm -r /run/systemd/system/sublet-agent.service.d
+systemctl daemon-reload
+systemctl restart sublet-agent
+
+# Figures.
+for unit in starter agent controller; do
+  printf 'figure security %s %s\n' $unit "$(systemd-analyze security --no-pager sublet-$unit.service | sed -n 's/^→ Overall exposure level for [^:]*: \([0-9.]*\).*/\1/p')"
+done
+sleep 60
+resident() { awk '/^VmRSS/ {printf "%d", $2 / 1024}' "/proc/$(property "sublet-$1" MainPID)/status"; }
+rss=$(resident agent)
+echo "figure agent RSS after a minute: $rss MiB"
+echo "figure controller RSS: $(resident controller) MiB"
+one "the agent's RSS is at most 100 MiB" [ "$rss" -le 100 ]
+
+# A job takes its core back through the installed hook.
+touch /tmp/user/progress.stop
+one "the client ends in order" wait "$client"
+one "a job starts through prolog and plugin" timeout 60 srun --mem=100 true
+
+# Remove: not while slurm.conf names the hook itself.
+sed -i 's,^Prolog=.*,Prolog=/usr/lib/sublet/bin/sublet-hook,' /etc/slurm/slurm.conf
+one "removal is refused while slurm.conf names the hook" no dpkg --remove sublet-agent
+one "and the agent still runs" systemctl is-active sublet-agent
+sed -i 's,^Prolog=.*,Prolog=/etc/slurm/prolog.d/*,' /etc/slurm/slurm.conf
+one "purge" dpkg --purge sublet-agent sublet-controller sublet libsublet-dev libsublet1 slurm-spank-sublet sublet-runtime
+one "no process is left" no pgrep -f 'sublet-|/usr/lib/sublet'
+one "no cgroup is left" eval '[ -z "$(find /sys/fs/cgroup -maxdepth 1 -name "sublet*")" ]'
+one "no socket is left" no ls /run/sublet
+one "the job goes on" eval 'is "$(job_state)" RUNNING'
+one "jobs start, with the examples still in Slurm's folders" timeout 60 srun --mem=100 true
+one "the node is not drained" eval 'is "$(sinfo --noheader --format %T)" mixed'
+rm -rf /etc/sublet/agent.conf.d /etc/sublet/controller.conf.d
+rmdir /etc/sublet 2> /dev/null
+rm -f /etc/slurm/{prolog,epilog}.d/50-sublet /etc/slurm/plugstack.conf.d/sublet.conf /usr/local/lib/{hold,libecho.so}
+userdel user
+everything > /tmp/after
+one "nothing is left" diff /tmp/before /tmp/after
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# The packages in a Debian machine with systemd and Slurm (deploy/vm, made by mmdebstrap): installed, upgraded and downgraded
+# under a guest and a batch job, purged; nothing is left. Ends with "N passed, N failed".
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+version=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' package.json)
+next=${version%.*}.$((${version##*.} + 1))
+for each in "$version" "$next"; do
+  if [ "${1:-}" = --built ]; then continue; fi # by an earlier run
+  bash deploy/package/build.sh --version "$each" --into "build/packages-test/$each"
+done
+machine=$(bash deploy/vm/build.sh munge libmunge2 libprotobuf-c1 libprotobuf-c-dev libstdc++6 slurmctld slurmd slurm-client)
+payload=$(mktemp -d)
+trap 'rm -rf "$payload"' EXIT
+mkdir "$payload/old" "$payload/new" "$payload/tree"
+cp build/packages-test/"$version"/*.deb "$payload/old/"
+cp build/packages-test/"$next"/*.deb "$payload/new/"
+echo "$version" > "$payload/old/version"
+echo "$next" > "$payload/new/version"
+# The client is built from what libsublet-dev and libsublet1 install.
+for package in "$payload"/old/libsublet*.deb; do dpkg-deb -x "$package" "$payload/tree"; done
+pc=$(dirname "$(find "$payload/tree" -name sublet.pc)")
+read -ra flags <<< "$(PKG_CONFIG_PATH=$pc pkg-config --define-variable=prefix="$payload/tree/usr" --cflags --libs sublet)"
+cc -std=gnu11 -Wall -Wextra -Werror -O2 -o "$payload/hold" test/packages/hold.c "${flags[@]}"
+rm -r "$payload/tree"
+cp build/native/functions/libecho.so deploy/slurm/prolog.example.sh deploy/slurm/plugstack.example.conf "$payload/"
+install -m 755 test/packages/guest.sh "$payload/command"
+bash deploy/vm/run.sh --systemd --seconds 2400 --memory 3072 "$machine" "$payload"
