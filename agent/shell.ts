@@ -236,7 +236,8 @@ export class Shell {
     const { log } = this.#options;
     const { id, state, reason, owner, cores } = lease;
     const fields = { lease: id, state, reason, uid: owner.uid, cores: cores.length };
-    if (state !== "REVOKED") {
+    // That it did not start was told.
+    if (state !== "REVOKED" || reason === "start_failed") {
       log.debug(fields, "lease ended");
       return;
     }

@@ -633,7 +633,8 @@ test("the kernel names the peer", { skip: root ? false : "needs root to tell uid
 test("a thousand leases and refusals that go as they should leave no line at info or above", async (t) => {
   const lines: string[] = [];
   let details = 0;
-  const note = (_: object, message: string): void => void lines.push(message);
+  const note = (fields: { event?: string }, message: string): void =>
+    void lines.push(fields.event ?? message);
   const log = { debug: () => void details++, info: note, warn: note, error: note };
   const away = () => Promise.reject(new SubletError("UNAVAILABLE", "nobody there"));
   const nobody = {
@@ -654,7 +655,9 @@ test("a thousand leases and refusals that go as they should leave no line at inf
   }
   assert.deepEqual(lines, []);
   assert.ok(details >= 1000, `${details} lines at debug`);
-  const { id } = leaseOf(await call({ body: "lease", lease: { request: wish } }));
-  await shell.ask({ type: "reclaim", leaseIds: [id], budgetMs: 0 });
-  assert.deepEqual(lines, ["lease ended"]);
+  const next = async (): Promise<string> =>
+    leaseOf(await call({ body: "lease", lease: { request: wish } })).id;
+  await shell.ask({ type: "reclaim", leaseIds: [await next()], budgetMs: 0 });
+  shell.dispatch({ type: "executor_exited", leaseId: await next() });
+  assert.deepEqual(lines, ["lease_revoked", "executor_crashed"]);
 });

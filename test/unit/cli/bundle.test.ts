@@ -12,7 +12,7 @@ import { gunzipSync } from "node:zlib";
 import { type Manifest, packed } from "../../../src/cli/doctor/bundle.ts";
 import { withoutSecrets } from "../../../src/cli/doctor/secrets.ts";
 import { tarGz } from "../../../src/cli/doctor/tar.ts";
-import { run } from "../../../src/cli/program.ts";
+import { captured } from "./captured.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sublet-bundle-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -67,18 +67,6 @@ after(() => metrics.close());
 
 async function bundle(...more: string[]) {
   const file = join(folder, "out.tar.gz");
-  let out = "";
-  let error = "";
-  const output = {
-    write: (text: string) => {
-      out += text;
-    },
-    writeBytes: () => undefined,
-    error: (text: string) => {
-      error += text;
-    },
-    width: 80,
-  };
   const environment = { HOME: folder, SUBLET_ACCOUNTING_PASSWORD: planted.password };
   const path = process.env.PATH;
   process.env.PATH = `${bin}:${path}`;
@@ -89,7 +77,7 @@ async function bundle(...more: string[]) {
     join(folder, "controller.toml"),
   ];
   const args = ["--agent-socket", join(folder, "nobody"), ...more, "doctor", "--bundle", file, ...files];
-  const status = await run(args, output, environment);
+  const { status, out, error } = await captured(args, environment);
   process.env.PATH = path;
   assert.equal(status, 0, error);
   return { file, out };

@@ -4,28 +4,13 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { run } from "../../../src/cli/program.ts";
+import { captured } from "./captured.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sublet-config-"));
 after(() => rmSync(folder, { recursive: true }));
 const file = join(folder, "controller.toml");
 
-async function sublet(...args: string[]) {
-  let out = "";
-  let error = "";
-  const output = {
-    write: (text: string) => {
-      out += text;
-    },
-    writeBytes: () => undefined,
-    error: (text: string) => {
-      error += text;
-    },
-    width: 80,
-  };
-  const status = await run(args, output, { SUBLET_CONTROLLER_ADMIN_GID: "77" });
-  return { status, out, error };
-}
+const sublet = (...args: string[]) => captured(args, { SUBLET_CONTROLLER_ADMIN_GID: "77" });
 
 test("shows what is in effect and where it came from", async () => {
   writeFileSync(file, "poll_interval_ms = 5000\n");
