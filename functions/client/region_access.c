@@ -49,7 +49,7 @@ sublet_status region_run(struct link *link, struct region_job *job)
     const struct region_transport *transport = link->region->transport;
     job->waited_for = true;
     sublet_status status = transport->begin(link, job);
-    if (status == SUBLET_OK && !job->done)
+    if (status == SUBLET_OK && !transport->immediate) /* another thread may end it, with a lock of the way's */
         status = transport->wait(link, job);
     return status == SUBLET_OK ? job->status : status;
 }

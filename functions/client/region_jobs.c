@@ -65,13 +65,15 @@ static void unlink_job(struct region_access *access, struct region_job *job)
 void region_jobs_end(struct region_access *access, struct region_job *job)
 {
     unlink_job(access, job);
-    if (job->status != SUBLET_OK && access->first_error == SUBLET_OK && !job->waited_for)
-        access->first_error = job->status;
-    job->done = true;
     if (access->followers > 0)
         pthread_cond_broadcast(&access->changed);
-    if (!job->waited_for)
-        free(job);
+    if (job->waited_for) {
+        job->done = true; /* it is its owner's again as soon as the lock is free */
+        return;
+    }
+    if (job->status != SUBLET_OK && access->first_error == SUBLET_OK)
+        access->first_error = job->status;
+    free(job);
 }
 
 void region_jobs_end_all(struct region_access *access, sublet_status status)

@@ -1,5 +1,6 @@
 /**
- * Reads the lines `figure WHAT BYTES MICROSECONDS` of test/vm/rdma-guest.sh and prints a table: a call's round trip as a
+ * Reads the lines `figure WHAT BYTES MICROSECONDS` of test/vm/rdma-guest.sh and prints a table: accesses to a region as
+ * ratios to raw verbs (perftest: ib_read_lat, ib_read_bw, ib_write_bw), and a call's round trip as a
  * ratio to fi_pingpong's, plain verbs (msg) and verbs;ofi_rxm (rdm), in the same machine. Also written to
  * build/bench/rdma.json. Of a call it takes the median of its round trips, and the median of rounds; fi_pingpong prints
  * means only, which a stall of the emulated machine multiplies, so of these it takes the quietest round.
@@ -30,6 +31,23 @@ const rows: Row[] = [64, 4096].flatMap((bytes) =>
     mark: mostRatio,
   })),
 );
+// Medians of both: perftest's typical round trip or mean bandwidth of a round, and the median access of a round.
+for (const [way, what] of [
+  ["region", "over the fabric"],
+  ["region-tcp", "over TCP"],
+] as const)
+  for (const [access, bytes] of [
+    ["get", 4096],
+    ["put", 10485760],
+    ["get", 10485760],
+  ] as const)
+    rows.push({
+      what: `${access} of ${bytes} B, ${what}`,
+      value: medianOf(of(`${way}-${access}`, bytes)),
+      unit: "us",
+      baseline: { what: `raw verbs, ${access}`, value: medianOf(of(`raw-${access}`, bytes)) },
+      ...(way === "region" ? { mark: bytes === 4096 ? 1.3 : 1.11 } : {}),
+    });
 mkdirSync("build/bench", { recursive: true });
 writeFileSync(
   "build/bench/rdma.json",

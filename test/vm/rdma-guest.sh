@@ -100,7 +100,34 @@ pingpong() {
     awk -v what="fi_pingpong-$1" -v bytes="$2" 'NR == 2 {printf "figure %s %d %.2f\n", what, bytes, 2 * $7}'
   wait $server
 }
+# raw PROGRAM WHAT BYTES COLUMN ITERATIONS: one of perftest over plain verbs; with a bandwidth (MiB/s) the time of one.
+raw() {
+  local server
+  taskset -c 1 timeout 100 "$1" -d rxe0 -x 1 -F -s "$3" -n "$5" > /dev/null 2>&1 &
+  server=$!
+  sleep 0.5
+  taskset -c 0 timeout 100 "$1" -d rxe0 -x 1 -F -s "$3" -n "$5" 10.9.0.1 2> /dev/null |
+    awk -v what="$2" -v bytes="$3" -v column="$4" -v bandwidth="${1#*_*_}" '$1 == bytes {
+      value = bandwidth == "bw" ? bytes / 1048576 / $column * 1e6 : $column
+      printf "figure %s %d %.2f\n", what, bytes, value
+    }'
+  wait $server
+}
 for ((round = 0; round < rounds; round++)); do
+  raw ib_read_lat raw-get 4096 5 500
+  raw ib_write_bw raw-put 10485760 4 10
+  raw ib_read_bw raw-get 10485760 4 10
+  for way in 'verbs;ofi_rxm' none; do
+    SUBLET_FABRIC_PROVIDER=$way timeout 120 bin/client_fabric_region_path 320 > /tmp/output 2>&1 || failed=1
+    if [ "$way" = none ]; then
+      sed -n 's/^figure region/figure region-tcp/p' /tmp/output
+    elif [ "$(grep -c "^path $way$" /tmp/output)" = 2 ]; then
+      grep '^figure' /tmp/output
+    else
+      cat /tmp/output
+      failed=1
+    fi
+  done
   for bytes in 64 4096; do pingpong msg $bytes; done
   for bytes in 64 4096; do pingpong rdm $bytes; done
   SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' timeout 120 bin/client_fabric_path 500 > /tmp/output 2>&1 || failed=1

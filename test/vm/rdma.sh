@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Calls and regions over RDMA: builds a machine with soft-RoCE from Debian's packages, runs the tests of the fabric in
-# it over verbs, the sandbox's, and a lease of a real agent, and compares a call with fi_pingpong there, in turns.
+# it over verbs, the sandbox's, and a lease of a real agent, and compares there, in turns, a call with fi_pingpong and
+# accesses to a region with raw verbs (perftest).
 # Figures go to build/bench/rdma.json.
 #
 #   test/vm/rdma.sh [--rounds N]     0: tests only
@@ -9,7 +10,7 @@ cd "$(dirname "$0")/../.."
 rounds=5
 if [ "${1:-}" = --rounds ]; then rounds=$2; fi
 bash deploy/setup/setup.sh
-machine=$(bash deploy/vm/build.sh rdma-core ibverbs-providers libfabric-bin libprotobuf-c1 libcmocka0 libmunge2 munge)
+machine=$(bash deploy/vm/build.sh rdma-core ibverbs-providers libfabric-bin perftest libprotobuf-c1 libcmocka0 libmunge2 munge)
 payload=$(mktemp -d)
 output=$(mktemp)
 trap 'rm -rf "$payload" "$output"' EXIT
@@ -19,7 +20,7 @@ native=$payload/root$PWD/build/native
 mkdir -p "$native"
 (cd build/native && cp -a --parents \
   bin/{ofi_test,client_fabric_test,client_fabric_path,client_fabric_lease,sandbox_test} \
-  bin/client_{fabric_region,region_access,map,durable}_test \
+  bin/client_{fabric_region,region_access,map,durable}_test bin/client_fabric_region_path \
   bin/sublet-{executor,starter,fabric-probe} lib/libsublet.so* \
   test/native/client/client_functions.so test/native/launch/probe "$native")
 # shellcheck source=test/vm/daemons.sh
