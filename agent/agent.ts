@@ -41,6 +41,7 @@ import { watchMetrics } from "./metrics.ts";
 import { nodeAdmin } from "./node/admin.ts";
 import { nodeService } from "./node/service.ts";
 import { followControllers, tellContact } from "./offer/controllers.ts";
+import { nodeCounters } from "./offer/counters.ts";
 import { horizon } from "./offer/horizon.ts";
 import { executorSocket, type Identification, leaseMessage, offerMessage } from "./offer/messages.ts";
 import { openMsOf } from "./offer/reporter.ts";
@@ -269,6 +270,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   let onDraining = onEnded;
   const lasting = horizon();
   const billed = new Billed(shell);
+  const figures = nodeCounters(shell, () => stats.answered());
   const offer = (): OfferMessage => {
     const { state } = shell;
     const nowMs = shell.nowMs();
@@ -286,6 +288,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
             .map((guest) => leaseMessage(guest, self(), shell.nowMs(), stats.invocations(guest.lease.id))),
         receipts: () => following.receipts.kept,
         usage: usage.source(client.address),
+        reclaims: figures.reader(),
+        counters: figures.counters,
       },
       onQuota: (exhausted) => billed.learn(client.address, exhausted),
       onEnded: (leases) => onEnded(leases),
@@ -347,7 +351,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   });
   const guard = new Guard({ shell, tree, signals, policy, registry, log });
   guard.onAction(({ action, leaseId }) => {
-    if (guard.policy.mode === "act") following.receipts.guardActed(action, leaseId);
+    if (guard.policy.mode !== "act") return;
+    following.receipts.guardActed(action, leaseId);
+    figures.guardActed(action);
   });
   shell.listen({
     onOffer: () => {

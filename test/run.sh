@@ -60,7 +60,7 @@ if wanted static; then
 fi
 if wanted unit; then
   mapfile -t files < <(find_tests test/unit)
-  suite unit 300 "${files[@]}"
+  suite unit 600 "${files[@]}"
 fi
 # ctest_in NAME FOLDER: runs one build's native tests and counts them.
 ctest_in() {

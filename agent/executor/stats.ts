@@ -151,6 +151,8 @@ export interface LeaseStats {
   invocations(leaseId: string): number;
   /** Of all leases, the ended ones too. */
   totals(): Counts;
+  /** Calls answered, whatever came of them. */
+  answered(): number;
 }
 
 export function leaseStats(nowMs: () => number): LeaseStats {
@@ -205,6 +207,9 @@ export function leaseStats(nowMs: () => number): LeaseStats {
         addTo(sum, page.counts);
       }
       return sum;
+    },
+    answered() {
+      return this.totals().outcomes.reduce((sum, count) => sum + count, 0);
     },
   };
 }

@@ -11,9 +11,11 @@ import type {
   HorizonModelMessage,
   JobFactMessage,
   LeaseMessage,
+  NodeCountersMessage,
   OfferMessage,
   QuotaExhaustedMessage,
   ReceiptMessage,
+  ReclaimRecordMessage,
 } from "../../src/rpc/messages.ts";
 import type { UsageSource } from "../usage/usage.ts";
 import { UsageSender } from "./usage.ts";
@@ -24,6 +26,9 @@ export interface ReportSource {
   leases(): LeaseMessage[];
   /** Of jobs that ended, as far as they are kept. */
   receipts?(): readonly ReceiptMessage[];
+  /** Since it was last asked. */
+  reclaims?(): readonly ReclaimRecordMessage[];
+  counters?(): NodeCountersMessage;
   /** What was held, until the controller has acknowledged it. */
   readonly usage?: UsageSource | undefined;
 }
@@ -104,7 +109,15 @@ export function startReporter(options: ReporterOptions): Reporter {
     if (full) untold = [...(options.source.receipts?.() ?? [])];
     const receipts = untold.splice(0, maxReceiptsPerReport);
     const usage = sender.next(performance.now());
-    const report = { offer: options.source.offer(), leases, full, receipts, usage };
+    const report = {
+      offer: options.source.offer(),
+      leases,
+      full,
+      receipts,
+      usage,
+      reclaims: [...(options.source.reclaims?.() ?? [])],
+      counters: options.source.counters?.() ?? null,
+    };
     dirty = untold.length > 0;
     full = false;
     changed.clear();

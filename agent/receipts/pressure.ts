@@ -29,6 +29,11 @@ export function pressureReader(
   return (jobId) => {
     const dir = roots.version === 2 ? jobDirs(roots, roots.memory).jobs.get(jobId)?.[0] : undefined;
     const own = dir === undefined ? undefined : totals("job", (what) => join(dir, `${what}.pressure`));
-    return own ?? totals("node", (what) => join(proc, "pressure", what));
+    return own ?? nodePressure(proc);
   };
+}
+
+/** Of the whole node; undefined when this kernel does not measure it. */
+export function nodePressure(proc = "/proc"): PressureTotals | undefined {
+  return totals("node", (what) => join(proc, "pressure", what));
 }

@@ -55,6 +55,7 @@ export function controllerConf(layout: Layout, more: Settings = {}): string {
     metrics_listen: `${controllerAddress}:${ports.controllerMetrics}`,
     slurm_conf: slurmConfPath(layout.stateDir),
     state_dir: join(layout.stateDir, "controller"),
+    dashboard: { listen: `${controllerAddress}:7704`, cluster: "testbed" },
     munge_socket: mungeSocket(layout.stateDir),
     ...more,
   });

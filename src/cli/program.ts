@@ -198,6 +198,15 @@ export async function run(
     result = exitStatus.failed;
   });
   addEstimateCommand(program, session);
+  program
+    .command("dashboard")
+    .description("where the dashboard is; with --login, a credential to log in there as yourself")
+    .option("--login", "print a credential of MUNGE, good once and for a minute")
+    .option("--url <url>", "the dashboard, if it is not on the controller's port 7704")
+    .action(async (options: { login?: boolean; url?: string }) => {
+      const { dashboard } = await import("./dashboard.ts");
+      await dashboard(session(), options);
+    });
   addConfigCommands(
     program,
     () => ({ output, json: json(), environment }),

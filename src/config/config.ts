@@ -10,6 +10,7 @@ import { maxCores, parseCpuList } from "../common/cpulist.ts";
 import { SubletError } from "../common/errors.ts";
 import { type AccountingConfig, type AgentAccountingConfig, accountingConfig } from "./accounting.ts";
 import { type ConsentConfig, consentConfig } from "./consent.ts";
+import { type DashboardConfig, dashboardConfig } from "./dashboard.ts";
 import { guardPolicyFile } from "./guard.ts";
 import type { Environment } from "./layers.ts";
 import { type LendingConfig, lendingConfig } from "./lending.ts";
@@ -92,6 +93,7 @@ export interface ControllerConfig {
   readonly tls: TlsConfig | undefined;
   readonly log: LogConfig;
   readonly accounting: AccountingConfig;
+  readonly dashboard: DashboardConfig;
 }
 
 export interface CliConfig {
@@ -258,6 +260,7 @@ export function compileController(read: Read<ControllerRaw>): Configuration<Cont
     tls: tlsOf(raw.tls),
     log: raw.log,
     accounting: accountingConfig(raw.accounting, read.subject),
+    dashboard: dashboardConfig(raw.dashboard),
   };
   return { config, read, computed: {} };
 }

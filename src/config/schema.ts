@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { accountingSchema, agentAccountingSchema } from "./accounting.ts";
 import { consentSchema } from "./consent.ts";
+import { dashboardSchema } from "./dashboard.ts";
 import { guardSchema } from "./guard.ts";
 import { lendingSchema } from "./lending.ts";
 import { logSchema } from "./log.ts";
@@ -161,10 +162,13 @@ export const controllerSchema = z.strictObject({
     .optional()
     .describe("socket of munged; default: libmunge's")
     .meta({ example: "/run/munge/munge.socket.2" }),
-  state_dir: path.default("/var/lib/sublet").describe("what outlives the controller: the accounting"),
+  state_dir: path
+    .default("/var/lib/sublet")
+    .describe("what outlives the controller: the accounting, the dashboard's history"),
   tls: tls.optional(),
   log: logSchema,
   accounting: accountingSchema,
+  dashboard: dashboardSchema,
 });
 
 export const cliSchema = z.strictObject({

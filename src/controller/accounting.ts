@@ -24,6 +24,8 @@ import { BillingBook, type CheckedUsage } from "./usage.ts";
 
 export interface AccountingParts {
   readonly accounting: Accounting;
+  /** Users by uid, as far as jobs of theirs were seen. */
+  readonly names: ReadonlyMap<number, string>;
   /** Of a report; keys that are stored are told to `onAcked`. */
   take(usage: CheckedUsage, onAcked: (keys: readonly string[]) => void): void;
   /** Whose account a request is counted to. @throws SubletError RESOURCE_EXHAUSTED when that has nothing left. */
@@ -117,6 +119,7 @@ export function controllerAccounting(options: ControllerAccountingOptions): Acco
 
   return {
     accounting,
+    names: book.names,
     take({ records, invalid, why }, onAcked) {
       if (invalid.length > 0) {
         metrics.usageRecords.inc({ outcome: "invalid" }, invalid.length);

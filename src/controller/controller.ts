@@ -17,6 +17,8 @@ import { serve } from "../rpc/server.ts";
 import { type CommandRunner, createPoller, maxPollDelayMs, type PollerClock } from "../slurm/poller.ts";
 import { controllerAccounting } from "./accounting.ts";
 import { agentPool } from "./agents.ts";
+import { DashboardFeed } from "./dashboard.ts";
+import { startDashboard } from "./dashboard-server.ts";
 import { newLearner, setConfidence } from "./horizon.ts";
 import { countRpcs, measuredRunner, notGrantedCounter, showCluster } from "./metrics.ts";
 import { type ControllerEvents, controllerService } from "./service.ts";
@@ -35,6 +37,8 @@ export interface Controller {
   /** host:port of ControllerService. */
   readonly address: string;
   readonly metricsAddress: string;
+  /** undefined: there is none. */
+  readonly dashboardAddress: string | undefined;
   readonly registry: Registry;
   /** The configuration was read again. The poller goes by it after its next look. */
   apply(config: ControllerConfig): void;
@@ -108,6 +112,14 @@ export async function startController(options: ControllerOptions): Promise<Contr
     state,
     snapshot: poller.snapshot,
   });
+  const feed = new DashboardFeed({
+    state,
+    snapshot: poller.snapshot,
+    accounting,
+    adminGid: () => now.config.adminGid,
+    identity,
+    nowMs: clock.nowMs,
+  });
   const learner = newLearner(config.horizonConfidence, clock.nowMs());
   const service = controllerService({
     state,
@@ -120,6 +132,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     },
     events,
     learner,
+    dashboard: feed,
   });
   const onRefused = refusedCallers((fields, text) => log.warn(fields, text));
   const server = await serve({
@@ -144,6 +157,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
       throw thrown;
     },
   );
+  const dashboard = await startDashboard({ config, feed, log });
   const stop = new AbortController();
   const polling = poller.run(stop.signal);
   // A defect in the poller must not pass for a slurmctld that is slow.
@@ -157,6 +171,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   return {
     address: server.address,
     metricsAddress: http.address,
+    dashboardAddress: dashboard.address,
     registry,
     apply(next) {
       now.config = next;
@@ -169,6 +184,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
       await server.close();
       agents.close();
       await http.close();
+      await dashboard.close();
       await accounting.close();
       await polling.catch(() => undefined); // told above
     },

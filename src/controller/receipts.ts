@@ -21,9 +21,10 @@ export class ReceiptStore {
     return this.#byKey.size;
   }
 
-  add(receipt: ReceiptMessage): void {
+  /** False: it was known. */
+  add(receipt: ReceiptMessage): boolean {
     const key = `${receipt.jobId} ${receipt.node} ${receipt.fromUnixMs}`;
-    if (this.#byKey.has(key)) return;
+    if (this.#byKey.has(key)) return false;
     this.#byKey.set(key, receipt);
     this.#lines += receipt.guests.length;
     const keys = this.#byJob.get(receipt.jobId) ?? new Set();
@@ -36,6 +37,13 @@ export class ReceiptStore {
       left?.delete(oldest);
       if (left?.size === 0) this.#byJob.delete(jobId);
     }
+    return true;
+  }
+
+  /** Of one node, the latest first. */
+  ofNode(node: string, limit: number): ReceiptMessage[] {
+    const found = [...this.#byKey.values()].filter((receipt) => receipt.node === node);
+    return found.slice(-limit).reverse();
   }
 
   /** By node, and of one node the earlier life first. */

@@ -7,7 +7,14 @@ import { SubletError } from "../common/errors.ts";
 import type { Spare } from "../common/nouns.ts";
 import { leaseEnded } from "../lease/lifecycle.ts";
 import { classFromWire, spareFromWire, stateFromWire } from "../rpc/convert.ts";
-import type { LeaseMessage, OfferMessage, ReceiptMessage, ReportRequest } from "../rpc/messages.ts";
+import type {
+  LeaseMessage,
+  NodeCountersMessage,
+  OfferMessage,
+  ReceiptMessage,
+  ReclaimRecordMessage,
+  ReportRequest,
+} from "../rpc/messages.ts";
 import { checkReceipt } from "./receipts.ts";
 import { type CheckedUsage, checkUsage } from "./usage.ts";
 
@@ -20,12 +27,15 @@ export interface Report {
   readonly full: boolean;
   readonly receipts: readonly ReceiptMessage[];
   readonly usage: CheckedUsage;
+  readonly reclaims: readonly ReclaimRecordMessage[];
+  readonly counters: NodeCountersMessage | null;
 }
 
 export const maxLeasesPerNode = 4096;
 const maxSpare = 16;
 const maxReceipts = 256;
 const maxUsage = 1_000;
+const maxReclaims = 256;
 
 export const leaseIdPattern = /^[A-Za-z0-9_-]{1,63}$/;
 export const nodeNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -47,6 +57,8 @@ export function checkReport(message: ReportRequest): Report {
     checkShare(offer.node, cores, memoryBytes);
   if (leases.length > maxLeasesPerNode) throw bad(`${offer.node}: more than ${maxLeasesPerNode} leases`);
   if (receipts.length > maxReceipts) throw bad(`${offer.node}: more than ${maxReceipts} receipts at once`);
+  if (message.reclaims.length > maxReclaims)
+    throw bad(`${offer.node}: more than ${maxReclaims} reclaims at once`);
   if (message.usage.length > maxUsage)
     throw bad(`${offer.node}: more than ${maxUsage} usage records at once`);
   const checked = receipts.map((receipt) => checkReceipt(receipt, offer.node));
@@ -64,8 +76,27 @@ export function checkReport(message: ReportRequest): Report {
     full,
     receipts: checked,
     usage: checkUsage(message.usage, offer.node),
+    reclaims: message.reclaims.map((record) => checkReclaim(record, offer.node)),
+    counters: checkCounters(message.counters, offer.node),
   };
 }
+
+const causes = /^[a-z_]{1,16}$/;
+
+function checkReclaim(record: ReclaimRecordMessage, node: string): ReclaimRecordMessage {
+  const { atUnixMs, durationUs, leases, cause } = record;
+  if (![atUnixMs, durationUs, leases].every(countable) || !causes.test(cause))
+    throw new SubletError("INVALID_ARGUMENT", `report: ${node}: a reclaim that cannot be`);
+  return record;
+}
+
+function checkCounters(counters: NodeCountersMessage | null, node: string): NodeCountersMessage | null {
+  if (counters !== null && !Object.values(counters).every(countable))
+    throw new SubletError("INVALID_ARGUMENT", `report: ${node}: counters are out of bounds`);
+  return counters;
+}
+
+const countable = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
 
 function checkShare(node: string, cores: readonly number[], memoryBytes: number): void {
   if (

@@ -21,6 +21,7 @@ import type { ClusterSnapshot } from "../slurm/snapshot.ts";
 import type { AccountingParts } from "./accounting.ts";
 import { type AdminClient, askNodes, mustBeAdmin, selectTargets, type Target } from "./admin.ts";
 import type { AgentPool } from "./agents.ts";
+import type { DashboardFeed } from "./dashboard.ts";
 import { FactsTold } from "./facts.ts";
 import {
   type HorizonLearner,
@@ -69,6 +70,7 @@ export interface ServiceOptions {
   /** How long capacity lasts, learned from what agents report. */
   readonly learner: HorizonLearner;
   readonly accounting?: AccountingParts;
+  readonly dashboard?: DashboardFeed;
 }
 
 export interface ControllerServiceParts {
@@ -187,7 +189,8 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
         accounting?.take(checked.usage, (keys) => {
           if (downlinks.get(reporter)?.streamId === streamId) tell(reporter, { ackedUsage: [...keys] });
         });
-        for (const receipt of checked.receipts) receipts.add(receipt);
+        const fresh = checked.receipts.filter((receipt) => receipts.add(receipt));
+        options.dashboard?.reported({ ...checked, receipts: fresh }, ended);
         tellOwners(ended, draining);
       }
     } finally {
@@ -316,6 +319,14 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
       const asker = principalOf(context, request.caller);
       return await accounting.getUsage(request, asker, seesAll(asker));
     },
+    async getGain({ fromUnixMs, toUnixMs }) {
+      const toMs = toUnixMs || Date.now();
+      const fromMs = fromUnixMs || new Date(toMs).setHours(0, 0, 0, 0);
+      if (!(toMs > fromMs)) throw new SubletError("INVALID_ARGUMENT", "from must be before to");
+      const gain = options.dashboard?.gain(fromMs, toMs);
+      if (gain === undefined) throw new SubletError("UNAVAILABLE", "this controller keeps no history");
+      return gain;
+    },
     async listNodes() {
       const snapshot = options.snapshot();
       return {
@@ -337,6 +348,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
     }
   }
 
+  options.dashboard?.connect(handlers, receipts);
   return { handlers, tick };
 }
 

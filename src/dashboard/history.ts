@@ -1,153 +1,184 @@
 /**
- * 30 days of the cluster in two series of points: one a minute for 48 h, one every 10 minutes for 30 days. A sample says what
- * held since the one before it; it is added to the point of its moment, weighted by that time. A point knows how much of
- * its span was watched: while the controller was away, or stood still, there is nothing, and nothing is guessed.
+ * Keeps the history: points of a minute for 48 hours, of ten minutes for 31 days, in memory and in history.db, where a
+ * controller finds them again. Losing the file costs pictures and nothing else: one that cannot be read is put aside.
  *
- * Lengths are of the monotonic clock, moments of the wall's. When that jumps forward there is a gap; when it jumps back, what
- * was watched twice counts once (a point takes no more time than its span has), and points of a future are dropped.
- * Bounded by the number of points, never by their age alone: a clock that is wrong for a minute must not cost 30 days.
+ * Clocks: a point belongs to the wall clock's minute in which it was taken; how long a sample stood is measured on the
+ * monotonic clock. A wall clock that steps back adds to points that are there; one that steps forward leaves a gap. A sample
+ * stands for 30 s at most: what passed while the machine slept was not watched.
  */
-import { type Amounts, amountNames, noAmounts } from "./shares.ts";
+import { existsSync, renameSync } from "node:fs";
+import type { DatabaseSync as Database } from "node:sqlite";
+import { addPoint, addSample, fieldNames, newPoint, type Point, type Sample } from "./points.ts";
+import type { Totals } from "./source.ts";
 
-export const counterNames = ["invocations", "reclaims", "guardActions", "leasesReclaimed"] as const;
-export type Counter = (typeof counterNames)[number];
+const minuteMs = 60_000;
+const longestStandMs = 30_000;
 
-export interface Sample {
-  readonly cores: Readonly<Amounts>;
-  readonly memoryBytes: Readonly<Amounts>;
-  /** What was counted since the sample before. */
-  readonly counted: Readonly<Record<Counter, number>>;
-}
-
-/** Names of a point's numbers, in their order in the file, too: appended to, never changed. */
-export const fieldNames: readonly string[] = [
-  ...amountNames.map((name) => `cores_${name}`),
-  ...amountNames.map((name) => `memory_${name}`),
-  ...counterNames,
-];
-const amounts = amountNames.length;
-const weighted = 2 * amounts;
-
-export interface Point {
-  /** Begin of its span. */
-  readonly atMs: number;
-  /** How much of it was watched. */
-  coveredMs: number;
-  /** Amounts times covered ms; counters as they are. */
-  readonly sums: Float64Array;
-  changed: boolean;
-}
-
-export interface Tier {
+export interface Resolution {
   readonly stepMs: number;
-  readonly maxPoints: number;
+  readonly keepMs: number;
 }
 
-export const minutes: Tier = { stepMs: 60_000, maxPoints: 2_880 };
-export const tenMinutes: Tier = { stepMs: 600_000, maxPoints: 4_320 };
-/** Longer without a sample: the controller did not watch. */
-const maxSampleMs = 30_000;
+export const resolutions: readonly [Resolution, Resolution] = [
+  { stepMs: minuteMs, keepMs: 48 * 60 * minuteMs },
+  { stepMs: 10 * minuteMs, keepMs: 31 * 24 * 60 * minuteMs },
+];
 
-function newPoint(atMs: number): Point {
-  return { atMs, coveredMs: 0, sums: new Float64Array(fieldNames.length), changed: true };
+export interface HistoryOptions {
+  /** undefined: in memory only. */
+  readonly file: string | undefined;
+  readonly onTrouble: (why: string) => void;
 }
 
-export class Series {
-  readonly tier: Tier;
-  /** Ascending. */
-  #points: Point[] = [];
+export class HistoryStore {
+  readonly #levels = resolutions.map((resolution) => ({ resolution, points: new Map<number, Point>() }));
+  #database: Database | undefined;
+  readonly #onTrouble: (why: string) => void;
+  #last: { readonly totals: Totals; readonly atMs: number } | undefined;
+  readonly #unsaved = new Set<string>();
 
-  constructor(tier: Tier, points: readonly Point[] = []) {
-    this.tier = tier;
-    this.#points = [...points].sort((a, b) => a.atMs - b.atMs).slice(-tier.maxPoints);
+  private constructor(onTrouble: (why: string) => void) {
+    this.#onTrouble = onTrouble;
   }
 
-  get points(): readonly Point[] {
-    return this.#points;
+  static async open({ file, onTrouble }: HistoryOptions): Promise<HistoryStore> {
+    const store = new HistoryStore(onTrouble);
+    if (file !== undefined) await store.#open(file);
+    return store;
   }
 
-  #at(nowMs: number): Point {
-    const { stepMs, maxPoints } = this.tier;
-    const atMs = Math.floor(nowMs / stepMs) * stepMs;
-    while ((this.#points.at(-1)?.atMs ?? 0) > atMs + stepMs) this.#points.pop();
-    for (let index = this.#points.length - 1; index >= 0; index--) {
-      const point = this.#points[index];
-      if (point?.atMs === atMs) return point;
-      if (point !== undefined && point.atMs < atMs) break;
+  async #open(file: string): Promise<void> {
+    const { DatabaseSync } = await import("node:sqlite");
+    for (const attempt of ["as it is", "anew"]) {
+      try {
+        const database = new DatabaseSync(file);
+        database.exec(
+          "pragma journal_mode = wal; pragma synchronous = normal; pragma busy_timeout = 200;" +
+            "create table if not exists points (step_ms integer not null, at_ms integer not null, " +
+            "covered_ms real not null, vals blob not null, primary key (step_ms, at_ms)) without rowid",
+        );
+        const rows = database.prepare("select step_ms, at_ms, covered_ms, vals from points").all();
+        for (const row of rows) this.#load(row as unknown as Row);
+        this.#database = database;
+        return;
+      } catch (thrown) {
+        this.#onTrouble(`history.db: ${(thrown as Error).message} (${attempt})`);
+        if (attempt === "anew" || !existsSync(file)) return;
+        try {
+          renameSync(file, `${file}.unreadable`);
+        } catch {
+          return;
+        }
+      }
     }
-    const point = newPoint(atMs);
-    this.#points.push(point);
-    this.#points.sort((a, b) => a.atMs - b.atMs);
-    if (this.#points.length > maxPoints) this.#points.shift();
-    return point;
   }
 
-  add(sample: Sample, nowMs: number, lengthMs: number): void {
-    const point = this.#at(nowMs);
-    const ms = Math.min(lengthMs > maxSampleMs ? 0 : lengthMs, this.tier.stepMs - point.coveredMs);
-    point.changed = true;
-    for (const [index, name] of amountNames.entries()) {
-      point.sums[index] = (point.sums[index] ?? 0) + sample.cores[name] * ms;
-      point.sums[amounts + index] = (point.sums[amounts + index] ?? 0) + sample.memoryBytes[name] * ms;
+  #load({ step_ms, at_ms, covered_ms, vals }: Row): void {
+    const level = this.#levels.find(({ resolution }) => resolution.stepMs === step_ms);
+    if (level === undefined || vals.byteLength % 8 !== 0) return;
+    const point = newPoint(at_ms);
+    point.coveredMs = covered_ms;
+    const view = new DataView(vals.buffer, vals.byteOffset, vals.byteLength);
+    for (let i = 0; i < Math.min(fieldNames.length, vals.byteLength / 8); i++)
+      point.values[i] = view.getFloat64(i * 8, true);
+    level.points.set(at_ms, point);
+  }
+
+  /** Call every ten seconds or so. nowMs: monotonic. */
+  add(sample: Sample, unixMs: number, nowMs: number): void {
+    const last = this.#last;
+    this.#last = { totals: sample.totals, atMs: nowMs };
+    // The first one after a start tells where the counters stand.
+    if (last === undefined) return;
+    const lengthMs = Math.min(longestStandMs, Math.max(0, nowMs - last.atMs));
+    const added = newPoint(unixMs);
+    addSample(added, sample, last.totals, lengthMs);
+    for (const { resolution, points } of this.#levels) {
+      const atMs = Math.floor(unixMs / resolution.stepMs) * resolution.stepMs;
+      const point = points.get(atMs) ?? newPoint(atMs);
+      addPoint(point, added);
+      points.set(atMs, point);
+      this.#unsaved.add(`${resolution.stepMs} ${atMs}`);
+      for (const old of points.keys())
+        if (old < unixMs - resolution.keepMs) {
+          points.delete(old);
+          this.#unsaved.add(`${resolution.stepMs} ${old}`);
+        } else break;
     }
-    for (const [index, name] of counterNames.entries())
-      point.sums[weighted + index] = (point.sums[weighted + index] ?? 0) + sample.counted[name];
-    point.coveredMs += ms;
+  }
+
+  /** Writes what changed. Call once a minute and at the end. */
+  save(): void {
+    const database = this.#database;
+    if (database === undefined || this.#unsaved.size === 0) return;
+    try {
+      database.exec("begin immediate");
+      const put = database.prepare("insert or replace into points values (?, ?, ?, ?)");
+      const remove = database.prepare("delete from points where step_ms = ? and at_ms = ?");
+      for (const key of this.#unsaved) {
+        const [stepMs = 0, atMs = 0] = key.split(" ").map(Number);
+        const level = this.#levels.find(({ resolution }) => resolution.stepMs === stepMs);
+        const point = level?.points.get(atMs);
+        if (point === undefined) remove.run(stepMs, atMs);
+        else put.run(stepMs, atMs, point.coveredMs, bytesOf(point.values));
+      }
+      database.exec("commit");
+      this.#unsaved.clear();
+    } catch (thrown) {
+      try {
+        database.exec("rollback");
+      } catch {
+        // There was no transaction.
+      }
+      this.#onTrouble(`history.db: ${(thrown as Error).message}`);
+    }
+  }
+
+  /** Points that cover a span, the finest that are kept so long, ascending, no time twice. */
+  *between(fromMs: number, toMs: number): Generator<Point> {
+    const [fine, coarse] = this.#levels.map(({ points }) =>
+      [...points.values()].sort((a, b) => a.atMs - b.atMs),
+    );
+    const firstFineMs = fine?.[0]?.atMs ?? Number.POSITIVE_INFINITY;
+    // A coarse point that reaches into the fine ones would count their time twice; where none is older, the fine ones have all.
+    const older = (coarse?.[0]?.atMs ?? firstFineMs) + resolutions[1].stepMs <= firstFineMs;
+    const edgeMs = older
+      ? Math.ceil(firstFineMs / resolutions[1].stepMs) * resolutions[1].stepMs
+      : Number.NEGATIVE_INFINITY;
+    for (const point of coarse ?? [])
+      if (point.atMs >= fromMs && point.atMs < toMs && point.atMs < edgeMs) yield point;
+    for (const point of fine ?? [])
+      if (point.atMs >= Math.max(fromMs, edgeMs) && point.atMs < toMs) yield point;
+  }
+
+  /** Length of the points that cover a moment. */
+  stepMsAt(unixMs: number, nowUnixMs: number): number {
+    return unixMs >= nowUnixMs - resolutions[0].keepMs ? resolutions[0].stepMs : resolutions[1].stepMs;
+  }
+
+  get points(): number {
+    return this.#levels.reduce((sum, { points }) => sum + points.size, 0);
+  }
+
+  close(): void {
+    this.save();
+    this.#database?.close();
+    this.#database = undefined;
   }
 }
 
-/** What a span held: ms watched, amounts times ms, counters. */
-export interface Sum {
-  coveredMs: number;
-  readonly cores: Amounts;
-  readonly memoryBytes: Amounts;
-  readonly counted: Record<Counter, number>;
+interface Row {
+  readonly step_ms: number;
+  readonly at_ms: number;
+  readonly covered_ms: number;
+  readonly vals: Uint8Array;
 }
 
-export function noSum(): Sum {
-  const counted = { invocations: 0, reclaims: 0, guardActions: 0, leasesReclaimed: 0 };
-  return { coveredMs: 0, cores: noAmounts(), memoryBytes: noAmounts(), counted };
-}
-
-/** Adds the part of a point that lies in the span [fromMs, toMs). */
-export function addPoint(sum: Sum, point: Point, stepMs: number, fromMs: number, toMs: number): void {
-  const part = (Math.min(toMs, point.atMs + stepMs) - Math.max(fromMs, point.atMs)) / stepMs;
-  if (part <= 0) return;
-  sum.coveredMs += point.coveredMs * part;
-  for (const [index, name] of amountNames.entries()) {
-    sum.cores[name] += (point.sums[index] ?? 0) * part;
-    sum.memoryBytes[name] += (point.sums[amounts + index] ?? 0) * part;
-  }
-  for (const [index, name] of counterNames.entries())
-    sum.counted[name] += (point.sums[weighted + index] ?? 0) * part;
-}
-
-export class Recorder {
-  readonly minutes: Series;
-  readonly tenMinutes: Series;
-
-  constructor(kept: { readonly minutes: readonly Point[]; readonly tenMinutes: readonly Point[] }) {
-    this.minutes = new Series(minutes, kept.minutes);
-    this.tenMinutes = new Series(tenMinutes, kept.tenMinutes);
-  }
-
-  /** lengthMs: by the monotonic clock, since the sample before. */
-  add(sample: Sample, nowMs: number, lengthMs: number): void {
-    this.minutes.add(sample, nowMs, lengthMs);
-    this.tenMinutes.add(sample, nowMs, lengthMs);
-  }
-
-  /** The finest series that goes back so far. */
-  seriesFrom(fromMs: number, nowMs: number): Series {
-    return fromMs >= nowMs - minutes.stepMs * minutes.maxPoints ? this.minutes : this.tenMinutes;
-  }
-
-  sum(fromMs: number, toMs: number, nowMs: number): Sum {
-    const series = this.seriesFrom(fromMs, nowMs);
-    const sum = noSum();
-    // The last point's span is not over: what it has lies before now.
-    for (const point of series.points)
-      addPoint(sum, point, series.tier.stepMs, fromMs, toMs >= nowMs ? Number.POSITIVE_INFINITY : toMs);
-    return sum;
-  }
+function bytesOf(values: Float64Array): Uint8Array {
+  const bytes = new Uint8Array(values.length * 8);
+  const view = new DataView(bytes.buffer);
+  values.forEach((value, i) => {
+    view.setFloat64(i * 8, value, true);
+  });
+  return bytes;
 }

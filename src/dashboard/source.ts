@@ -1,25 +1,17 @@
-/** What the dashboard needs of its controller, or of whoever plays one. Sizes are bytes, times unix ms. */
-import type {
-  AccountRow,
-  AdminOutcome,
-  AdminRequest,
-  LeaseRow,
-  NodeDetail,
-  Notice,
-  ReclaimRow,
-} from "./api.ts";
+/** What the dashboard wants to know of the cluster, and of whom it asks it: the controller, or a simulation. */
+import type { AccountRow, AdminOutcome, AdminRequest, LeaseRow, NodeDetail, Notice } from "./api.ts";
 
-export type LendingWord = "none" | "on" | "shadow" | "hold-out" | "drained";
+export type NodeLending = "none" | "on" | "shadow" | "hold-out" | "drained";
 
-/** One kind of resource of one node, as it was told: nothing says yet that the parts fit together. */
-export interface Told {
+/** One resource of one node: cores, or bytes. */
+export interface Amounts {
   readonly total: number;
   /** By Slurm, to jobs. */
   readonly allocated: number;
-  /** By jobs; undefined: nobody measures it. */
-  readonly used: number | undefined;
+  /** Of that, by jobs as their node's agent sees it; `allocated` where no agent says. */
+  readonly used: number;
   readonly lent: number;
-  /** Part of `lent` that jobs hold and do not use (class shared). */
+  /** Of what is lent, what jobs hold and do not use. */
   readonly lentShared: number;
   readonly spare: number;
   readonly spareShared: number;
@@ -27,76 +19,93 @@ export interface Told {
 
 export interface NodeFacts {
   readonly name: string;
-  /** Slurm's word; "": Slurm does not know it. */
   readonly slurmState: string;
   readonly partitions: readonly string[];
-  readonly lending: LendingWord;
-  readonly cores: Told;
-  readonly memoryBytes: Told;
+  readonly lending: NodeLending;
+  /** Its agent reports. */
+  readonly reporting: boolean;
+  /** Slurm may start jobs on it: neither down nor drained. */
+  readonly usable: boolean;
+  readonly cores: Amounts;
+  readonly memoryBytes: Amounts;
   readonly leases: number;
 }
 
-/** What guests cost one job on one node. */
-export interface ReceiptFacts {
-  readonly node: string;
-  readonly jobId: number;
-  readonly fromMs: number;
-  readonly toMs: number;
-  readonly guests: number;
-  readonly coreSeconds: number;
-  readonly actions: number;
-  /** Share of time in percent; undefined: not measured. */
-  readonly cpuBesidePercent: number | undefined;
-  readonly cpuAlonePercent: number | undefined;
-  readonly memoryBesidePercent: number | undefined;
-  readonly memoryAlonePercent: number | undefined;
-}
-
-/** Counters that only rise; one that falls began anew. */
-export interface Counts {
+/** Counted since the controller began; they never fall. */
+export interface Totals {
   readonly invocations: number;
+  /** Jobs for which something was taken back, and leases taken. */
+  readonly reclaims: number;
   readonly leasesReclaimed: number;
-  readonly guard: {
-    readonly throttle: number;
-    readonly freeze: number;
-    readonly shrink: number;
-    readonly evict: number;
-  };
+  readonly throttle: number;
+  readonly freeze: number;
+  readonly shrink: number;
+  readonly evict: number;
+  readonly receipts: number;
+  /** Of jobs, from their receipts: time alone and beside guests, and waiting within it. */
+  readonly aloneMs: number;
+  readonly aloneCpuUs: number;
+  readonly aloneMemoryUs: number;
+  readonly besideMs: number;
+  readonly besideCpuUs: number;
+  readonly besideMemoryUs: number;
+  /** Of nodes that lend, and of those held out: time watched, and waiting for a core within it. */
+  readonly lendingMs: number;
+  readonly lendingCpuUs: number;
+  readonly holdOutMs: number;
+  readonly holdOutCpuUs: number;
 }
 
-export interface Principal {
+export const totalNames = [
+  "invocations",
+  "reclaims",
+  "leasesReclaimed",
+  "throttle",
+  "freeze",
+  "shrink",
+  "evict",
+  "receipts",
+  "aloneMs",
+  "aloneCpuUs",
+  "aloneMemoryUs",
+  "besideMs",
+  "besideCpuUs",
+  "besideMemoryUs",
+  "lendingMs",
+  "lendingCpuUs",
+  "holdOutMs",
+  "holdOutCpuUs",
+] as const satisfies readonly (keyof Totals)[];
+
+export const noTotals: Totals = Object.fromEntries(totalNames.map((name) => [name, 0])) as unknown as Totals;
+
+export interface ClusterFacts {
+  readonly nodes: readonly NodeFacts[];
+  readonly leases: { readonly functions: number; readonly regions: number; readonly draining: number };
+  readonly totals: Totals;
+  readonly snapshot: { readonly valid: boolean; readonly ageMs: number };
+  readonly notices: readonly Notice[];
+}
+
+export interface Person {
   readonly uid: number;
   readonly gid: number;
+  readonly user: string;
+  readonly admin: boolean;
 }
 
 export interface DashboardSource {
-  readonly cluster: string;
-  readonly version: string;
-  eachNode(visit: (node: NodeFacts) => void): void;
-  /** By id, with something that is another object whenever the lease was told anew. */
-  eachLease(visit: (id: string, token: object) => void): void;
-  leaseRow(token: object): LeaseRow;
-  /** undefined: nobody knows it. */
-  node(name: string): NodeDetail | undefined;
-  leasesByKind(): { readonly functions: number; readonly regions: number; readonly draining: number };
-  counts(): Counts;
-  /** Newest last; bounded. */
-  reclaims(): readonly ReclaimRow[];
-  receipts(): Iterable<ReceiptFacts>;
-  snapshot(): { readonly valid: boolean; readonly ageMs: number };
-  notices(): Notice[];
+  facts(): ClusterFacts;
+  /** Live ones, newest first. */
+  leases(): LeaseRow[];
+  node(name: string): Omit<NodeDetail, "reclaims"> | undefined;
   accounts(fromMs: number, toMs: number): Promise<AccountRow[]>;
-  /** Where the site's day began. */
-  dayStartMs(nowMs: number): number;
-  userName(uid: number): string;
-  /** Who made the credential. Throws a SubletError when it is not good for a login here. */
-  identify(credential: string): Promise<Principal>;
-  isAdmin(principal: Principal): boolean;
-  /** Throws a SubletError. */
+  /** Who made the credential. @throws SubletError UNAUTHENTICATED. */
+  identify(credential: string): Promise<Person>;
+  /** @throws SubletError, also when that person may not. */
   administer(
-    verb: "drain" | "resume" | "reclaim",
+    what: "drain" | "resume" | "reclaim",
     request: AdminRequest,
-    principal: Principal,
-    signal: AbortSignal,
+    person: Person,
   ): Promise<AdminOutcome[]>;
 }

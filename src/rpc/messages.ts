@@ -241,6 +241,60 @@ export interface ReportRequest {
   full: boolean;
   receipts: ReceiptMessage[];
   usage: UsageRecordMessage[];
+  reclaims: ReclaimRecordMessage[];
+  counters: NodeCountersMessage | null;
+}
+
+export interface ReclaimRecordMessage {
+  atUnixMs: number;
+  durationUs: number;
+  leases: number;
+  cause: string;
+}
+
+export interface NodeCountersMessage {
+  invocations: number;
+  throttle: number;
+  freeze: number;
+  shrink: number;
+  evict: number;
+  watchedMs: number;
+  cpuPressureUs: number;
+  memoryPressureUs: number;
+}
+
+export interface GetGainRequest {
+  fromUnixMs: number;
+  toUnixMs: number;
+}
+
+export interface GainHoursMessage {
+  total: number;
+  slurmAlone: number;
+  lent: number;
+  beyondPacking: number;
+  perfectPacking: number;
+}
+
+/** Percents: NaN = not measured. */
+export interface GainCostMessage {
+  guardActions: number;
+  leasesReclaimed: number;
+  cpuPressurePercent: number;
+  memoryPressurePercent: number;
+  holdOutDifferencePercent: number;
+  receipts: number;
+}
+
+export interface GetGainResponse {
+  fromUnixMs: number;
+  toUnixMs: number;
+  covered: number;
+  coreHours: GainHoursMessage | null;
+  gibHours: GainHoursMessage | null;
+  money: number;
+  currency: string;
+  cost: GainCostMessage | null;
 }
 
 export interface HorizonTableMessage {
@@ -648,6 +702,12 @@ export interface Messages {
   UsageRow: UsageRowMessage;
   AccountQuota: AccountQuotaMessage;
   GetUsageResponse: GetUsageResponse;
+  ReclaimRecord: ReclaimRecordMessage;
+  NodeCounters: NodeCountersMessage;
+  GetGainRequest: GetGainRequest;
+  GainHours: GainHoursMessage;
+  GainCost: GainCostMessage;
+  GetGainResponse: GetGainResponse;
   GrantRequest: GrantRequest;
   GrantResponse: GrantResponse;
   RenewRequest: RenewRequest;
@@ -721,4 +781,5 @@ export interface ControllerMethods {
   reclaim: { request: ControllerServiceReclaimRequest; response: ControllerServiceReclaimResponse };
   listReceipts: { request: ListReceiptsRequest; response: ListReceiptsResponse };
   getUsage: { request: GetUsageRequest; response: GetUsageResponse };
+  getGain: { request: GetGainRequest; response: GetGainResponse };
 }

@@ -166,6 +166,9 @@ describe("with a controller", () => {
         asked.push({ from, to, groupBy, account, user });
         return from === "yesterday" ? { ...usageOfNobody, fromDay: "2026-11-24" } : usage;
       },
+      getGain: async () => {
+        throw new Error("not asked");
+      },
       listReceipts: async ({ jobId }) => ({ receipts: jobId === 7 ? [receipt] : [] }),
       requestLease: unused,
       renewLease: unused,

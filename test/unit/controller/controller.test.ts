@@ -57,6 +57,7 @@ async function controllerWith(
       stateDir: mkdtempSync(join(folder, "state-")),
       tls: undefined,
       log: { level: "info", to: "stderr" },
+      dashboard: { listen: "127.0.0.1:0", cluster: "", pagesDir: undefined, price: undefined },
       accounting: {
         enabled: true,
         mariadb: undefined,

@@ -50,5 +50,13 @@ export function reportMessage(
   leases: LeaseMessage[] = [],
   full = true,
 ): ReportRequest {
-  return { offer: offerMessage(node, changes), leases, full, receipts: [], usage: [] };
+  return {
+    offer: offerMessage(node, changes),
+    leases,
+    full,
+    receipts: [],
+    usage: [],
+    reclaims: [],
+    counters: null,
+  };
 }

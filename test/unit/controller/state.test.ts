@@ -208,7 +208,7 @@ test("reports out of bounds are refused", () => {
   const lease = leaseMessage("a", "n1");
   const spare = (cores: number[]) => [{ class: "CAPACITY_CLASS_IDLE" as const, cores, memoryBytes: 1 }];
   for (const bad of [
-    { offer: null, receipts: [], usage: [], leases: [], full: true },
+    { offer: null, receipts: [], usage: [], reclaims: [], counters: null, leases: [], full: true },
     reportMessage("../etc"),
     reportMessage("n1", { address: "nowhere" }),
     reportMessage("n1", { revision: 2 ** 60 }),
@@ -227,8 +227,15 @@ test("reports out of bounds are refused", () => {
   ])
     assert.throws(() => checkReport(bad), { code: "INVALID_ARGUMENT" });
   assert.equal(
-    checkReport({ offer: offerMessage("n1"), leases: [lease], full: false, receipts: [], usage: [] }).live
-      .length,
+    checkReport({
+      offer: offerMessage("n1"),
+      leases: [lease],
+      full: false,
+      receipts: [],
+      usage: [],
+      reclaims: [],
+      counters: null,
+    }).live.length,
     1,
   );
 });

@@ -31,6 +31,7 @@ it("a peer behind a dead network is noticed at both ends, and close() does not w
     reclaim: unused,
     listReceipts: unused,
     getUsage: unused,
+    getGain: unused,
   };
   const server = await serve({ listen: "127.0.0.1:0", identity, trustedUids: [0], controller: handlers });
   const pairs: [Socket, Socket][] = [];

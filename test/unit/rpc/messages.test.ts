@@ -162,6 +162,37 @@ const exhausted: Messages["QuotaExhausted"] = {
   resetsInMs: 3,
   timeZone: "Europe/Zurich",
 };
+const reclaimRecord: Messages["ReclaimRecord"] = {
+  atUnixMs: 1_700_000_000_000,
+  durationUs: 900,
+  leases: 2,
+  cause: "prolog",
+};
+const counters: Messages["NodeCounters"] = {
+  invocations: 1,
+  throttle: 2,
+  freeze: 3,
+  shrink: 4,
+  evict: 5,
+  watchedMs: 6,
+  cpuPressureUs: 7,
+  memoryPressureUs: 8,
+};
+const gainHours: Messages["GainHours"] = {
+  total: 1.5,
+  slurmAlone: 2.5,
+  lent: 3.5,
+  beyondPacking: 4.5,
+  perfectPacking: 5.5,
+};
+const gainCost: Messages["GainCost"] = {
+  guardActions: 1,
+  leasesReclaimed: 2,
+  cpuPressurePercent: 0.5,
+  memoryPressurePercent: -0.5,
+  holdOutDifferencePercent: 1.5,
+  receipts: 3,
+};
 const usageRow: Messages["UsageRow"] = {
   day: "2026-11-25",
   uid: 20001,
@@ -198,7 +229,15 @@ const samples: {
   Receipt: receipt,
   UsageRecord: usage,
   QuotaExhausted: exhausted,
-  ReportRequest: { offer, leases: [lease], full: true, receipts: [receipt], usage: [usage] },
+  ReportRequest: {
+    offer,
+    leases: [lease],
+    full: true,
+    receipts: [receipt],
+    usage: [usage],
+    reclaims: [reclaimRecord],
+    counters,
+  },
   ReportResponse: {
     ackedRevision: 1,
     resendFull: true,
@@ -237,6 +276,21 @@ const samples: {
   ListReceiptsRequest: { jobId: 7, ...byCaller },
   ListReceiptsResponse: { receipts: [receipt] },
   Quotas: { exhausted: [exhausted] },
+  ReclaimRecord: reclaimRecord,
+  NodeCounters: counters,
+  GetGainRequest: { fromUnixMs: 1, toUnixMs: 2 },
+  GainHours: gainHours,
+  GainCost: gainCost,
+  GetGainResponse: {
+    fromUnixMs: 1,
+    toUnixMs: 2,
+    covered: 0.5,
+    coreHours: gainHours,
+    gibHours: gainHours,
+    money: 7.5,
+    currency: "EUR",
+    cost: gainCost,
+  },
   GetUsageRequest: {
     from: "7d",
     to: "2026-11-25",
@@ -478,7 +532,18 @@ describe("messages.ts and the .proto files", () => {
 describe("decoding", () => {
   it("fills defaults: zero, empty, null for messages, no body", () => {
     const empty = decodeMessage("ReportRequest", Buffer.alloc(0));
-    assert.deepEqual({ ...empty }, { offer: null, leases: [], full: false, receipts: [], usage: [] });
+    assert.deepEqual(
+      { ...empty },
+      {
+        offer: null,
+        leases: [],
+        full: false,
+        receipts: [],
+        usage: [],
+        reclaims: [],
+        counters: null,
+      },
+    );
     assert.deepEqual({ ...decodeMessage("LocalResponse", Buffer.alloc(0)) }, { id: 0, code: 0, message: "" });
   });
   it("refuses bytes that are no message", () => {

@@ -53,6 +53,7 @@ const controllerHandlers: ControllerHandlers = {
   reclaim: unused,
   listReceipts: unused,
   getUsage: unused,
+  getGain: unused,
 };
 
 const closers: (() => void | Promise<void>)[] = [];

@@ -1,0 +1,71 @@
+/**
+ * What the dashboard shows of this node beside its offer: reclaims as they happen, and sums since the agent began. Read
+ * when a report goes out, kept in memory, bounded; a reclaim that no report could carry is lost, and a picture with it.
+ */
+import type { NodeCountersMessage, ReclaimRecordMessage } from "../../src/rpc/messages.ts";
+import { nodePressure } from "../receipts/pressure.ts";
+import type { Shell } from "../shell.ts";
+
+const maxKept = 256;
+const actions = ["throttle", "freeze", "shrink", "evict"] as const;
+type Action = (typeof actions)[number];
+
+export interface NodeCounters {
+  counters(): NodeCountersMessage;
+  /** Gives the reclaims since it was last called; one for each controller. */
+  reader(): () => ReclaimRecordMessage[];
+  guardActed(action: string): void;
+}
+
+export function nodeCounters(shell: Shell, invocations: () => number): NodeCounters {
+  const acted: Record<Action, number> = { throttle: 0, freeze: 0, shrink: 0, evict: 0 };
+  const first = { atMs: shell.nowMs(), pressure: nodePressure() };
+  let kept: ReclaimRecordMessage[] = [];
+  /** How many there were in all. */
+  let count = 0;
+
+  function add(cause: string, leases: number, durationUs: number): void {
+    count++;
+    kept.push({ atUnixMs: Date.now(), durationUs: Math.round(durationUs), leases, cause });
+    if (kept.length > 2 * maxKept) kept = kept.slice(-maxKept);
+  }
+
+  shell.listen({
+    onEffect(effect) {
+      if (effect.type === "missed") add("cgroup", effect.leases, 0);
+      else if (effect.type === "unshared") add("use", effect.leases, 0);
+      else if (effect.type === "answer") {
+        const { answer } = effect;
+        if (answer.kind === "hook" && answer.leasesEnded > 0)
+          add(answer.event, answer.leasesEnded, answer.tookUs);
+        else if (answer.kind === "reclaimed" && answer.ended > 0) add("admin", answer.ended, 0);
+      }
+    },
+  });
+
+  return {
+    counters() {
+      const now = nodePressure();
+      const measured = now !== undefined && first.pressure !== undefined;
+      return {
+        invocations: invocations(),
+        ...acted,
+        watchedMs: measured ? Math.round(shell.nowMs() - first.atMs) : 0,
+        cpuPressureUs: measured ? Math.max(0, now.cpuUs - (first.pressure?.cpuUs ?? 0)) : 0,
+        memoryPressureUs: measured ? Math.max(0, now.memoryUs - (first.pressure?.memoryUs ?? 0)) : 0,
+      };
+    },
+    reader() {
+      let seen = count;
+      return () => {
+        const fresh = Math.min(count - seen, maxKept);
+        seen = count;
+        return fresh === 0 ? [] : kept.slice(-fresh);
+      };
+    },
+    guardActed(action) {
+      const known = actions.find((each) => each === action);
+      if (known !== undefined) acted[known]++;
+    },
+  };
+}

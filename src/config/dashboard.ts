@@ -1,0 +1,65 @@
+/** [dashboard] of controller.toml: where its pages are served, and what a core-hour is worth. */
+import { z } from "zod";
+
+const address = z
+  .string()
+  .regex(/^((\[[0-9a-fA-F:.]+\]|[^:\s[\]]+):\d{1,5})?$/, 'expected "host:port", or "" for none')
+  .refine((text) => !(Number(text.slice(text.lastIndexOf(":") + 1)) > 65535), "port is beyond 65535");
+const money = z.number().min(0).max(1e9);
+
+export const dashboardSchema = z
+  .strictObject({
+    listen: address
+      .default("127.0.0.1:7704")
+      .describe(
+        'HTTP for the dashboard; "" = none. Whoever reaches it may read; the default is for a proxy or a tunnel on this machine',
+      ),
+    cluster: z
+      .string()
+      .max(64)
+      .default("")
+      .describe("name of the cluster on the pages; default: this machine's, short"),
+    pages_dir: z
+      .string()
+      .regex(/^\//, "expected an absolute path")
+      .optional()
+      .describe("folder with the built pages; default: the one that came with the controller")
+      .meta({ example: "/usr/share/sublet/dashboard" }),
+    price: z
+      .strictObject({
+        currency: z.string().min(1).max(8).default("EUR").describe("its name, as it is shown"),
+        per_core_hour: money.default(0).describe("what a core-hour is worth"),
+        per_gib_hour: money.default(0).describe("what a GiB of memory for an hour is worth"),
+      })
+      .prefault({})
+      .describe("turns what was won into money; 0, 0: it is not"),
+  })
+  .prefault({})
+  .describe("the pages that show what is lent, what it brings and what it costs");
+
+export interface DashboardConfig {
+  /** undefined: no dashboard. */
+  readonly listen: string | undefined;
+  readonly cluster: string;
+  readonly pagesDir: string | undefined;
+  readonly price:
+    | { readonly currency: string; readonly perCoreHour: number; readonly perGibHour: number }
+    | undefined;
+}
+
+export function dashboardConfig(found: z.output<typeof dashboardSchema>): DashboardConfig {
+  const { price } = found;
+  return {
+    listen: found.listen === "" ? undefined : found.listen,
+    cluster: found.cluster,
+    pagesDir: found.pages_dir,
+    price:
+      price.per_core_hour === 0 && price.per_gib_hour === 0
+        ? undefined
+        : {
+            currency: price.currency,
+            perCoreHour: price.per_core_hour,
+            perGibHour: price.per_gib_hour,
+          },
+  };
+}

@@ -1,0 +1,74 @@
+/** Starts the dashboard within a controller. Nothing of it is needed by anything else: what fails here is told, and that is all. */
+import { accessSync, constants, mkdirSync } from "node:fs";
+import { hostname } from "node:os";
+import { fileURLToPath } from "node:url";
+import type { Logger } from "pino";
+import { toSubletError } from "../common/errors.ts";
+import { version } from "../common/version.ts";
+import type { ControllerConfig } from "../config/config.ts";
+import { HistoryStore } from "../dashboard/history.ts";
+import { type Dashboard, serveDashboard } from "../dashboard/server.ts";
+import type { DashboardFeed } from "./dashboard.ts";
+
+export interface DashboardServerOptions {
+  readonly config: Pick<ControllerConfig, "dashboard" | "stateDir">;
+  readonly feed: DashboardFeed;
+  readonly log: Pick<Logger, "info" | "warn" | "error">;
+}
+
+export interface DashboardServer {
+  readonly address: string | undefined;
+  close(): Promise<void>;
+}
+
+const builtPages = fileURLToPath(new URL("../../build/dashboard", import.meta.url));
+
+export async function startDashboard({
+  config,
+  feed,
+  log,
+}: DashboardServerOptions): Promise<DashboardServer> {
+  const { dashboard } = config;
+  const none: DashboardServer = { address: undefined, close: async () => undefined };
+  if (dashboard.listen === undefined) return none;
+  const onTrouble = (why: string): void => log.warn({ why }, "the dashboard has trouble");
+  const file = historyFile(config.stateDir);
+  if (file === undefined)
+    log.warn(
+      { folder: config.stateDir },
+      "state_dir cannot be written: the dashboard's history ends with this process",
+    );
+  const history = await HistoryStore.open({ file, onTrouble });
+  let server: Dashboard;
+  try {
+    server = await serveDashboard({
+      listen: dashboard.listen,
+      source: feed,
+      history,
+      cluster: dashboard.cluster || (hostname().split(".")[0] ?? ""),
+      version,
+      price: dashboard.price,
+      pagesDir: dashboard.pagesDir ?? builtPages,
+      onLogin: (user, admin) => log.info({ user, admin }, "somebody logged in at the dashboard"),
+      onTrouble,
+    });
+  } catch (thrown) {
+    history.close();
+    log.error({ message: toSubletError(thrown).message }, "there is no dashboard");
+    return none;
+  }
+  feed.show(server.live, (fromMs, toMs) => server.live.gain(fromMs, toMs));
+  log.info({ url: `http://${server.address}/` }, "dashboard is ready");
+  return { address: server.address, close: () => server.close() };
+}
+
+/** undefined: there is no place for it. */
+function historyFile(stateDir: string): string | undefined {
+  try {
+    mkdirSync(stateDir, { recursive: true, mode: 0o750 });
+    accessSync(stateDir, constants.W_OK);
+    return `${stateDir}/history.db`;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,392 @@
+/**
+ * The dashboard's HTTP: the built pages, and the routes of api.ts. Reading needs no login. Whatever comes in is bounded:
+ * connections, headers, bodies, time. Paths are looked up in tables, never on disk.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
+import { type ErrorCode, SubletError, toSubletError } from "../common/errors.ts";
+import type { Session } from "./api.ts";
+import { type Asset, loadAssets } from "./assets.ts";
+import type { HistoryStore } from "./history.ts";
+import { Live } from "./live.ts";
+import { historyOf, type Price } from "./points.ts";
+import { adminRequest, loginRequest } from "./requests.ts";
+import { Sessions } from "./sessions.ts";
+import type { DashboardSource } from "./source.ts";
+import { Viewers } from "./viewers.ts";
+
+export interface DashboardOptions {
+  /** host:port; port 0 takes a free one. */
+  readonly listen: string;
+  readonly source: DashboardSource;
+  readonly history: HistoryStore;
+  readonly cluster: string;
+  readonly version: string;
+  readonly price: Price | undefined;
+  readonly pagesDir: string;
+  readonly unixMs?: () => number;
+  readonly nowMs?: () => number;
+  /** For logs: who logged in, and what could not be answered. */
+  readonly onLogin?: (user: string, admin: boolean) => void;
+  readonly onTrouble?: (why: string) => void;
+}
+
+export interface Dashboard {
+  readonly address: string;
+  readonly live: Live;
+  readonly viewers: number;
+  close(): Promise<void>;
+}
+
+const maxConnections = 1024;
+const maxHeaderBytes = 16 * 1024;
+const maxBodyBytes = 1024 * 1024;
+const requestTimeoutMs = 10_000;
+const tickMs = 1_000;
+const maxPoints = 2_000;
+const maxLeases = 10_000;
+const dayMs = 86_400_000;
+const compressAbove = 4096;
+const policy =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; " +
+  "form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+const statuses: Readonly<Record<ErrorCode, number>> = {
+  INVALID_ARGUMENT: 400,
+  UNAUTHENTICATED: 401,
+  PERMISSION_DENIED: 403,
+  NOT_FOUND: 404,
+  FAILED_PRECONDITION: 409,
+  ABORTED: 409,
+  RESOURCE_EXHAUSTED: 429,
+  INTERNAL: 500,
+  UNAVAILABLE: 503,
+  DEADLINE_EXCEEDED: 504,
+};
+const hints: Partial<Record<ErrorCode, string>> = {
+  UNAUTHENTICATED:
+    "`sublet dashboard --login` on a node of the cluster prints a credential that is good for a minute.",
+  PERMISSION_DENIED: "Only root and members of the admin group may; log in as one of them.",
+  INTERNAL: "The controller's log says why.",
+};
+const squeeze = promisify(gzip);
+
+export async function serveDashboard(options: DashboardOptions): Promise<Dashboard> {
+  const { source, history } = options;
+  const unixMs = options.unixMs ?? Date.now;
+  const nowMs = options.nowMs ?? (() => performance.now());
+  const assets = loadAssets(options.pagesDir);
+  const sessions = new Sessions(nowMs, false);
+  const viewers = new Viewers();
+  const live = new Live({
+    source,
+    history,
+    cluster: options.cluster,
+    version: options.version,
+    price: options.price,
+    unixMs,
+    nowMs,
+    onEvent: (topic, text) => viewers.tell(topic, text),
+    watched: (topic) => viewers.watched(topic),
+  });
+
+  function span(query: URLSearchParams, defaultMs: number): { fromMs: number; toMs: number } {
+    const toMs = timeOf(query, "to") ?? unixMs();
+    const fromMs = timeOf(query, "from") ?? toMs - defaultMs;
+    if (!(toMs > fromMs)) throw new SubletError("INVALID_ARGUMENT", "from must be before to");
+    return { fromMs, toMs };
+  }
+
+  function historyText(query: URLSearchParams): unknown {
+    const { fromMs, toMs } = span(query, dayMs);
+    const points = numberOf(query, "points", 600, 1, maxPoints);
+    const leastMs = history.stepMsAt(fromMs, unixMs());
+    const stepMs = Math.max(leastMs, Math.ceil((toMs - fromMs) / points / leastMs) * leastMs);
+    const startMs = Math.floor(fromMs / stepMs) * stepMs;
+    return historyOf(history.between(startMs, toMs), startMs, toMs, stepMs);
+  }
+
+  function leases(query: URLSearchParams): unknown {
+    const node = query.get("node");
+    const user = query.get("user");
+    return source
+      .leases()
+      .filter((row) => (node === null || row.node === node) && (user === null || row.user === user))
+      .slice(0, numberOf(query, "limit", 1000, 1, maxLeases));
+  }
+
+  async function read(path: string, query: URLSearchParams, request: IncomingMessage): Promise<unknown> {
+    const node = /^nodes\/(.+)$/.exec(path)?.[1];
+    if (node !== undefined) {
+      const found = source.node(node);
+      if (found === undefined)
+        throw new SubletError("NOT_FOUND", "neither Slurm nor an agent names this node");
+      return { ...found, reclaims: live.reclaims.ofNode(node) };
+    }
+    switch (path) {
+      case "summary":
+        return live.summary();
+      case "nodes":
+        return new Ready(live.nodeTable());
+      case "leases":
+        return leases(query);
+      case "history":
+        return historyText(query);
+      case "gain": {
+        const { fromMs, toMs } = span(query, dayMs);
+        return live.gain(fromMs, toMs);
+      }
+      case "reclaims": {
+        const { fromMs, toMs } = span(query, dayMs);
+        return live.reclaims.between(fromMs, toMs);
+      }
+      case "accounts": {
+        const { fromMs, toMs } = span(query, 30 * dayMs);
+        return await source.accounts(fromMs, toMs);
+      }
+      case "whoami":
+        return whoami(request);
+      default:
+        throw new SubletError(
+          "NOT_FOUND",
+          "there is no such part of the API; src/dashboard/api.ts lists them",
+        );
+    }
+  }
+
+  function whoami(request: IncomingMessage): Session {
+    const person = sessions.find(request.headers.cookie);
+    return person === undefined ? { user: null, admin: false } : { user: person.user, admin: person.admin };
+  }
+
+  async function write(path: string, request: IncomingMessage, response: ServerResponse): Promise<unknown> {
+    mustBeOurs(request);
+    const body = await bodyOf(request);
+    if (path === "login") {
+      const person = await source.identify(loginRequest(body).credential);
+      response.setHeader("set-cookie", sessions.begin(person));
+      options.onLogin?.(person.user, person.admin);
+      return { user: person.user, admin: person.admin } satisfies Session;
+    }
+    if (path === "logout") {
+      response.setHeader("set-cookie", sessions.end(request.headers.cookie));
+      return {};
+    }
+    if (path !== "drain" && path !== "resume" && path !== "reclaim")
+      throw new SubletError("NOT_FOUND", "there is nothing to POST to here");
+    const person = sessions.find(request.headers.cookie);
+    if (person === undefined) throw new SubletError("UNAUTHENTICATED", "log in first");
+    if (!person.admin) throw new SubletError("PERMISSION_DENIED", `${person.user} may not ${path}`);
+    return await source.administer(path, adminRequest(body), person);
+  }
+
+  async function api(
+    path: string,
+    query: URLSearchParams,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ) {
+    try {
+      const withBody = request.method !== "HEAD";
+      if (request.method === "GET" && path === "events") {
+        if (!viewers.add(request, response, query.get("topics"), JSON.stringify(live.summary())))
+          throw new SubletError("RESOURCE_EXHAUSTED", "too many viewers");
+        return;
+      }
+      const reads = request.method === "GET" || request.method === "HEAD";
+      if (!reads && request.method !== "POST") throw new SubletError("INVALID_ARGUMENT", "GET, HEAD or POST");
+      const found = reads ? await read(path, query, request) : await write(path, request, response);
+      const text = found instanceof Ready ? found.text : JSON.stringify(found);
+      await sendJson(request, response, 200, text, withBody);
+    } catch (thrown) {
+      const error = toSubletError(thrown);
+      if (error.code === "INTERNAL") options.onTrouble?.(`${path.slice(0, 80)}: ${error.message}`);
+      if (response.headersSent) return response.destroy();
+      const text = JSON.stringify({ error: error.message, hint: hints[error.code] ?? "" });
+      await sendJson(request, response, statuses[error.code], text, true);
+    }
+  }
+
+  const server = createServer(
+    {
+      headersTimeout: requestTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      maxHeaderSize: maxHeaderBytes,
+      keepAliveTimeout: 30_000,
+      connectionsCheckingInterval: 5_000,
+    },
+    (request, response) => {
+      response.setHeader("content-security-policy", policy);
+      response.setHeader("x-content-type-options", "nosniff");
+      response.setHeader("referrer-policy", "no-referrer");
+      const { path, query } = partsOf(request.url ?? "/");
+      if (path === undefined)
+        return void sendJson(request, response, 400, '{"error":"the address is not one","hint":""}', true);
+      if (path.startsWith("/api/v1/"))
+        return void api(path.slice("/api/v1/".length), query, request, response);
+      sendAsset(assets.get(path === "/" ? "/index.html" : path), request, response, assets.size > 0);
+    },
+  );
+  server.maxConnections = maxConnections;
+  const separator = options.listen.lastIndexOf(":");
+  const host = options.listen.slice(0, separator).replace(/^\[(.*)\]$/, "$1");
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (cause) =>
+      reject(
+        new SubletError("UNAVAILABLE", `cannot listen on ${options.listen}: ${cause.message}`, { cause }),
+      ),
+    );
+    server.listen(Number(options.listen.slice(separator + 1)), host, resolve);
+  });
+  const timer = setInterval(() => {
+    try {
+      live.tick();
+      viewers.heartbeat();
+    } catch (thrown) {
+      options.onTrouble?.(toSubletError(thrown).message);
+    }
+  }, tickMs);
+  const { port } = server.address() as AddressInfo;
+  return {
+    address: `${options.listen.slice(0, separator)}:${port}`,
+    live,
+    get viewers() {
+      return viewers.size;
+    },
+    async close() {
+      clearInterval(timer);
+      viewers.close();
+      await new Promise<void>((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      });
+      history.close();
+    },
+  };
+}
+
+/** JSON that is made already. */
+class Ready {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+function partsOf(url: string): { path: string | undefined; query: URLSearchParams } {
+  const mark = url.indexOf("?");
+  const query = new URLSearchParams(mark === -1 ? "" : url.slice(mark + 1));
+  try {
+    return { path: decodeURIComponent(mark === -1 ? url : url.slice(0, mark)), query };
+  } catch {
+    return { path: undefined, query };
+  }
+}
+
+function timeOf(query: URLSearchParams, name: string): number | undefined {
+  const text = query.get(name);
+  if (text === null || text === "") return undefined;
+  const ms = /^\d{1,15}$/.test(text) ? Number(text) : Date.parse(text);
+  if (!Number.isFinite(ms))
+    throw new SubletError("INVALID_ARGUMENT", `${name} is neither unix ms nor an ISO time`);
+  return ms;
+}
+
+function numberOf(
+  query: URLSearchParams,
+  name: string,
+  standard: number,
+  least: number,
+  most: number,
+): number {
+  const text = query.get(name);
+  if (text === null || text === "") return standard;
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw new SubletError("INVALID_ARGUMENT", `${name} must be ${least} to ${most}`);
+  return value;
+}
+
+/** A page of another site can send forms and plain text here, but no JSON, and it has its own origin. */
+function mustBeOurs({ headers }: IncomingMessage): void {
+  if (!/^application\/json\b/.test(headers["content-type"] ?? ""))
+    throw new SubletError("INVALID_ARGUMENT", "content-type must be application/json");
+  const { origin, host } = headers;
+  if (origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`)
+    throw new SubletError("PERMISSION_DENIED", "that request comes from another site");
+}
+
+async function bodyOf(request: IncomingMessage): Promise<unknown> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of request) {
+    bytes += (part as Buffer).length;
+    if (bytes > maxBodyBytes)
+      throw new SubletError("INVALID_ARGUMENT", `the body is longer than ${maxBodyBytes} bytes`);
+    parts.push(part as Buffer);
+  }
+  try {
+    return JSON.parse(Buffer.concat(parts).toString("utf8") || "{}");
+  } catch {
+    throw new SubletError("INVALID_ARGUMENT", "the body is not JSON");
+  }
+}
+
+async function sendJson(
+  request: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  text: string,
+  withBody: boolean,
+): Promise<void> {
+  let body = Buffer.from(text);
+  response.setHeader("content-type", "application/json; charset=utf-8");
+  response.setHeader("cache-control", "no-store");
+  if (body.length > compressAbove && /\bgzip\b/.test(String(request.headers["accept-encoding"] ?? ""))) {
+    body = await squeeze(body, { level: 1 });
+    response.setHeader("content-encoding", "gzip");
+  }
+  response.writeHead(status, { "content-length": body.length });
+  response.end(withBody ? body : undefined);
+}
+
+function sendAsset(
+  asset: Asset | undefined,
+  { method, headers }: IncomingMessage,
+  response: ServerResponse,
+  built: boolean,
+): void {
+  if (method !== "GET" && method !== "HEAD") {
+    response.writeHead(405, { allow: "GET, HEAD" }).end();
+    return;
+  }
+  if (asset === undefined) {
+    const why = built ? "not found\n" : "The pages are not built here; the API is under /api/v1/.\n";
+    response.writeHead(404, { "content-type": "text/plain; charset=utf-8" }).end(why);
+    return;
+  }
+  const shared = {
+    etag: asset.etag,
+    vary: "accept-encoding",
+    "cache-control": asset.immutable ? "public, max-age=31536000, immutable" : "no-cache",
+  };
+  if (headers["if-none-match"] === asset.etag) {
+    response.writeHead(304, shared).end();
+    return;
+  }
+  const takes = String(headers["accept-encoding"] ?? "");
+  const [encoding, body] =
+    asset.brotli !== undefined && /\bbr\b/.test(takes)
+      ? ["br", asset.brotli]
+      : asset.gzip !== undefined && /\bgzip\b/.test(takes)
+        ? ["gzip", asset.gzip]
+        : [undefined, asset.body];
+  response.writeHead(200, {
+    ...shared,
+    "content-type": asset.type,
+    "content-length": body.length,
+    ...(encoding === undefined ? {} : { "content-encoding": encoding }),
+  });
+  response.end(method === "HEAD" ? undefined : body);
+}
