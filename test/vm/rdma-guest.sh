@@ -105,7 +105,10 @@ raw() {
   local server
   taskset -c 1 timeout 100 "$1" -d rxe0 -x 1 -F -s "$3" -n "$5" > /dev/null 2>&1 &
   server=$!
-  sleep 0.5
+  for ((i = 0; i < 100; i++)); do
+    ss -ltn | grep -q ':18515 ' && break
+    sleep 0.1
+  done
   taskset -c 0 timeout 100 "$1" -d rxe0 -x 1 -F -s "$3" -n "$5" 10.9.0.1 2> /dev/null |
     awk -v what="$2" -v bytes="$3" -v column="$4" -v bandwidth="${1#*_*_}" '$1 == bytes {
       value = bandwidth == "bw" ? bytes / 1048576 / $column * 1e6 : $column
