@@ -1,6 +1,10 @@
 /**
  * The table of guests: START, STOP, LIST, and what becomes of each. See guest_state in starter.h for the life-cycle.
  *
+ * A START of a prepared guest is answered when its order is written: its sockets listen already, so what a client says
+ * waits there until the executor has read its order, and client and executor begin at once. One that does not become
+ * ready all the same is ended at its deadline, and its end is told as that of any lease.
+ *
  * Races. A child that fails may be reaped before its error text was read: reaping reads the pipe first. Pids are sent
  * signals only before they are reaped, so that they cannot be somebody else's. A guest that does not die (frozen, or
  * stuck in the kernel) keeps its lease id; who waits for it is told after a while, and EXITED follows.
@@ -92,6 +96,18 @@ void guests_start(struct starter *starter, const struct start_request *request, 
         log_event(LOG_LEVEL_WARN, "lease %s: no start time of process %d", guest->lease, (int)guest->pid);
 }
 
+static void tell_started(struct starter *starter, struct guest *guest)
+{
+    guest->was_ready = guest->state != GUEST_PREPARED;
+    guest->tell_end = true;
+    text_begin(&starter->text);
+    text_add(&starter->text, "id=%llu\nok=1\npid=%d\nport=%u\nstart=%llu\nstats=/proc/%d/fd/%d\n",
+             (unsigned long long)guest->asker.id, (int)guest->pid, guest->port, (unsigned long long)guest->start_ticks,
+             (int)getpid(), guest->stats_fd);
+    server_send(starter, guest->asker.client); /* if it is lost by that, the guest ends: nobody would know of it */
+    guest->asker.client = 0;
+}
+
 static void close_ready(struct starter *starter, struct guest *guest)
 {
     if (guest->ready_fd < 0)
@@ -136,24 +152,19 @@ void guests_hand_out(struct starter *starter, const struct start_request *reques
     guest->meta = meta;
     memcpy(guest->lease, request->lease, sizeof(guest->lease));
     guest->keeper = 0;
-    guest->tell_end = false;
     guest->asker = asker;
     guest->state = GUEST_STARTING;
     guest->end_ns = monotonic_ns() + starter->ready_timeout_ns;
+    tell_started(starter, guest);
 }
 
-static void answer_started(struct starter *starter, struct guest *guest, enum guest_state state)
+/** It has come up; who asked for it hears so, unless that was told already. */
+static void came_up(struct starter *starter, struct guest *guest, enum guest_state state)
 {
     guest->state = state;
-    guest->was_ready = state == GUEST_READY;
-    guest->tell_end = true;
     guest->end_ns = 0;
-    text_begin(&starter->text);
-    text_add(&starter->text, "id=%llu\nok=1\npid=%d\nport=%u\nstart=%llu\nstats=/proc/%d/fd/%d\n",
-             (unsigned long long)guest->asker.id, (int)guest->pid, guest->port, (unsigned long long)guest->start_ticks,
-             (int)getpid(), guest->stats_fd);
-    server_send(starter, guest->asker.client);
-    guest->asker.client = 0;
+    if (guest->asker.client != 0)
+        tell_started(starter, guest);
 }
 
 static void take_ready(struct starter *starter, struct guest *guest)
@@ -163,14 +174,14 @@ static void take_ready(struct starter *starter, struct guest *guest)
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (size == 1 && text[0] == 'W' && guest->state == GUEST_PREPARING) {
-        answer_started(starter, guest, GUEST_PREPARED);
+        came_up(starter, guest, GUEST_PREPARED);
         return;
     }
     close_ready(starter, guest);
     if (guest->state == GUEST_READY || guest->state == GUEST_ENDING)
         return;
     if (size == 1 && text[0] == 'R' && guest->state == GUEST_STARTING) {
-        answer_started(starter, guest, GUEST_READY);
+        came_up(starter, guest, GUEST_READY);
         return;
     }
     text[size > 0 ? size : 0] = '\0';

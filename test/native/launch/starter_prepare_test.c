@@ -78,6 +78,39 @@ static void a_prepared_guest_is_its_keepers(void **state)
     assert_true(driver_guest(&driver, "a") > 0);
 }
 
+static int begin_with_time_to_look(void **state)
+{
+    *state = &driver;
+    driver_begin(&driver, "--ready-timeout-ms=1500");
+    return 0;
+}
+
+/** Its order is written, so the lease is answered; what it lacks to be ready shows as the end of a lease. */
+static void one_that_is_never_ready_ends_as_a_lease(void **state)
+{
+    (void)state;
+    assert_true(ask(prepare_text("pool-1", 2), 2));
+    assert_true(ask(driver_start_text(&driver, "mute", 3, "pool=pool-1\n"), 3));
+    assert_string_equal(field("ok"), "1");
+    assert_true(ask("verb=LIST\nid=4\n", 4)); /* an agent that comes now must find it */
+    assert_non_null(strstr(driver.text, "executor=mute "));
+    assert_true(driver_receive(&driver, 10000));
+    assert_string_equal(field("verb"), "EXITED");
+    assert_string_equal(field("lease"), "mute");
+    assert_int_equal(driver_processes(&driver), 0);
+}
+
+static void one_that_ends_instead_of_coming_up_is_told_of(void **state)
+{
+    (void)state;
+    assert_true(ask(prepare_text("pool-1", 2), 2));
+    assert_true(ask(driver_start_text(&driver, "quit", 3, "pool=pool-1\n"), 3));
+    assert_string_equal(field("ok"), "1");
+    assert_true(driver_receive(&driver, 10000));
+    assert_string_equal(field("verb"), "EXITED");
+    assert_string_equal(field("lease"), "quit");
+}
+
 int main(void)
 {
     if (!driver_can_run())
@@ -86,6 +119,8 @@ int main(void)
         STARTER_TEST(a_prepared_guest_is_handed_out),
         STARTER_TEST(a_prepared_guest_gets_the_tmp_of_its_lease),
         STARTER_TEST(a_prepared_guest_is_its_keepers),
+        cmocka_unit_test_setup_teardown(one_that_is_never_ready_ends_as_a_lease, begin_with_time_to_look, end),
+        STARTER_TEST(one_that_ends_instead_of_coming_up_is_told_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
