@@ -191,7 +191,7 @@ export function LeasesPage() {
                 <span>
                   on <Link to={["nodes", lease.node]}>{lease.node}</Link> of {lease.user || lease.uid}
                 </span>
-                <span class="muted">{word(lease.reason || lease.state)}</span>
+                <span class="muted">{lease.reason ? word(lease.reason) : ""}</span>
               </li>
             ))}
           </ul>
