@@ -47,8 +47,7 @@ int main(int count, char **arguments)
     if (sublet_open(NULL, &session) != SUBLET_OK || sublet_library_open(session, arguments[1], &library) != SUBLET_OK ||
         sublet_function_find(library, "echo", &echo) != SUBLET_OK)
         return fail(session, "session");
-    if (sublet_lease_acquire(session, NULL, &lease) != SUBLET_OK ||
-        sublet_lease_info_get(lease, &info) != SUBLET_OK)
+    if (sublet_lease_acquire(session, NULL, &lease) != SUBLET_OK || sublet_lease_info_get(lease, &info) != SUBLET_OK)
         return fail(session, "lease");
     options.lease = lease; /* here only, never locally */
     options.timeout_ms = 20000;
