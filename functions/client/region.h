@@ -86,6 +86,7 @@ struct region_transport {
 
 /** What moves a queue of jobs. With its lock, in all. */
 struct region_mover {
+    int nap_ms; /* at most, of who waits; 0 = as long as anybody sleeps: the descriptor can be relied on */
     /** Moves what moves without waiting; OK even if that is nothing. An error is the end of the way. */
     sublet_status (*pump)(struct link *link, struct region_access *access);
     /** Changes whenever something has moved, to tell a slow peer from a silent one. */

@@ -161,7 +161,7 @@ static sublet_status lead(struct link *link, struct region_access *access, const
             entry.events = mover->events(access, &entry.fd);
         pthread_mutex_unlock(&access->lock);
         if (nap)
-            poll(&entry, 1, SLICE_NS / 1000000);
+            poll(&entry, 1, mover->nap_ms != 0 ? mover->nap_ms : (int)(SLICE_NS / 1000000));
         else if (round % 16 == 0)
             sched_yield(); /* the other side may wait for this core */
         pthread_mutex_lock(&access->lock);

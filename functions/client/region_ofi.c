@@ -149,7 +149,7 @@ static void free_fabric(struct region_access *access)
 }
 
 static const struct region_mover fabric_mover = {
-    .pump = region_ofi_pump, .moved = moved, .events = events_of, .abandon = abandon};
+    .nap_ms = 1, .pump = region_ofi_pump, .moved = moved, .events = events_of, .abandon = abandon};
 
 static const struct region_transport fabric_region_transport = {
     .ordered = true,
