@@ -2,15 +2,15 @@
  * `sublet config`: what the files, variables and flags of a program come to, without starting it. For the agent's guard policy, which is
  * read by the agent alone, `sublet-agent --check-config` has the last word.
  */
-import { type Command, InvalidArgumentError } from "commander";
 import { SubletError, toSubletError } from "../common/errors.ts";
-import { exits } from "../config/arguments.ts";
 import { type Configuration, readAgent, readCli, readController } from "../config/config.ts";
 import type { KeySpec } from "../config/keys.ts";
 import { nearestWord } from "../config/nearest.ts";
 import { settingsJson, settingsText, shownSettings, tomlValue } from "../config/show.ts";
 import type { Sources } from "../config/sources.ts";
 import { type Output, wrap, writeError, writeJson } from "./output.ts";
+
+export { exits } from "../config/arguments.ts";
 
 const readers: Readonly<Record<string, (sources: Sources) => Configuration<unknown, unknown>>> = {
   agent: readAgent,
@@ -24,14 +24,8 @@ export interface ConfigContext {
   readonly environment: NodeJS.ProcessEnv;
 }
 
-interface ConfigOptions {
+export interface ConfigOptions {
   readonly file?: string;
-}
-
-function which(text: string): string {
-  if (readers[text] === undefined)
-    throw new InvalidArgumentError(`Expected one of ${Object.keys(readers).join(", ")}.`);
-  return text;
 }
 
 function read(
@@ -44,14 +38,14 @@ function read(
   return reader({ file, environment });
 }
 
-function show(context: ConfigContext, name: string, options: ConfigOptions): void {
+export function show(context: ConfigContext, name: string, options: ConfigOptions): void {
   const found = read(name, options, context.environment);
   if (context.json) writeJson(context.output, settingsJson(name, found));
   else context.output.write(settingsText(name, found));
 }
 
 /** True when all is well. */
-function check(context: ConfigContext, name: string, options: ConfigOptions): boolean {
+export function check(context: ConfigContext, name: string, options: ConfigOptions): boolean {
   const { output, json } = context;
   try {
     const { files } = read(name, options, context.environment).read;
@@ -77,7 +71,7 @@ function keyOf(keys: readonly KeySpec[], wanted: string): KeySpec {
   );
 }
 
-function explain(context: ConfigContext, name: string, wanted: string, options: ConfigOptions): void {
+export function explain(context: ConfigContext, name: string, wanted: string, options: ConfigOptions): void {
   const found = read(name, options, context.environment);
   const key = keyOf(
     found.read.settings.map((setting) => setting.key),
@@ -101,39 +95,4 @@ function explain(context: ConfigContext, name: string, wanted: string, options: 
     wrap(key.description, output.width, "  "),
   ];
   output.write(`${lines.join("\n")}\n`);
-}
-
-/** `end`: with this exit status. */
-export function addConfigCommands(
-  program: Command,
-  context: () => ConfigContext,
-  end: (status: number) => void,
-): void {
-  const config = program
-    .command("config")
-    .description("settings of agent, controller or this command: what is in effect, and why")
-    .helpCommand(false);
-  const about = "agent, controller or sublet";
-  const file = "a file instead of the default ones; its drop-ins count";
-  config
-    .command("show")
-    .argument("<which>", about, which)
-    .option("--file <file>", file)
-    .description("all settings in effect, and where each came from")
-    .action((name: string, options: ConfigOptions) => show(context(), name, options));
-  config
-    .command("check")
-    .argument("<which>", about, which)
-    .option("--file <file>", file)
-    .description("are they right? exit status 78 when not, with file and line of what is wrong")
-    .action((name: string, options: ConfigOptions) => {
-      if (!check(context(), name, options)) end(exits.config);
-    });
-  config
-    .command("explain")
-    .argument("<which>", about, which)
-    .argument("<key>", "as reclaim.budget_ms")
-    .option("--file <file>", file)
-    .description("one key: its value, source, bounds and meaning")
-    .action((name: string, key: string, options: ConfigOptions) => explain(context(), name, key, options));
 }

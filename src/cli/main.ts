@@ -1,7 +1,14 @@
-/** Entry of the `sublet` command. */
-import { run } from "./program.ts";
+/** Entry of the `sublet` command. What it compiles is kept for the next time, where there is a home to keep it in. */
+import { enableCompileCache } from "node:module";
 
-const columns = Number(process.stdout.columns ?? (process.stdout.isTTY ? process.env.COLUMNS : undefined));
+enableCompileCache();
+const { run } = await import("./program.ts");
+
+/** Of the terminal as it is now; undefined without one. */
+function size(now: number | undefined, variable: string): number | undefined {
+  const value = Number(now ?? (process.stdout.isTTY ? process.env[variable] : undefined));
+  return Number.isFinite(value) && value > 0 ? value : undefined;
+}
 
 // Whoever reads us may stop early (`sublet leases | head`): that is no error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -13,5 +20,10 @@ process.exitCode = await run(process.argv.slice(2), {
   write: (text) => void process.stdout.write(text),
   writeBytes: (bytes) => void process.stdout.write(bytes),
   error: (text) => void process.stderr.write(text),
-  width: Number.isFinite(columns) && columns > 0 ? columns : undefined,
+  get width() {
+    return size(process.stdout.columns, "COLUMNS");
+  },
+  get height() {
+    return size(process.stdout.rows, "LINES");
+  },
 });

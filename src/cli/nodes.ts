@@ -1,7 +1,18 @@
 /** `sublet nodes`: what Slurm has given away, and what is spare and lent, node by node. */
+import type { Command } from "commander";
+import { SubletError } from "../common/errors.ts";
+import { nearestWord } from "../config/nearest.ts";
 import type { ListNodesResponse, NodeStatusMessage, OfferMessage } from "../rpc/messages.ts";
-import { type Column, formatBytes, formatDuration, formatEnum, formatTable, writeJson } from "./output.ts";
+import { parseHostList } from "../slurm/hostlist.ts";
+import { type Column, formatBytes, formatDuration, formatEnum } from "./output.ts";
 import { type Session, withController } from "./session.ts";
+import { addTableOptions, show, type TableOptions, viewTable } from "./table-options.ts";
+
+export interface NodesOptions extends TableOptions {
+  readonly node?: string;
+  readonly partition?: string;
+  readonly state?: string;
+}
 
 function spareCores(offer: OfferMessage | null): string {
   if (offer === null) return "no agent";
@@ -19,25 +30,50 @@ function coresByClass(spare: OfferMessage["spare"]): string {
 }
 
 function spareMemory(offer: OfferMessage | null): string {
-  return offer === null ? "" : formatBytes(offer.spare.reduce((sum, spare) => sum + spare.memoryBytes, 0));
+  return offer === null ? "" : formatBytes(spareBytes(offer));
+}
+
+export function spareCount(offer: OfferMessage | null): number {
+  return offer?.spare.reduce((sum, { cores }) => sum + cores.length, 0) ?? 0;
+}
+
+function spareBytes(offer: OfferMessage | null): number {
+  return offer?.spare.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0) ?? 0;
 }
 
 const columns: readonly Column<NodeStatusMessage>[] = [
   { title: "NODE", text: ({ node }) => node },
   { title: "STATE", text: ({ slurmState }) => slurmState || "?" },
-  { title: "CORES", text: (node) => `${node.slurmAllocCores}/${node.slurmCores}`, align: "right", spare: 2 },
+  {
+    title: "CORES",
+    text: (node) => `${node.slurmAllocCores}/${node.slurmCores}`,
+    value: ({ slurmAllocCores }) => slurmAllocCores,
+    align: "right",
+    spare: 2,
+  },
   {
     title: "MEMORY",
     text: (node) => `${formatBytes(node.slurmAllocMemoryBytes)} of ${formatBytes(node.slurmMemoryBytes)}`,
+    value: ({ slurmAllocMemoryBytes }) => slurmAllocMemoryBytes,
     align: "right",
     spare: 4,
   },
-  { title: "SPARE CORES", text: ({ offer }) => spareCores(offer) },
-  { title: "SPARE MEMORY", text: ({ offer }) => spareMemory(offer), align: "right" },
+  {
+    title: "SPARE CORES",
+    text: ({ offer }) => spareCores(offer),
+    value: ({ offer }) => (offer === null ? -1 : spareCount(offer)),
+  },
+  {
+    title: "SPARE MEMORY",
+    text: ({ offer }) => spareMemory(offer),
+    value: ({ offer }) => spareBytes(offer),
+    align: "right",
+  },
   {
     title: "LASTS",
     text: ({ offer }) =>
       offer === null ? "" : offer.horizonMs === 0 ? "?" : formatDuration(offer.horizonMs),
+    value: ({ offer }) => offer?.horizonMs ?? -1,
     align: "right",
     spare: 6,
   },
@@ -46,27 +82,99 @@ const columns: readonly Column<NodeStatusMessage>[] = [
     title: "LENT",
     text: (node) =>
       `${node.leasedCores} ${node.leasedCores === 1 ? "core" : "cores"}, ${formatBytes(node.leasedMemoryBytes)}`,
+    value: ({ leasedCores }) => leasedCores,
     spare: 3,
   },
   {
     title: "HEARD",
     text: ({ offer, offerAgeMs }) => (offer === null ? "" : `${formatDuration(offerAgeMs)} ago`),
+    value: ({ offer, offerAgeMs }) => (offer === null ? -1 : offerAgeMs),
     align: "right",
     spare: 5,
   },
 ];
 
 /** The table and a line on how fresh it is. */
-export function formatNodes(response: ListNodesResponse, width: number | undefined): string {
+export function formatNodes(
+  response: ListNodesResponse,
+  width: number | undefined,
+  options: TableOptions = { header: true },
+): string {
   const { nodes, snapshotAgeMs, snapshotValid } = response;
+  const table = viewTable(columns, nodes, width, options);
+  if (!options.header) return table;
   const age = snapshotValid
     ? `Slurm was asked ${formatDuration(snapshotAgeMs)} ago.`
     : "Slurm has not answered yet: its columns are not known.";
-  return `${formatTable(columns, nodes, width)}${age} CORES and MEMORY: given to jobs, of all.\n`;
+  return `${table}${age} CORES and MEMORY: given to jobs, of all.\n`;
 }
 
-export async function nodes(session: Session): Promise<void> {
-  const response = await withController(session, (controller) => controller.listNodes({}));
-  if (session.json) writeJson(session.output, response);
-  else session.output.write(formatNodes(response, session.output.width));
+function words(text: string | undefined): string[] | undefined {
+  return text
+    ?.split(",")
+    .map((word) => word.trim().toLowerCase())
+    .filter((word) => word !== "");
+}
+
+/** What `--state` goes by: Slurm's word, and what the agent does. */
+function statesOf({ slurmState, offer }: NodeStatusMessage): string[] {
+  const slurm = slurmState.toLowerCase().split(/[^a-z_]+/);
+  if (offer === null) return [...slurm, "no-agent"];
+  const lending = offer.lending.replace("LENDING_", "").toLowerCase().replaceAll("_", "-");
+  return [...slurm, lending === "on" ? "lending" : lending];
+}
+
+/** @throws SubletError NOT_FOUND when a node is named that nobody knows, with the one that may be meant. */
+export function selectNodes(
+  all: readonly NodeStatusMessage[],
+  { node, partition, state }: Pick<NodesOptions, "node" | "partition" | "state">,
+): NodeStatusMessage[] {
+  const names = node === undefined ? undefined : new Set(parseHostList(node));
+  if (names !== undefined) {
+    const known = all.map((each) => each.node);
+    const have = new Set(known);
+    const strange = [...names].filter((name) => !have.has(name));
+    if (strange.length > 0) {
+      const meant = nearestWord(strange[0] ?? "", known);
+      throw new SubletError(
+        "NOT_FOUND",
+        `no node ${strange.slice(0, 5).join(", ")}${strange.length > 5 ? ", ..." : ""}: neither Slurm nor an agent names it` +
+          (meant === undefined ? "" : `; did you mean ${meant}?`),
+      );
+    }
+  }
+  const partitions = partition?.split(",");
+  const states = words(state);
+  return all.filter(
+    (each) =>
+      (names === undefined || names.has(each.node)) &&
+      (partitions === undefined || each.partitions.some((name) => partitions.includes(name))) &&
+      (states === undefined || statesOf(each).some((word) => states.includes(word))),
+  );
+}
+
+export async function nodes(session: Session, options: NodesOptions): Promise<void> {
+  await show(
+    session,
+    options,
+    async () => {
+      const response = await withController(session, (controller) => controller.listNodes({}));
+      return { ...response, nodes: selectNodes(response.nodes, options) };
+    },
+    (response) => response,
+    (response) => formatNodes(response, session.output.width, options),
+  );
+}
+
+export function addNodesCommand(program: Command, session: () => Session): void {
+  const command = program
+    .command("nodes")
+    .description("nodes with what Slurm gave to jobs, what is spare and what is lent (needs a controller)")
+    .option("--node <hosts>", "these nodes only, a host list: n[1-3],gpu7")
+    .option("--partition <names>", "nodes of these partitions only, with commas")
+    .option(
+      "--state <states>",
+      "in one of these states, with commas: Slurm's (idle, mixed, down), lending, shadow, hold-out, drained, no-agent",
+    );
+  addTableOptions(command, columns).action((options: NodesOptions) => nodes(session(), options));
 }

@@ -8,11 +8,15 @@ export interface Output {
   error(text: string): void;
   /** Columns of the terminal; undefined when there is none: then nothing is cut. */
   readonly width: number | undefined;
+  /** Its lines. */
+  readonly height?: number | undefined;
 }
 
 export interface Column<Row> {
   readonly title: string;
   readonly text: (row: Row) => string;
+  /** To sort by; without one the text is, as a person counts. */
+  readonly value?: (row: Row) => number;
   readonly align?: "right";
   /** Left out first when the terminal is narrow: the highest goes first; columns without it stay. */
   readonly spare?: number;
@@ -35,9 +39,12 @@ export function formatTable<Row>(
   columns: readonly Column<Row>[],
   rows: readonly Row[],
   width: number | undefined,
+  header = true,
 ): string {
   const cells = columns.map((column) => [column.title, ...rows.map((row) => printable(column.text(row)))]);
-  const widths = cells.map((texts) => Math.max(...texts.map((text) => text.length)));
+  const widths = cells.map((texts) =>
+    texts.reduce((most, text, row) => (row === 0 && !header ? most : Math.max(most, text.length)), 0),
+  );
   let shown = columns.map((_, index) => index);
   const total = (): number =>
     shown.reduce((sum, index) => sum + (widths[index] ?? 0), 0) + gap.length * (shown.length - 1);
@@ -61,7 +68,7 @@ export function formatTable<Row>(
     }
   }
   const lines: string[] = [];
-  for (let row = 0; row <= rows.length; row++) {
+  for (let row = header ? 0 : 1; row <= rows.length; row++) {
     const parts = shown.map((index) => {
       const text = cut(cells[index]?.[row] ?? "", widths[index] ?? 0);
       return columns[index]?.align === "right"
@@ -70,9 +77,9 @@ export function formatTable<Row>(
     });
     lines.push(parts.join(gap).trimEnd());
   }
-  if (left.length > 0)
+  if (left.length > 0 && header)
     lines.push(cut(`(narrow terminal: no room for ${left.join(", ")})`, Math.max(width ?? 0, 20)));
-  return `${lines.join("\n")}\n`;
+  return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
 }
 
 /** Text broken at spaces to the width; every line starts with the indent. */

@@ -3,21 +3,20 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { SubletError, toSubletError } from "../common/errors.ts";
 import { version } from "../common/version.ts";
-import { loadCliConfig } from "../config/config.ts";
-import { addConfigCommands } from "./config.ts";
-import { type BundleOptions, bundle } from "./doctor/bundle.ts";
-import { doctor } from "./doctor/doctor.ts";
+import type { loadCliConfig as LoadCliConfig } from "../config/config.ts";
+import { addCompletionCommands } from "./completion.ts";
+import { addConfigCommands } from "./config-command.ts";
+import type { BundleOptions } from "./doctor/bundle.ts";
 import { addEstimateCommand } from "./estimate-command.ts";
-import { type InvokeOptions, invoke } from "./invoke.ts";
-import { type JobsOptions, jobs } from "./jobs.ts";
-import { leases, release } from "./leases.ts";
-import { nodes } from "./nodes.ts";
+import type { InvokeOptions } from "./invoke.ts";
+import type { JobsOptions } from "./jobs.ts";
+import { addLeaseCommands } from "./leases.ts";
+import { addNodesCommand } from "./nodes.ts";
 import { type Output, writeError } from "./output.ts";
-import { type PilotOptions, pilot } from "./pilot.ts";
+import type { PilotOptions } from "./pilot.ts";
 import { addAdminCommands } from "./reclaim.ts";
 import type { Session } from "./session.ts";
-import { status } from "./status.ts";
-import { type TraceOptions, trace } from "./trace.ts";
+import type { TraceOptions } from "./trace.ts";
 import { addUsageCommand } from "./usage.ts";
 
 export const exitStatus = { ok: 0, failed: 1, usage: 2, unavailable: 3 } as const;
@@ -42,6 +41,7 @@ starter_socket, munge_socket, timeout_ms, [tls]), then SUBLET_CONTROLLER and so 
 
 Examples:
   sublet --controller head:7700 nodes       what is spare and lent in the cluster
+  sublet nodes --state idle --sort -spare-cores --watch   the idle ones, most spare first, every 2 s
   sublet leases --json                      your leases, for programs
   sublet invoke ./libprice.so price --in options.bin --out prices.bin --cores 2
   sublet trace ./libprice.so price          where the time of a call goes
@@ -70,7 +70,11 @@ function exitStatusOf(error: SubletError): number {
 }
 
 /** Settings that are wrong are wrong usage. */
-function settings(options: GlobalOptions, environment: NodeJS.ProcessEnv): Session["config"] {
+function settings(
+  load: typeof LoadCliConfig,
+  options: GlobalOptions,
+  environment: NodeJS.ProcessEnv,
+): Session["config"] {
   const given = {
     ...environment,
     ...(options.controller === undefined ? {} : { SUBLET_CONTROLLER: options.controller }),
@@ -78,25 +82,31 @@ function settings(options: GlobalOptions, environment: NodeJS.ProcessEnv): Sessi
     ...(options.timeout === undefined ? {} : { SUBLET_TIMEOUT_MS: String(options.timeout * 1000) }),
   };
   try {
-    return loadCliConfig(options.config, given);
+    return load(options.config, given);
   } catch (thrown) {
     throw new CommanderError(exitStatus.usage, "sublet.settings", toSubletError(thrown).message);
   }
 }
 
-/** Runs one command line (without node and script) and gives the exit status. Writes to `output` only. */
-export async function run(
-  args: readonly string[],
-  output: Output,
-  environment: NodeJS.ProcessEnv = process.env,
-): Promise<number> {
+export interface Tree {
+  readonly program: Command;
+  readonly json: () => boolean;
+  /** What the command that ran makes of itself. */
+  readonly result: () => number;
+}
+
+/** All words of the command. Light: what a command does is loaded when it runs, so that help and completion start at once. */
+export function commandTree(output: Output, environment: NodeJS.ProcessEnv): Tree {
   let result: number = exitStatus.ok;
   const program = new Command("sublet");
   const json = (): boolean => program.opts<GlobalOptions>().json === true;
-  const session = (): Session => ({
-    config: settings(program.opts<GlobalOptions>(), environment),
-    output,
-    json: json(),
+  let load: typeof LoadCliConfig | undefined;
+  const session = (): Session => {
+    if (load === undefined) throw new SubletError("INTERNAL", "settings are read before they are loaded");
+    return { config: settings(load, program.opts<GlobalOptions>(), environment), output, json: json() };
+  };
+  program.hook("preAction", async () => {
+    ({ loadCliConfig: load } = await import("../config/config.ts"));
   });
 
   program
@@ -116,14 +126,8 @@ export async function run(
       getOutHelpWidth: () => output.width ?? 100,
       getErrHelpWidth: () => output.width ?? 100,
     });
-  program
-    .command("nodes")
-    .description("nodes with what Slurm gave to jobs, what is spare and what is lent (needs a controller)")
-    .action(() => nodes(session()));
-  program
-    .command("leases")
-    .description("live leases: yours; root and the admin group see all")
-    .action(() => leases(session()));
+  addNodesCommand(program, session);
+  addLeaseCommands(program, session);
   program
     .command("jobs")
     .argument("<job>", "its number", integer(1, 0xffff_fffe))
@@ -131,17 +135,13 @@ export async function run(
       "what guests cost a job, by node: who, how long, pressure; yours, root and the admin group all",
     )
     .option("--summary", "one line, for the job's record in Slurm")
-    .action((job: number, options: JobsOptions) => jobs(session(), job, options));
+    .action(async (job: number, options: JobsOptions) =>
+      (await import("./jobs.ts")).jobs(session(), job, options),
+    );
   program
     .command("status")
     .description("what the agent of this node offers and found")
-    .action(() => status(session()));
-  program
-    .command("release")
-    .argument("<lease>", "its id, as `sublet leases` shows it")
-    .description("end a lease; its executor is stopped")
-    .option("--node <name>", "the node that it is on; looked up if not given")
-    .action((lease: string, options: { node?: string }) => release(session(), lease, options));
+    .action(async () => (await import("./status.ts")).status(session()));
   program
     .command("invoke")
     .argument("<library>", "shared library with the function, see sublet/function.h")
@@ -154,8 +154,8 @@ export async function run(
     .option("--cores <n>", "cores to lease, up to 64; 0 = run here", integer(0, 64), 1)
     .option("--node <name>", "lease on this node only")
     .option("--no-local", "fail rather than run here")
-    .action((library: string, name: string, options: InvokeOptions) =>
-      invoke(session(), library, name, options),
+    .action(async (library: string, name: string, options: InvokeOptions) =>
+      (await import("./invoke.ts")).invoke(session(), library, name, options),
     );
   program
     .command("trace")
@@ -177,8 +177,8 @@ export async function run(
       0,
     )
     .option("--node <name>", "lease on this node only")
-    .action((library: string, name: string, options: TraceOptions) =>
-      trace(session(), library, name, options),
+    .action(async (library: string, name: string, options: TraceOptions) =>
+      (await import("./trace.ts")).trace(session(), library, name, options),
     );
   program
     .command("pilot")
@@ -192,7 +192,9 @@ export async function run(
     .option("--grace-ms <n>", "to give all back; else by the partition's GraceTime", integer(1, 3_600_000))
     .option("--print", "print the batch script and submit nothing")
     .option("--find", "print the socket of your pilot on this node")
-    .action((more: string[], options: PilotOptions) => pilot(session(), more, options, environment));
+    .action(async (more: string[], options: PilotOptions) =>
+      (await import("./pilot.ts")).pilot(session(), more, options, environment),
+    );
   addUsageCommand(program, session);
   addAdminCommands(program, session, () => {
     result = exitStatus.failed;
@@ -224,14 +226,28 @@ export async function run(
     .option("--agent-file <file>", "bundle: agent.toml where it is not the default one")
     .option("--controller-file <file>", "bundle: controller.toml where it is not the default one")
     .action(async (options: Partial<BundleOptions> & { logLines: number }) => {
-      if (options.bundle !== undefined)
+      if (options.bundle !== undefined) {
+        const { bundle } = await import("./doctor/bundle.ts");
         await bundle(session(), { ...options, bundle: options.bundle }, environment);
-      else if (!(await doctor(session()))) result = exitStatus.failed;
+        return;
+      }
+      const { doctor } = await import("./doctor/doctor.ts");
+      if (!(await doctor(session()))) result = exitStatus.failed;
     });
+  addCompletionCommands(program, session, output);
+  return { program, json, result: () => result };
+}
 
+/** Runs one command line (without node and script) and gives the exit status. Writes to `output` only. */
+export async function run(
+  args: readonly string[],
+  output: Output,
+  environment: NodeJS.ProcessEnv = process.env,
+): Promise<number> {
+  const { program, json, result } = commandTree(output, environment);
   try {
     await program.parseAsync([...args], { from: "user" });
-    return result;
+    return result();
   } catch (thrown) {
     if (thrown instanceof CommanderError) {
       // Commander has printed its own complaints; its help and version end with 0.

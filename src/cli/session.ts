@@ -1,6 +1,8 @@
-/** What every command needs: the settings, where to write, and the way to agent and controller. */
-import { type AgentClient, connectAgent } from "../client/agent.ts";
-import { openController } from "../client/controller.ts";
+/**
+ * What every command needs: the settings, where to write, and the way to agent and controller. The ways are loaded when
+ * they are gone: help, completion and the like start without them.
+ */
+import type { AgentClient } from "../client/agent.ts";
 import { SubletError } from "../common/errors.ts";
 import type { CliConfig } from "../config/config.ts";
 import type { ControllerClient } from "../rpc/client.ts";
@@ -22,6 +24,7 @@ export async function withController<T>(
       "UNAVAILABLE",
       "no controller is named; use --controller HOST:PORT, SUBLET_CONTROLLER, or `controller` in /etc/sublet/sublet.toml",
     );
+  const { openController } = await import("../client/controller.ts");
   const client = openController({
     address: config.controller,
     mungeSocket: config.mungeSocket,
@@ -40,6 +43,7 @@ export async function withAgent<T>(
   { config }: Session,
   work: (agent: AgentClient) => Promise<T>,
 ): Promise<T> {
+  const { connectAgent } = await import("../client/agent.ts");
   const client = await connectAgent({ socket: config.agentSocket, timeoutMs: config.timeoutMs });
   try {
     return await work(client);

@@ -53,6 +53,7 @@ export function listNodes(
       leases: live.length,
       leasedCores: live.reduce((sum, { cores }) => sum + cores.length, 0),
       leasedMemoryBytes: live.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0),
+      partitions: [...(slurm?.partitions ?? [])],
     };
   });
 }

@@ -377,6 +377,7 @@ export interface NodeStatusMessage {
   leases: number;
   leasedCores: number;
   leasedMemoryBytes: number;
+  partitions: string[];
 }
 
 export interface ListNodesResponse {

@@ -211,6 +211,7 @@ describe("with a controller", () => {
             leases: 1,
             leasedCores: 1,
             leasedMemoryBytes: 2 ** 20,
+            partitions: ["main"],
           },
           { node: "n2", slurmState: "down", slurmCores: 8 },
         ],
@@ -289,6 +290,40 @@ describe("with a controller", () => {
         ["n2", true],
       ],
     );
+  });
+  it("shows the nodes and columns that are asked for, in their order", async () => {
+    const shown = async (...args: string[]) =>
+      (await sublet(["nodes", "--no-header", ...args], environment)).out;
+    const names = ["--format", "node"];
+    assert.equal(await shown(...names), "n1\nn2\n");
+    assert.equal(await shown(...names, "--sort", "-node"), "n2\nn1\n");
+    assert.equal(await shown("--format", "leases,node", "--sort", "spare-cores"), "0  n2\n1  n1\n");
+    assert.equal(await shown(...names, "--node", "n[2,1]", "--state", "down"), "n2\n");
+    assert.equal(await shown(...names, "--state", "no-agent,mixed"), "n1\nn2\n");
+    assert.equal(await shown(...names, "--partition", "main"), "n1\n");
+    assert.equal(await shown("--partition", "none"), "");
+    const wrong = await sublet(["nodes", "--sort", "spare-core"], environment);
+    assert.equal(wrong.status, 2);
+    assert.match(wrong.err, /did you mean spare-cores\?/);
+    const strange = await sublet(["nodes", "--node", "n1x"], environment);
+    assert.equal(strange.status, 1);
+    assert.match(strange.err, /no node n1x: .*; did you mean n1\?/);
+    assert.equal((await sublet(["nodes", "--watch", "0"], environment)).status, 2);
+  });
+  it("shows the leases that are asked for", async () => {
+    const ids = async (...args: string[]) =>
+      (await sublet(["leases", "--no-header", "--format", "lease", ...args], environment)).out;
+    assert.equal(await ids("--user", "20001", "--state", "active", "--node", "n[1-3]"), "n2-abc\n");
+    for (const other of [
+      ["--user", "root"],
+      ["--state", "draining"],
+      ["--node", "n1"],
+      ["--partition", "main"],
+    ])
+      assert.equal(await ids(...other), "", other.join(" "));
+    const nobody = await sublet(["leases", "--user", "no-such-user"], environment);
+    assert.equal(nobody.status, 1);
+    assert.match(nobody.err, /no user no-such-user is known/);
   });
   it("shows and ends leases", async () => {
     const { out } = await sublet(["leases"], environment);

@@ -270,6 +270,7 @@ const samples: {
     leases: 6,
     leasedCores: 7,
     leasedMemoryBytes: 8,
+    partitions: ["main"],
   },
   ListNodesResponse: { nodes: [], snapshotAgeMs: 1, snapshotValid: true },
   JobFacts: { jobs: [jobFact] },
