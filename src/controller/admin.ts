@@ -8,6 +8,7 @@ import type { NodeOutcome, PrincipalMessage, Selection } from "../rpc/messages.t
 import { parseHostList } from "../slurm/hostlist.ts";
 import type { ClusterSnapshot } from "../slurm/snapshot.ts";
 import type { AgentPool } from "./agents.ts";
+import type { ClusterDrain } from "./cluster-drain.ts";
 import { leaseIdPattern } from "./report.ts";
 import type { ControllerState } from "./state.ts";
 
@@ -25,7 +26,8 @@ export interface Target {
 
 export type AdminClient = Pick<NodeClient, "drain" | "resume" | "reclaim">;
 
-const maxAtOnce = 32;
+/** A thousand nodes that each wait 2 s for guests to be gone are empty within some seconds. */
+const maxAtOnce = 512;
 /** An agent waits 2 s for guests to be gone. */
 const nodeTimeoutMs = 5_000;
 const maxLeaseIds = 4096;
@@ -137,6 +139,26 @@ export async function askNodes(
   }
   await Promise.all(Array.from({ length: Math.min(maxAtOnce, targets.length) }, worker));
   return outcomes;
+}
+
+/** What is to be said when a cluster's drain could not be written down. */
+export function notKept(why: string): NodeOutcome {
+  const text = `in force, but a restart of the controller forgets it: ${why}`;
+  return failed("", new SubletError("INTERNAL", text));
+}
+
+/** Tells nodes that came while the cluster's drain stands; those that did not hear are owed still. */
+export async function tellDrain(options: AdminOptions, drain: ClusterDrain, nowMs: number): Promise<void> {
+  const standing = drain.standing();
+  if (standing === undefined) return;
+  const { uid, gid, mode, budgetMs, reason } = standing;
+  const targets = drain.owed(maxAtOnce, nowMs).map((node) => ({ node, leaseIds: [] }));
+  if (targets.length === 0) return;
+  const caller = { uid, gid, jobId: 0, node: "" };
+  const outcomes = await askNodes(options, targets, nodeTimeoutMs, (client, _, timeoutMs) =>
+    client.drain({ mode, budgetMs, reason, caller }, { timeoutMs }),
+  );
+  for (const { node, code } of outcomes) if (code === 0) drain.done(node);
 }
 
 /** @throws SubletError PERMISSION_DENIED. */

@@ -1,9 +1,10 @@
 /**
  * The controller put together: state, service, poller, metrics. Everything that differs in tests is passed in.
  *
- * What survives a restart: the accounting, and nothing else, on purpose. Agents come back by themselves within two seconds
+ * What survives a restart: the accounting and a drain of the whole cluster, and nothing else, on purpose. Agents come back by themselves within two seconds
  * and each tells all its leases; the first poll of Slurm starts at once. Until then requests are refused with a reason.
  */
+import { join } from "node:path";
 import type { Logger } from "pino";
 import { logEvent } from "../common/log-events.ts";
 import type { ControllerConfig } from "../config/config.ts";
@@ -17,6 +18,7 @@ import { serve } from "../rpc/server.ts";
 import { type CommandRunner, createPoller, maxPollDelayMs, type PollerClock } from "../slurm/poller.ts";
 import { controllerAccounting } from "./accounting.ts";
 import { agentPool } from "./agents.ts";
+import { clusterDrain } from "./cluster-drain.ts";
 import { DashboardFeed } from "./dashboard.ts";
 import { startDashboard } from "./dashboard-server.ts";
 import { newLearner, setConfidence } from "./horizon.ts";
@@ -133,6 +135,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     events,
     learner,
     dashboard: feed,
+    clusterDrain: clusterDrain(join(config.stateDir, "drain.json")),
   });
   const onRefused = refusedCallers((fields, text) => log.warn(fields, text));
   const server = await serve({

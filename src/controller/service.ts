@@ -9,6 +9,7 @@ import { openMs } from "../placement/place.ts";
 import type { CallOptions } from "../rpc/client.ts";
 import { stateFromWire } from "../rpc/convert.ts";
 import type {
+  ControllerServiceDrainRequest,
   ControllerServiceResumeRequest,
   HorizonModelMessage,
   LeaseMessage,
@@ -19,8 +20,17 @@ import type {
 import type { CallContext, ControllerHandlers, ReportHandler } from "../rpc/server.ts";
 import type { ClusterSnapshot } from "../slurm/snapshot.ts";
 import type { AccountingParts } from "./accounting.ts";
-import { type AdminClient, askNodes, mustBeAdmin, selectTargets, type Target } from "./admin.ts";
+import {
+  type AdminClient,
+  askNodes,
+  mustBeAdmin,
+  notKept,
+  selectTargets,
+  type Target,
+  tellDrain,
+} from "./admin.ts";
 import type { AgentPool } from "./agents.ts";
+import type { ClusterDrain } from "./cluster-drain.ts";
 import type { DashboardFeed } from "./dashboard.ts";
 import { FactsTold } from "./facts.ts";
 import {
@@ -71,6 +81,8 @@ export interface ServiceOptions {
   readonly learner: HorizonLearner;
   readonly accounting?: AccountingParts;
   readonly dashboard?: DashboardFeed;
+  /** The drain of the whole cluster, if one stands. */
+  readonly clusterDrain?: ClusterDrain;
 }
 
 export interface ControllerServiceParts {
@@ -178,7 +190,10 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
           );
         }
         if (before !== undefined && before !== state.agents.get(node)?.offer.address) agents.drop(before);
-        if (joined) events.onAgent(node, "joined");
+        if (joined) {
+          events.onAgent(node, "joined");
+          options.clusterDrain?.onJoined(node);
+        }
         downlinks.set(node, { streamId, send });
         // One that does not fit is made up for by the next.
         const horizon = horizonOf(checked.offer, horizonTold);
@@ -244,6 +259,23 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
     }
   }
 
+  /** Writes down the cluster's drain, or its end, before anybody is told. */
+  function noteDrain(
+    what: "drain" | "resume" | "reclaim",
+    request: ControllerServiceResumeRequest & Partial<ControllerServiceDrainRequest>,
+    { uid, gid }: PrincipalMessage,
+    targets: readonly Target[],
+  ): NodeOutcome[] {
+    const { clusterDrain } = options;
+    const all = request.selection?.all === true;
+    let why: string | undefined;
+    if (what === "drain" && all) {
+      const { mode = "RECLAIM_MODE_UNSPECIFIED", budgetMs = 0, reason = "" } = request;
+      why = clusterDrain?.begin({ uid, gid, mode, budgetMs, reason, sinceUnixMs: Date.now() });
+    } else if (what === "resume") why = clusterDrain?.end(all ? undefined : targets.map(({ node }) => node));
+    return why === undefined ? [] : [notKept(why)];
+  }
+
   /** Carries what an administrator wants to the nodes that he selected. */
   async function administer(
     what: "drain" | "resume" | "reclaim",
@@ -254,12 +286,13 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
     const caller = principalOf(context, request.caller);
     mustBeAdmin(caller, options.adminGid);
     const { targets, failures } = selectTargets(options, request.selection, what === "reclaim");
+    const unkept = noteDrain(what, request, caller, targets);
     const { signal } = context;
     const timeoutMs = Math.max(1, context.deadlineMs - answerMarginMs);
     const answers = await askNodes(options, targets, timeoutMs, (client, target, leftMs) =>
       ask(client, target, caller, { timeoutMs: leftMs, signal }),
     );
-    const outcomes = [...answers, ...failures];
+    const outcomes = [...answers, ...failures, ...unkept];
     const failed = outcomes.filter(({ code }) => code !== 0).length;
     events.onAdmin?.(what, caller.uid, request.reason ?? "", outcomes.length, failed);
     return { outcomes };
@@ -340,6 +373,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
   function tick(): void {
     onLearnerTick(learner, nowMs());
     accounting?.tick();
+    if (options.clusterDrain !== undefined) void tellDrain(options, options.clusterDrain, nowMs());
     for (const node of downlinks.keys()) tell(node, undefined);
     const { forgottenAgents }: TickReply = onTick(state, nowMs());
     for (const { node, offer } of forgottenAgents) {

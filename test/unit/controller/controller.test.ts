@@ -1,6 +1,6 @@
 /** The whole controller over real gRPC; the agents are fakes (fake-agent.ts), Slurm's commands are texts. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, test } from "node:test";
@@ -43,6 +43,7 @@ async function controllerWith(
   clock: PollerClock = systemClock,
   accounting: Partial<AccountingConfig> = {},
   log = pino({ level: "silent" }),
+  stateDir = mkdtempSync(join(folder, "state-")),
 ): Promise<Controller> {
   const controller = await startController({
     config: {
@@ -54,7 +55,7 @@ async function controllerWith(
       trustedUids: [0],
       adminGid: 40000,
       mungeSocket: undefined,
-      stateDir: mkdtempSync(join(folder, "state-")),
+      stateDir,
       tls: undefined,
       log: { level: "info", to: "stderr" },
       dashboard: { listen: "127.0.0.1:0", cluster: "", pagesDir: undefined, price: undefined },
@@ -524,4 +525,73 @@ test("a thousand requests, granted and refused, leave no line at info or above",
     [],
   );
   assert.ok(lines.length >= 1000, `${lines.length} lines at debug`);
+});
+
+test("a drain of all nodes holds for agents that were away, and outlives the controller, until all are resumed", async () => {
+  const stateDir = mkdtempSync(join(folder, "drain-"));
+  const quiet = pino({ level: "silent" });
+  const start = () => controllerWith(noSlurm, "127.0.0.1:0", systemClock, {}, quiet, stateDir);
+  const first = await start();
+  const [n1, n2, n3] = [
+    await agentWith({ node: "n1" }),
+    await agentWith({ node: "n2" }),
+    await agentWith({ node: "n3" }),
+  ];
+  await n1.join(first.address);
+  const { outcomes } = await clientOf(first).drain({ selection: { all: true }, reason: "heat" });
+  assert.deepEqual(
+    outcomes.map(({ node, code }) => [node, code]),
+    [["n1", 0]],
+  );
+  await n2.join(first.address);
+  await until("n2 is told", () => n2.admin.length > 0);
+  assert.deepEqual(n2.admin, ["drain by 0: heat"]);
+  await first.close();
+
+  const second = await start();
+  await n3.join(second.address);
+  await until("n3 is told", () => n3.admin.length > 0);
+  const client = clientOf(second);
+  await client.resume({ selection: { nodes: ["n3"] } });
+  n3.leave();
+  await n3.join(second.address);
+  await client.resume({ selection: { all: true } });
+  await second.close();
+  assert.ok(!existsSync(join(stateDir, "drain.json")));
+
+  const third = await start();
+  const n4 = await agentWith({ node: "n4" });
+  await n4.join(third.address);
+  await new Promise((resolve) => setTimeout(resolve, 1_500)); // more than a tick
+  assert.deepEqual(n4.admin, []);
+  assert.deepEqual(
+    n3.admin.filter((each) => each.startsWith("drain")),
+    ["drain by 0: heat"],
+  );
+});
+
+test("a drain of all nodes that cannot be read is one, and one that cannot be written down is told", async () => {
+  const stateDir = mkdtempSync(join(folder, "drain-"));
+  writeFileSync(join(stateDir, "drain.json"), "{");
+  const controller = await controllerWith(
+    noSlurm,
+    "127.0.0.1:0",
+    systemClock,
+    {},
+    pino({ level: "silent" }),
+    stateDir,
+  );
+  const n1 = await agentWith({ node: "n1" });
+  await n1.join(controller.address);
+  await until("n1 is told", () => n1.admin.length > 0);
+  assert.match(n1.admin[0] ?? "", /cannot be read/);
+  mkdirSync(join(stateDir, "drain.json.new"));
+  const { outcomes } = await clientOf(controller).drain({ selection: { all: true } });
+  assert.deepEqual(
+    outcomes.map(({ node, code }) => [node, code]),
+    [
+      ["n1", 0],
+      ["", 13],
+    ],
+  );
 });
