@@ -51,6 +51,9 @@ command usr/bin/sublet src/cli/main.js --max-semi-space-size=16
 command usr/sbin/sublet-agent agent/daemon.js --max-semi-space-size=1
 command usr/sbin/sublet-controller src/controller/main.js --max-semi-space-size=16
 
+# What journalctl -x says of our events; systemd's package brings its data base up to date by a trigger.
+install -D -m 644 deploy/systemd/sublet.catalog "$to/usr/lib/systemd/catalog/sublet.catalog"
+
 # Manual pages and completions, as far as the tree has them.
 shopt -s nullglob
 for page in deploy/man/*.[1-8]; do install -D -m 644 "$page" "$to/usr/share/man/man${page##*.}/${page##*/}"; done
