@@ -92,6 +92,12 @@ controllers = ["127.0.0.1:7700"]
 trusted_uids = [0, $(id -u sublet)]
 CONF
 printf 'poll_interval_ms = 2000\n' > /etc/sublet/controller.conf.d/10-site.toml
+# An emulated machine is slow.
+for unit in agent controller; do
+  mkdir -p /run/systemd/system/sublet-$unit.service.d
+  printf '[Service]\nTimeoutStartSec=600s\nWatchdogSec=300s\n' > /run/systemd/system/sublet-$unit.service.d/slow.conf
+done
+systemctl daemon-reload
 for folder in prolog epilog; do install -m 755 prolog.example.sh /etc/slurm/$folder.d/50-sublet; done
 install -m 644 plugstack.example.conf /etc/slurm/plugstack.conf.d/sublet.conf
 scontrol reconfigure
@@ -111,7 +117,7 @@ install -m 755 hold libecho.so /usr/local/lib/
 touch /tmp/progress && chown user /tmp/progress
 su user -s /bin/sh -c 'umask 022; mkdir -p /tmp/user; exec /usr/local/lib/hold /usr/local/lib/libecho.so /tmp/user/progress' > /tmp/client 2>&1 &
 client=$!
-until_true 60 test -s /tmp/user/progress || cat /tmp/client
+until_true 240 test -s /tmp/user/progress || cat /tmp/client
 rm -f /tmp/progress
 ln -s /tmp/user/progress /tmp/progress
 one "a client holds a lease and calls" goes_on
@@ -143,15 +149,14 @@ one "downgrade to $old" dpkg -i old/*.deb
 changed "$old" "$agent" downgrade
 
 # An agent that stands still is noticed by its watchdog.
-mkdir -p /run/systemd/system/sublet-agent.service.d
-printf '[Service]\nWatchdogSec=5s\n' > /run/systemd/system/sublet-agent.service.d/watchdog.conf
+printf '[Service]\nWatchdogSec=20s\n' > /run/systemd/system/sublet-agent.service.d/watchdog.conf
 systemctl daemon-reload
 systemctl restart sublet-agent
 agent=$(property sublet-agent MainPID)
 kill -STOP "$agent"
-one "an agent that stands still is replaced" until_true 60 eval "[ \$(property sublet-agent MainPID) != $agent ] && systemctl is-active sublet-agent"
+one "an agent that stands still is replaced" until_true 120 eval "[ \$(property sublet-agent MainPID) != $agent ] && systemctl is-active sublet-agent"
 one "and its guest goes on" goes_on
-rm -r /run/systemd/system/sublet-agent.service.d
+rm /run/systemd/system/sublet-agent.service.d/watchdog.conf
 systemctl daemon-reload
 systemctl restart sublet-agent
 

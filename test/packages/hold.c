@@ -30,6 +30,18 @@ static int fail(sublet_session *session, const char *what)
     return 1;
 }
 
+/** Tries for some minutes: on an emulated machine an executor may take longer than its agent waits. */
+static sublet_status acquire(sublet_session *session, sublet_lease **lease)
+{
+    sublet_status status = SUBLET_ERR_BUSY;
+    for (int tries = 0; tries < 20 && status != SUBLET_OK; tries++) {
+        if (tries > 0)
+            sleep(5);
+        status = sublet_lease_acquire(session, NULL, lease);
+    }
+    return status;
+}
+
 int main(int count, char **arguments)
 {
     static const char text[] = "still here";
@@ -47,7 +59,7 @@ int main(int count, char **arguments)
     if (sublet_open(NULL, &session) != SUBLET_OK || sublet_library_open(session, arguments[1], &library) != SUBLET_OK ||
         sublet_function_find(library, "echo", &echo) != SUBLET_OK)
         return fail(session, "session");
-    if (sublet_lease_acquire(session, NULL, &lease) != SUBLET_OK || sublet_lease_info_get(lease, &info) != SUBLET_OK)
+    if (acquire(session, &lease) != SUBLET_OK || sublet_lease_info_get(lease, &info) != SUBLET_OK)
         return fail(session, "lease");
     options.lease = lease; /* here only, never locally */
     options.timeout_ms = 20000;

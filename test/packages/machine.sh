@@ -9,7 +9,9 @@ for each in "$version" "$next"; do
   if [ "${1:-}" = --built ]; then continue; fi # by an earlier run
   bash deploy/package/build.sh --version "$each" --into "build/packages-test/$each"
 done
-machine=$(bash deploy/vm/build.sh munge libmunge2 libprotobuf-c1 libprotobuf-c-dev libstdc++6 slurmctld slurmd slurm-client)
+# shellcheck source=test/packages/machine-packages.sh
+. test/packages/machine-packages.sh
+machine=$(bash deploy/vm/build.sh "${machine_packages[@]}")
 payload=$(mktemp -d)
 trap 'rm -rf "$payload"' EXIT
 mkdir "$payload/old" "$payload/new" "$payload/tree"

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# The packages of build/packages in a Debian root of mmdebstrap (that of machine.sh), without a boot: installed, their daemons
+# and the command asked, removed, installed again, purged with nothing left. Ends with "N passed, N failed". Needs root.
+# shellcheck disable=SC2016 # what bash -c gets expands in the root
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=test/packages/machine-packages.sh
+. test/packages/machine-packages.sh
+machine=$(bash deploy/vm/build.sh "${machine_packages[@]}")
+work=$(mktemp -d)
+root=$work/root
+end() {
+  awk -v work="$work/" 'index($2, work) == 1 {print $2}' /proc/mounts | sort -r | xargs -r umount -l
+  rm -rf --one-file-system "$work"
+}
+trap end EXIT
+mkdir "$work"/{image,layer,root}
+mount -o loop,ro,noload "$machine/root.img" "$work/image"
+mount -t tmpfs none "$work/layer"
+mkdir "$work"/layer/{upper,work}
+mount -t overlay -o "lowerdir=$work/image,upperdir=$work/layer/upper,workdir=$work/layer/work" none "$root"
+mount -t proc none "$root/proc"
+mkdir "$root/payload"
+cp build/packages/*.deb "$root/payload/"
+
+passed=0 failed=0
+one() {
+  local name=$1
+  shift
+  if "$@" > "$work/log" 2>&1; then passed=$((passed + 1)); echo "ok   $name"; else failed=$((failed + 1)); echo "FAIL $name"; tail -n 30 "$work/log"; fi
+}
+inside() { timeout 120 chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
+everything() {
+  (cd "$root" && find . \( -path ./payload -o -path ./proc -o -path ./var/lib/dpkg -o -path ./var/log -o -path ./var/cache \) -prune -o -print |
+    grep -v -e '^\./etc/.*-$' | sort)
+  cat "$root/etc/passwd" "$root/etc/group"
+}
+version=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' package.json)
+ours=(sublet-agent sublet-controller sublet libsublet-dev libsublet1 slurm-spank-sublet sublet-runtime)
+
+everything > "$work/before"
+one "packages install" inside bash -c 'dpkg -i /payload/*.deb'
+one "nothing is enabled" bash -c '! ls "$1"/etc/systemd/system/*/sublet* 2> /dev/null' none "$root"
+one "the controller has its user" grep -q ^sublet: "$root/etc/passwd"
+one "all files are as packed" inside dpkg --verify "${ours[@]}"
+for program in sublet-agent sublet-controller; do
+  one "$program says its version" bash -c '[ "$("${@:2}")" = "$1" ]' version "$program $version" \
+    timeout 60 chroot "$root" "/usr/sbin/$program" --version
+done
+one "sublet says its version" bash -c '[ "$("${@:2}")" = "$1" ]' version "$version" timeout 60 chroot "$root" /usr/bin/sublet --version
+one "the agent takes its settings" inside sublet-agent --set fabric_address=127.0.0.1 --check-config
+one "the controller takes its settings" inside sublet-controller --check-config
+one "the hook ends with 0 where no agent is" inside /usr/lib/sublet/bin/sublet-hook prolog
+mkdir -p "$root/etc/slurm"
+echo 'Prolog=/usr/lib/sublet/bin/sublet-hook' > "$root/etc/slurm/slurm.conf"
+refused() { ! inside dpkg --remove sublet-agent; }
+one "removal is refused while slurm.conf names the hook" refused
+rm "$root/etc/slurm/slurm.conf"
+rmdir "$root/etc/slurm" 2> /dev/null || true # was not there before
+one "packages are removed" inside dpkg --remove "${ours[@]}"
+one "settings stay until the purge" test -f "$root/etc/sublet/agent.toml"
+one "packages install again" inside bash -c 'dpkg -i /payload/*.deb'
+one "purge" inside dpkg --purge "${ours[@]}"
+everything > "$work/after"
+one "nothing is left" diff "$work/before" "$work/after"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
