@@ -22,8 +22,8 @@ function LoginDialog(props: { onClose: () => void }) {
       <form onSubmit={submit} class="form">
         <p>
           Everything can be read without. To drain, resume or reclaim, show who you are: run{" "}
-          <code>munge -n</code> as yourself on a machine of the cluster and paste what it prints. It is good
-          once, for a few minutes.
+          <code>sublet dashboard --login</code> as yourself on a machine of the cluster, and paste the
+          credential that it prints. It is good once, for a minute.
         </p>
         <label class="field">
           <span>Credential</span>
