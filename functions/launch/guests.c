@@ -3,7 +3,8 @@
  *
  * A START of a prepared guest is answered when its order is written: its sockets listen already, so what a client says
  * waits there until the executor has read its order, and client and executor begin at once. One that does not become
- * ready all the same is ended at its deadline, and its end is told as that of any lease.
+ * ready all the same is ended at its deadline, and its end is told as that of any lease. That deadline is longer than
+ * before a lease is answered: its client waits for as long as it likes to, and slow (a job took the cores) is not dead.
  *
  * Races. A child that fails may be reaped before its error text was read: reaping reads the pipe first. Pids are sent
  * signals only before they are reaped, so that they cannot be somebody else's. A guest that does not die (frozen, or
@@ -23,6 +24,9 @@
 
 #include "launch/log.h"
 #include "launch/pilot.h"
+
+/** A guest that was handed out may take this many times longer to be ready than one that is started. */
+enum { HANDED_OUT_TIMES = 4 };
 
 static struct guest *find_lease(struct starter *starter, const char *lease)
 {
@@ -154,7 +158,7 @@ void guests_hand_out(struct starter *starter, const struct start_request *reques
     guest->keeper = 0;
     guest->asker = asker;
     guest->state = GUEST_STARTING;
-    guest->end_ns = monotonic_ns() + starter->ready_timeout_ns;
+    guest->end_ns = monotonic_ns() + HANDED_OUT_TIMES * starter->ready_timeout_ns;
     tell_started(starter, guest);
 }
 

@@ -78,10 +78,10 @@ static void a_prepared_guest_is_its_keepers(void **state)
     assert_true(driver_guest(&driver, "a") > 0);
 }
 
-static int begin_with_time_to_look(void **state)
+static int begin_hasty(void **state)
 {
     *state = &driver;
-    driver_begin(&driver, "--ready-timeout-ms=1500");
+    driver_begin(&driver, "--ready-timeout-ms=500");
     return 0;
 }
 
@@ -119,7 +119,7 @@ int main(void)
         STARTER_TEST(a_prepared_guest_is_handed_out),
         STARTER_TEST(a_prepared_guest_gets_the_tmp_of_its_lease),
         STARTER_TEST(a_prepared_guest_is_its_keepers),
-        cmocka_unit_test_setup_teardown(one_that_is_never_ready_ends_as_a_lease, begin_with_time_to_look, end),
+        cmocka_unit_test_setup_teardown(one_that_is_never_ready_ends_as_a_lease, begin_hasty, end),
         STARTER_TEST(one_that_ends_instead_of_coming_up_is_told_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
