@@ -1,14 +1,18 @@
 /** All generated files, by their path in the tree. */
 import { exampleFile } from "./example.ts";
+import { grafanaDashboard } from "./grafana.ts";
 import { catalog, logsPage } from "./logs.ts";
 import { manPage } from "./man.ts";
 import { configurationPage } from "./markdown.ts";
+import { metricsPage } from "./metrics.ts";
 import { subjects } from "./subjects.ts";
 
 export function pages(): ReadonlyMap<string, string> {
   return new Map([
     ["docs/configuration.md", configurationPage()],
     ["docs/logs.md", logsPage()],
+    ["docs/metrics.md", metricsPage()],
+    ["deploy/grafana/sublet.json", grafanaDashboard()],
     ["deploy/systemd/sublet.catalog", catalog()],
     ...subjects.map((each): [string, string] => [`deploy/config/${each.file}`, exampleFile(each)]),
     ...subjects.map((each): [string, string] => [`deploy/man/${each.man}.5`, manPage(each)]),

@@ -76,6 +76,10 @@ export async function bringUp(
   writeSubletConf(layout, options.agentSettings, options.controllerSettings);
   const names = ["controller", ...layout.nodes.map((node) => `agent-${node.name}`)];
   await Promise.all(names.map((name) => cluster.startDaemon(name, 30_000)));
+  if (options.prometheus === true) {
+    progress("starting Prometheus");
+    await cluster.startDaemon("prometheus", 30_000);
+  }
 }
 
 /** slurmctld does not begin without the data base that it is told to use, and does not know its cluster before it is named there. */

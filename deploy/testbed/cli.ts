@@ -7,6 +7,7 @@ import { attachCluster, type Cluster, leftovers, startCluster, stopCluster } fro
 import { logFile, logTail } from "./daemons.ts";
 import { defaultStateDir, maxNodes } from "./layout.ts";
 import { enter } from "./namespaces.ts";
+import { prometheusUrl } from "./prometheus.ts";
 import { baseEnv } from "./shell.ts";
 import { asJobUser, userEnv } from "./slurm-client.ts";
 import { slurmConfPath } from "./slurm-conf.ts";
@@ -30,8 +31,9 @@ program
   .description("start the testbed and leave it running")
   .option("--nodes <n>", "number of nodes", nodeCount, 3)
   .option("--no-agents", "Slurm only")
+  .option("--prometheus", "with Debian's Prometheus, its rules and alerts")
   .option(...stateOption)
-  .action(async (options: { nodes: number; agents: boolean; stateDir: string }) => {
+  .action(async (options: { nodes: number; agents: boolean; prometheus?: boolean; stateDir: string }) => {
     const started = performance.now();
     const cluster = await startCluster({
       ...options,
@@ -39,6 +41,7 @@ program
       progress: (message) => console.error(`testbed: ${message}`),
     });
     console.log(`The testbed is up after ${((performance.now() - started) / 1000).toFixed(1)} s.`);
+    if (options.prometheus === true && options.agents) console.log(`  Prometheus: ${prometheusUrl}`);
     for (const line of describe(cluster)) console.log(line);
     for (const caveat of cluster.layout.caveats) console.log(`Mind: ${caveat}.`);
   });

@@ -27,6 +27,7 @@ import { type Lock, takeLock } from "./lock.ts";
 import { mariadbDaemon, mariadbReady, slurmdbdPort } from "./mariadb.ts";
 import { enter, treeMount } from "./namespaces.ts";
 import { setLink } from "./network.ts";
+import { prometheusDaemon, prometheusReady } from "./prometheus.ts";
 import { attempt, type RunOptions, type RunResult, run, until } from "./shell.ts";
 import { asJobUser, SlurmClient, userEnv } from "./slurm-client.ts";
 import {
@@ -59,6 +60,8 @@ export interface ClusterOptions {
   slurmConf?: readonly string[];
   /** Run MariaDB; with "slurmdbd" Slurm keeps its accounts in it, too. */
   database?: "mariadb" | "slurmdbd";
+  /** Run Debian's Prometheus against the daemons. */
+  prometheus?: boolean;
   /** Leave the cluster running when this process ends. */
   background?: boolean;
   /** How long to wait for another testbed to end; 0 by default. */
@@ -147,6 +150,7 @@ export class Cluster extends SlurmClient {
     if (name === "slurmctld") return controllerOfSlurm(this.layout);
     if (name === "munged") return mungeDaemon(this.layout);
     if (name === "mariadb") return mariadbDaemon(this.layout);
+    if (name === "prometheus") return prometheusDaemon(this.layout);
     if (name === "slurmdbd") return slurmdbd(this.layout);
     if (name === "controller") return controllerDaemon(this.layout);
     const node = this.node(/-(n\d+)$/.exec(name)?.[1] ?? name);
@@ -159,6 +163,7 @@ export class Cluster extends SlurmClient {
     const probe = async (): Promise<true | undefined> => {
       if (name === "munged") return mungeReady(this.layout);
       if (name === "mariadb") return mariadbReady(this.stateDir);
+      if (name === "prometheus") return prometheusReady();
       if (name === "slurmdbd") return portOpen(controllerAddress, slurmdbdPort);
       if (name === "slurmctld") return portOpen(controllerAddress, 17817);
       if (url === undefined) return portOpen(this.node(name.replace("slurmd-", "")).address, 17818);

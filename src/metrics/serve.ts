@@ -1,7 +1,11 @@
-/** Plain HTTP for Prometheus and for whoever asks whether a daemon is well: /metrics and /healthz, nothing else. */
+/**
+ * Plain HTTP for Prometheus and for whoever asks whether a daemon is well: /metrics, /metrics?set=lean and /healthz,
+ * nothing else.
+ */
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { SubletError } from "../common/errors.ts";
+import { leanNames } from "./lean.ts";
 import type { Registry } from "./registry.ts";
 
 export interface MetricsServer {
@@ -26,6 +30,14 @@ function answer(response: ServerResponse, code: number, type: string, body: stri
   response.end(sendBody ? body : undefined);
 }
 
+/** What the first metric's collect() sets the others show, so all are read, and the lean ones told. */
+async function leanPage(registry: Registry): Promise<string> {
+  const names = new Set(leanNames);
+  const page = await registry.metrics();
+  const kept = page.split("\n\n").filter((part) => names.has(/^# HELP (\S+)/m.exec(part)?.[1] ?? ""));
+  return `${kept.map((part) => part.trimEnd()).join("\n\n")}\n`;
+}
+
 export async function serveMetrics(options: MetricsServerOptions): Promise<MetricsServer> {
   const { registry, healthy } = options;
   const text = "text/plain; charset=utf-8";
@@ -35,13 +47,16 @@ export async function serveMetrics(options: MetricsServerOptions): Promise<Metri
       const withBody = request.method !== "HEAD";
       if (request.method !== "GET" && request.method !== "HEAD")
         return answer(response, 405, text, "GET only\n", true);
-      const path = (request.url ?? "").split("?")[0];
+      const [path, query = ""] = (request.url ?? "").split("?");
       if (path === "/healthz") {
         const well = healthy();
         return answer(response, well ? 200 : 503, text, well ? "ok\n" : "not healthy\n", withBody);
       }
       if (path !== "/metrics") return answer(response, 404, text, "try /metrics or /healthz\n", withBody);
-      registry.metrics().then(
+      const set = new URLSearchParams(query).get("set") ?? "full";
+      if (set !== "full" && set !== "lean")
+        return answer(response, 400, text, "set is full or lean\n", withBody);
+      (set === "lean" ? leanPage(registry) : registry.metrics()).then(
         (page) => answer(response, 200, registry.contentType, page, withBody),
         (error: unknown) => answer(response, 500, text, `metrics: ${String(error)}\n`, withBody),
       );

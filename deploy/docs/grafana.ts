@@ -1,0 +1,244 @@
+/** deploy/grafana/sublet.json: the Grafana dashboard, as data. Variables: datasource, cluster, node. */
+
+interface Target {
+  readonly expr: string;
+  readonly legend: string;
+}
+
+const onCluster = 'cluster=~"$cluster"';
+const onNode = 'cluster=~"$cluster", instance=~"$node"';
+
+function panel(
+  id: number,
+  title: string,
+  description: string,
+  unit: string,
+  at: { readonly x: number; readonly y: number; readonly w?: number; readonly h?: number },
+  targets: readonly Target[],
+  kind: "timeseries" | "stat" = "timeseries",
+  stacked = false,
+): object {
+  return {
+    id,
+    title,
+    description,
+    type: kind,
+    datasource: { type: "prometheus", uid: "$datasource" },
+    gridPos: { h: at.h ?? 8, w: at.w ?? 12, x: at.x, y: at.y },
+    fieldConfig: {
+      defaults: {
+        unit,
+        min: 0,
+        ...(kind === "timeseries"
+          ? {
+              custom: {
+                fillOpacity: stacked ? 60 : 10,
+                lineWidth: 1,
+                stacking: { mode: stacked ? "normal" : "none", group: "A" },
+              },
+            }
+          : {}),
+      },
+      overrides: [],
+    },
+    options: kind === "stat" ? { reduceOptions: { calcs: ["lastNotNull"] } } : { tooltip: { mode: "multi" } },
+    targets: targets.map(({ expr, legend }, i) => ({
+      refId: String.fromCharCode(65 + i),
+      datasource: { type: "prometheus", uid: "$datasource" },
+      expr,
+      legendFormat: legend,
+    })),
+  };
+}
+
+const state = (metric: string, which: string): Target => ({
+  expr: `sum(${metric}{${onCluster}, state="${which}"})`,
+  legend: which,
+});
+
+function panels(): object[] {
+  let id = 0;
+  const next = (): number => ++id;
+  return [
+    panel(
+      next(),
+      "Lent now",
+      "Share of the cluster's cores that leases hold",
+      "percentunit",
+      { x: 0, y: 0, w: 6, h: 4 },
+      [
+        {
+          expr: `sum(sublet_cluster_cores{${onCluster}, state="leased"}) / sum(sublet_cluster_cores{${onCluster}, state="total"})`,
+          legend: "lent",
+        },
+      ],
+      "stat",
+    ),
+    panel(
+      next(),
+      "Core-hours lent, 24 h",
+      "What Slurm alone would have left idle",
+      "short",
+      { x: 6, y: 0, w: 6, h: 4 },
+      [
+        {
+          expr: `sum(increase(sublet_lease_core_seconds_total{${onCluster}}[1d])) / 3600`,
+          legend: "core-hours",
+        },
+      ],
+      "stat",
+    ),
+    panel(
+      next(),
+      "GiB-hours lent, 24 h",
+      "",
+      "short",
+      { x: 12, y: 0, w: 6, h: 4 },
+      [
+        {
+          expr: `sum(increase(sublet_lease_byte_seconds_total{${onCluster}}[1d])) / 3600 / 1073741824`,
+          legend: "GiB-hours",
+        },
+      ],
+      "stat",
+    ),
+    panel(
+      next(),
+      "Reclaim, p99",
+      "From the notice until the last guest is verified gone",
+      "s",
+      { x: 18, y: 0, w: 6, h: 4 },
+      [
+        {
+          expr: `histogram_quantile(0.99, sum by (le) (rate(sublet_reclaim_seconds_bucket{${onCluster}}[15m])))`,
+          legend: "p99",
+        },
+      ],
+      "stat",
+    ),
+    panel(
+      next(),
+      "Cores",
+      "By what holds them",
+      "short",
+      { x: 0, y: 4 },
+      ["jobs", "leased", "spare"].map((each) => state("sublet_cluster_cores", each)),
+      "timeseries",
+      true,
+    ),
+    panel(
+      next(),
+      "Memory",
+      "By what holds it",
+      "bytes",
+      { x: 12, y: 4 },
+      ["jobs", "leased", "spare"].map((each) => state("sublet_cluster_memory_bytes", each)),
+      "timeseries",
+      true,
+    ),
+    panel(next(), "Calls", "Answered by executors, by outcome", "ops", { x: 0, y: 12 }, [
+      { expr: `sum by (outcome) (rate(sublet_invocations_total{${onCluster}}[5m]))`, legend: "{{outcome}}" },
+    ]),
+    panel(next(), "Leases ended", "By outcome and reason", "ops", { x: 12, y: 12 }, [
+      {
+        expr: `sum by (outcome, reason) (rate(sublet_leases_ended_total{${onCluster}}[5m]))`,
+        legend: "{{outcome}} {{reason}}",
+      },
+    ]),
+    panel(next(), "Guard", "What it did, per hour", "short", { x: 0, y: 20 }, [
+      {
+        expr: `sum by (action) (rate(sublet_guard_actions_total{${onCluster}}[1h])) * 3600`,
+        legend: "{{action}}",
+      },
+    ]),
+    panel(
+      next(),
+      "Waiting for a core",
+      "Nodes that lend against nodes that are held out",
+      "percentunit",
+      { x: 12, y: 20 },
+      ["on", "hold_out"].map((mode) => ({
+        expr: `avg(rate(sublet_node_pressure_seconds_total{${onCluster}, resource="cpu"}[15m]) and on (instance) sublet_lending_mode{mode="${mode}"} == 1)`,
+        legend: mode,
+      })),
+    ),
+    panel(next(), "What agents cost", "Share of a core, by node", "percentunit", { x: 0, y: 28 }, [
+      {
+        expr: `topk(10, rate(process_cpu_seconds_total{${onNode}, job="sublet-agent"}[5m]))`,
+        legend: "{{instance}}",
+      },
+    ]),
+    panel(
+      next(),
+      "Slurm",
+      "Requests of ours to slurmctld, and the age of what is known",
+      "short",
+      { x: 12, y: 28 },
+      [
+        { expr: `sum(rate(sublet_slurm_rpcs_total{${onCluster}}[5m])) * 60`, legend: "requests a minute" },
+        { expr: `max(sublet_snapshot_age_seconds{${onCluster}})`, legend: "age in seconds" },
+      ],
+    ),
+    panel(
+      next(),
+      "Node: cores",
+      "Of the nodes chosen above",
+      "short",
+      { x: 0, y: 36 },
+      [{ expr: `sum by (state) (sublet_cores{${onNode}, state=~"jobs|leased|spare"})`, legend: "{{state}}" }],
+      "timeseries",
+      true,
+    ),
+    panel(
+      next(),
+      "Node: memory",
+      "Of the nodes chosen above",
+      "bytes",
+      { x: 12, y: 36 },
+      [
+        {
+          expr: `sum by (state) (sublet_memory_bytes{${onNode}, state=~"jobs|leased|spare"})`,
+          legend: "{{state}}",
+        },
+      ],
+      "timeseries",
+      true,
+    ),
+  ];
+}
+
+export function grafanaDashboard(): string {
+  const query = (name: string, label: string, text: string): object => ({
+    name,
+    label,
+    type: "query",
+    datasource: { type: "prometheus", uid: "$datasource" },
+    query: { query: text, refId: name },
+    includeAll: true,
+    allValue: ".*",
+    multi: true,
+    refresh: 2,
+    current: { text: "All", value: "$__all" },
+  });
+  return `${JSON.stringify(
+    {
+      uid: "sublet",
+      title: "Sublet",
+      tags: ["slurm", "sublet"],
+      schemaVersion: 39,
+      editable: true,
+      time: { from: "now-24h", to: "now" },
+      refresh: "30s",
+      templating: {
+        list: [
+          { name: "datasource", label: "Data source", type: "datasource", query: "prometheus" },
+          query("cluster", "Cluster", "label_values(sublet_cluster_cores, cluster)"),
+          query("node", "Node", 'label_values(sublet_cores{cluster=~"$cluster"}, instance)'),
+        ],
+      },
+      panels: panels(),
+    },
+    undefined,
+    2,
+  )}\n`;
+}
