@@ -97,14 +97,17 @@ export function keysOf(schema: z.ZodType): readonly KeySpec[] {
   return [...keys.filter((each) => each.path.length === 1), ...keys.filter((each) => each.path.length > 1)];
 }
 
+/** Tables, those within tables by their path: dashboard.price. */
 export function tablesOf(schema: z.ZodType): readonly TableSpec[] {
-  return Object.entries(toJson(schema).properties ?? {})
-    .filter(([, field]) => field.properties !== undefined)
-    .map(([name, field]) => ({
-      name,
-      description: field.description ?? "",
-      optional: (field.required?.length ?? 0) > 0,
-    }));
+  const inner = (table: JsonSchema, path: readonly string[]): TableSpec[] =>
+    Object.entries(table.properties ?? {}).flatMap(([name, field]) => {
+      if (field.properties === undefined) return [];
+      const at = [...path, name];
+      const optional = (field.required?.length ?? 0) > 0;
+      const spec = { name: at.join("."), description: field.description ?? "", optional };
+      return [spec, ...inner(field, at)];
+    });
+  return inner(toJson(schema), []);
 }
 
 /** The key at this path, or the table of names that has it as a member. */
