@@ -48,7 +48,8 @@ function readPackage(file: Buffer, at: number): { header: Buffer; items: Item[];
 
 function isWanted({ name }: Item): boolean {
   const path = name.toString("latin1", 0, name.length - 1).replace(/^icudt\d+[lb]\//, "");
-  if (/\.(cnv|dict)$|^(translit|rbnf|lang|region|unit)\/|^unames|^brkitr\/(line|title)/.test(path)) return false;
+  if (/\.(cnv|dict)$|^(translit|rbnf|lang|region|unit)\/|^unames|^brkitr\/(line|title)/.test(path))
+    return false;
   const locale = /^(?:[a-z]+\/)?([a-z]{2,3}(?:_[A-Za-z0-9]+)*)\.res$/.exec(path)?.[1];
   return locale === undefined || /^en(_US|_US_POSIX|_001)?$/.test(locale);
 }
