@@ -47,6 +47,8 @@ function hashed(name: string, content: Buffer): string {
 async function bundle(into: string): Promise<Record<"main" | "style" | "theme", string>> {
   const result = await build({
     absWorkingDir: root,
+    // Names have a hash that paths go into: a node_modules that is a link is the same node_modules.
+    preserveSymlinks: true,
     entryPoints: { main: join(source, "main.tsx"), theme: join(source, "theme.ts") },
     outdir: join(into, "assets"),
     bundle: true,
