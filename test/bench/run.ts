@@ -33,6 +33,10 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
     about: "the dashboard with 10,000 nodes: first visit, live update",
     load: () => import("./page.ts"),
   },
+  dashboard: {
+    about: "what 50 viewers of the dashboard cost the controller, 10,000 nodes",
+    load: () => import("./dashboard.ts"),
+  },
   jobstart: { about: "added start time of a job", load: () => import("./jobstart.ts") },
 };
 
