@@ -4,7 +4,8 @@
  *
  * Clocks: a point belongs to the wall clock's minute in which it was taken; how long a sample stood is measured on the
  * monotonic clock. A wall clock that steps back adds to points that are there; one that steps forward leaves a gap. A sample
- * stands for 30 s at most: what passed while the machine slept was not watched.
+ * stands for 30 s at most: what passed while the machine slept was not watched. How much is kept is a number of points, not
+ * an age: a clock that says 2036 for a minute costs no month; its points go once the clock is right again.
  */
 import { existsSync, renameSync } from "node:fs";
 import type { DatabaseSync as Database } from "node:sqlite";
@@ -13,6 +14,8 @@ import type { Totals } from "./source.ts";
 
 const minuteMs = 60_000;
 const longestStandMs = 30_000;
+/** Further ahead than any clock that is merely set right. */
+const futureMs = 24 * 60 * minuteMs;
 
 export interface Resolution {
   readonly stepMs: number;
@@ -98,13 +101,25 @@ export class HistoryStore {
       const point = points.get(atMs) ?? newPoint(atMs);
       addPoint(point, added);
       points.set(atMs, point);
-      this.#unsaved.add(`${resolution.stepMs} ${atMs}`);
-      for (const old of points.keys())
-        if (old < unixMs - resolution.keepMs) {
-          points.delete(old);
-          this.#unsaved.add(`${resolution.stepMs} ${old}`);
-        } else break;
+      this.#touched(resolution, atMs);
+      // A new point may be one too many.
+      if (point.coveredMs === added.coveredMs) this.#drop(resolution, points, unixMs);
     }
+  }
+
+  #drop(resolution: Resolution, points: Map<number, Point>, unixMs: number): void {
+    const ascending = [...points.keys()].sort((a, b) => a - b);
+    const future = ascending.filter((atMs) => atMs > unixMs + futureMs);
+    const kept = ascending.length - future.length;
+    const old = ascending.slice(0, Math.max(0, kept - resolution.keepMs / resolution.stepMs));
+    for (const atMs of [...future, ...old]) {
+      points.delete(atMs);
+      this.#touched(resolution, atMs);
+    }
+  }
+
+  #touched({ stepMs }: Resolution, atMs: number): void {
+    if (this.#database !== undefined) this.#unsaved.add(`${stepMs} ${atMs}`);
   }
 
   /** Writes what changed. Call once a minute and at the end. */

@@ -48,6 +48,8 @@ export class Live {
   /** What was told of each live lease. */
   #leases = new Map<string, string>();
   #ended: LeaseRow[] = [];
+  /** As it was written for its revision. */
+  #table: { readonly revision: number; readonly text: string } | undefined;
   /** Of the last minute or so, for rates. */
   readonly #calls: { readonly atMs: number; readonly total: number }[] = [];
 
@@ -105,9 +107,14 @@ export class Live {
     };
   }
 
+  /** The same string until a node changes. Who reads takes no news from those who watch: they are told it as well. */
   nodeTable(): string {
-    this.board.update(this.#now().nodes, this.#options.unixMs());
-    return JSON.stringify(this.board.table);
+    const { onEvent, watched, unixMs } = this.#options;
+    const changes = this.board.update(this.#now().nodes, unixMs());
+    if (changes !== undefined && watched("nodes")) onEvent("nodes", JSON.stringify(changes));
+    if (this.#table?.revision !== this.board.table.revision)
+      this.#table = { revision: this.board.table.revision, text: JSON.stringify(this.board.table) };
+    return this.#table.text;
   }
 
   reclaimed(row: ReclaimRow): void {

@@ -44,6 +44,8 @@ const maxConnections = 1024;
 const maxHeaderBytes = 16 * 1024;
 const maxBodyBytes = 1024 * 1024;
 const requestTimeoutMs = 10_000;
+/** Nothing sent and nothing taken: longer than the longest answer takes to be made (drain of many nodes). */
+const idleTimeoutMs = 90_000;
 const tickMs = 1_000;
 const maxPoints = 2_000;
 const maxLeases = 10_000;
@@ -197,8 +199,8 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
       const reads = request.method === "GET" || request.method === "HEAD";
       if (!reads && request.method !== "POST") throw new SubletError("INVALID_ARGUMENT", "GET, HEAD or POST");
       const found = reads ? await read(path, query, request) : await write(path, request, response);
-      const text = found instanceof Ready ? found.text : JSON.stringify(found);
-      await sendJson(request, response, 200, text, withBody);
+      if (found instanceof Ready) await sendReady(request, response, found.text, withBody);
+      else await sendJson(request, response, 200, JSON.stringify(found), withBody);
     } catch (thrown) {
       const error = toSubletError(thrown);
       if (error.code === "INTERNAL") options.onTrouble?.(`${path.slice(0, 80)}: ${error.message}`);
@@ -206,6 +208,21 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
       const text = JSON.stringify({ error: error.message, hint: hints[error.code] ?? "" });
       await sendJson(request, response, statuses[error.code], text, true);
     }
+  }
+
+  /** A hundred pages that come back at once want the same table: it is packed once. */
+  let packed: { readonly text: string; readonly bytes: Promise<Buffer> } | undefined;
+  async function sendReady(
+    request: IncomingMessage,
+    response: ServerResponse,
+    text: string,
+    withBody: boolean,
+  ): Promise<void> {
+    if (!takesGzip(request)) return await sendJson(request, response, 200, text, withBody);
+    if (packed?.text !== text) packed = { text, bytes: squeeze(text, { level: 1 }) };
+    const body = await packed.bytes;
+    response.setHeader("content-encoding", "gzip");
+    sendBytes(response, 200, body, withBody);
   }
 
   const server = createServer(
@@ -229,6 +246,8 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
     },
   );
   server.maxConnections = maxConnections;
+  // One that asks and never reads would keep its place and its answer for ever. Viewers are bounded by what waits for them.
+  server.setTimeout(idleTimeoutMs);
   const separator = options.listen.lastIndexOf(":");
   const host = options.listen.slice(0, separator).replace(/^\[(.*)\]$/, "$1");
   await new Promise<void>((resolve, reject) => {
@@ -341,12 +360,20 @@ async function sendJson(
   withBody: boolean,
 ): Promise<void> {
   let body = Buffer.from(text);
-  response.setHeader("content-type", "application/json; charset=utf-8");
-  response.setHeader("cache-control", "no-store");
-  if (body.length > compressAbove && /\bgzip\b/.test(String(request.headers["accept-encoding"] ?? ""))) {
+  if (body.length > compressAbove && takesGzip(request)) {
     body = await squeeze(body, { level: 1 });
     response.setHeader("content-encoding", "gzip");
   }
+  sendBytes(response, status, body, withBody);
+}
+
+function takesGzip({ headers }: IncomingMessage): boolean {
+  return /\bgzip\b/.test(String(headers["accept-encoding"] ?? ""));
+}
+
+function sendBytes(response: ServerResponse, status: number, body: Buffer, withBody: boolean): void {
+  response.setHeader("content-type", "application/json; charset=utf-8");
+  response.setHeader("cache-control", "no-store");
   response.writeHead(status, { "content-length": body.length });
   response.end(withBody ? body : undefined);
 }

@@ -6,9 +6,9 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Topic } from "./live.ts";
 
 const topicNames: readonly Topic[] = ["summary", "nodes", "leases"];
-const maxViewers = 500;
-/** As much may wait in a viewer's socket: two tables of ten thousand nodes. */
-const maxWaitingBytes = 4 * 1024 * 1024;
+const maxViewers = 256;
+/** As much may wait in a viewer's socket, and one event more: two tables of ten thousand nodes. */
+const maxWaitingBytes = 1024 * 1024;
 const heartbeatMs = 15_000;
 
 interface Viewer {

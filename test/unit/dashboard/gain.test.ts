@@ -179,6 +179,20 @@ describe("history", () => {
     store.close();
   });
 
+  it("loses nothing to a clock that says 2036 for a minute, and keeps none of what it said", async () => {
+    const { store } = await open("wrong.db");
+    const startMs = 1_700_000_040_000;
+    const wrongMs = startMs + 10 * 365 * 24 * hourMs;
+    for (let i = 0; i <= 12; i++) store.add(sample(), startMs + i * 10_000, i * 10_000);
+    const before = lent(store, startMs, startMs + hourMs);
+    for (let i = 13; i < 19; i++) store.add(sample(), wrongMs + i * 10_000, i * 10_000);
+    assert.equal(lent(store, startMs, startMs + hourMs), before);
+    for (let i = 19; i < 80; i++) store.add(sample(), startMs + i * 10_000, i * 10_000);
+    assert.equal([...store.between(wrongMs - hourMs, wrongMs + hourMs)].length, 0);
+    assert.ok(lent(store, startMs, startMs + hourMs) > before);
+    store.close();
+  });
+
   it("puts a file that is no data base aside and goes on", async () => {
     const file = join(scratch, "bad.db");
     writeFileSync(file, "this is not a data base, and long enough to be looked at as one".repeat(100));
