@@ -8,6 +8,7 @@ import { addCompletionCommands } from "./completion.ts";
 import { addConfigCommands } from "./config-command.ts";
 import type { BundleOptions } from "./doctor/bundle.ts";
 import { addEstimateCommand } from "./estimate-command.ts";
+import { addGainCommand } from "./gain.ts";
 import type { InvokeOptions } from "./invoke.ts";
 import type { JobsOptions } from "./jobs.ts";
 import { addLeaseCommands } from "./leases.ts";
@@ -16,6 +17,7 @@ import { type Output, writeError } from "./output.ts";
 import type { PilotOptions } from "./pilot.ts";
 import { addAdminCommands } from "./reclaim.ts";
 import type { Session } from "./session.ts";
+import type { TopOptions } from "./top/top.ts";
 import type { TraceOptions } from "./trace.ts";
 import { addUsageCommand } from "./usage.ts";
 
@@ -42,6 +44,7 @@ starter_socket, munge_socket, timeout_ms, [tls]), then SUBLET_CONTROLLER and so 
 Examples:
   sublet --controller head:7700 nodes       what is spare and lent in the cluster
   sublet nodes --state idle --sort -spare-cores --watch   the idle ones, most spare first, every 2 s
+  sublet top                                the cluster, live
   sublet leases --json                      your leases, for programs
   sublet invoke ./libprice.so price --in options.bin --out prices.bin --cores 2
   sublet trace ./libprice.so price          where the time of a call goes
@@ -129,6 +132,14 @@ export function commandTree(output: Output, environment: NodeJS.ProcessEnv): Tre
   addNodesCommand(program, session);
   addLeaseCommands(program, session);
   program
+    .command("top")
+    .description(
+      "the cluster on a full screen, live: what is used, lent and spare; h lists its keys (needs a controller)",
+    )
+    .option("--delay <seconds>", "between two pictures", integer(1, 3600), 2)
+    .option("--once", "print one picture, of all nodes, and end")
+    .action(async (options: TopOptions) => (await import("./top/top.ts")).top(session(), options));
+  program
     .command("jobs")
     .argument("<job>", "its number", integer(1, 0xffff_fffe))
     .description(
@@ -196,6 +207,7 @@ export function commandTree(output: Output, environment: NodeJS.ProcessEnv): Tre
       (await import("./pilot.ts")).pilot(session(), more, options, environment),
     );
   addUsageCommand(program, session);
+  addGainCommand(program, session);
   addAdminCommands(program, session, () => {
     result = exitStatus.failed;
   });

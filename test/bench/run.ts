@@ -37,6 +37,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
     about: "what 50 viewers of the dashboard cost the controller, 10,000 nodes",
     load: () => import("./dashboard.ts"),
   },
+  cli: { about: "commands at 10,000 nodes, from start to end", load: () => import("./cli.ts") },
   jobstart: { about: "added start time of a job", load: () => import("./jobstart.ts") },
 };
 

@@ -37,6 +37,7 @@ const allowed: Record<string, readonly string[]> = {
     "src/metrics",
     "src/slurm",
     "src/client",
+    "src/dashboard",
     "src/estimate",
   ],
   agent: ["src/common", "src/config", "src/rpc", "src/metrics", "src/capacity", "src/lease"],

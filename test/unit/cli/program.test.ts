@@ -166,8 +166,22 @@ describe("with a controller", () => {
         asked.push({ from, to, groupBy, account, user });
         return from === "yesterday" ? { ...usageOfNobody, fromDay: "2026-11-24" } : usage;
       },
-      getGain: async () => {
-        throw new Error("not asked");
+      getGain: async ({ fromUnixMs, toUnixMs }) => {
+        asked.push({ fromUnixMs, toUnixMs });
+        return {
+          fromUnixMs,
+          toUnixMs,
+          covered: 0.5,
+          coreHours: { total: 1000, slurmAlone: 600, perfectPacking: 400, lent: 60, beyondPacking: 5 },
+          money: 1.5,
+          currency: "EUR",
+          cost: {
+            guardActions: 2,
+            leasesReclaimed: 3,
+            cpuPressurePercent: 0.25,
+            memoryPressurePercent: Number.NaN,
+          },
+        };
       },
       listReceipts: async ({ jobId }) => ({ receipts: jobId === 7 ? [receipt] : [] }),
       requestLease: unused,
@@ -407,6 +421,24 @@ Pressure of the whole node, time in which some task waited:
     assert.equal(none.out, "No usage: 2026-11-24 to 2026-11-25 (UTC), yours.\n");
     const wrong = await sublet(["usage", "--from", "soon"], environment);
     assert.deepEqual([wrong.status, wrong.err], [1, 'sublet: from "soon" is no day\n']);
+  });
+  it("shows what was won, beside both baselines, and what it cost", async () => {
+    asked.length = 0;
+    const { out, status } = await sublet(
+      ["gain", "--from", "2026-11-24", "--to", "2026-11-25T12:00"],
+      environment,
+    );
+    assert.equal(status, 0);
+    assert.match(out, /^2026-11-24 00:00 to 2026-11-25 12:00, watched 50 % of it:\n/);
+    assert.match(out, /\nSlurm alone: held by jobs +600 +-\n/);
+    assert.match(out, /\nLent: 10\.0 % of the core hours of Slurm alone, 15\.0 % of perfect packing's\.\n/);
+    assert.match(out, /Worth 1\.5 EUR\./);
+    assert.match(out, /guard acted 2 times, 3 leases were taken back/);
+    assert.match(out, /beside guests less alone: 0\.25 % of the time; for memory: not measured/);
+    assert.deepEqual(asked, [
+      { fromUnixMs: Date.parse("2026-11-24T00:00:00"), toUnixMs: Date.parse("2026-11-25T12:00:00") },
+    ]);
+    assert.equal((await sublet(["gain", "--from", "soon"], environment)).status, 2);
   });
   it("says what was refused, and ends with 1", async () => {
     assert.deepEqual(await sublet(["release", "n2-abc", "--node", "n9"], environment), {
