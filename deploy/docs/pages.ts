@@ -1,4 +1,6 @@
 /** All generated files, by their path in the tree. */
+import { commandPage, commandReference } from "./commands.ts";
+import { daemonPages } from "./daemons.ts";
 import { exampleFile } from "./example.ts";
 import { grafanaDashboard } from "./grafana.ts";
 import { catalog, logsPage } from "./logs.ts";
@@ -10,9 +12,12 @@ import { subjects } from "./subjects.ts";
 export function pages(): ReadonlyMap<string, string> {
   return new Map([
     ["docs/configuration.md", configurationPage()],
+    ["docs/cli.md", commandReference()],
     ["docs/logs.md", logsPage()],
     ["docs/metrics.md", metricsPage()],
     ["deploy/grafana/sublet.json", grafanaDashboard()],
+    ["deploy/man/sublet.1", commandPage()],
+    ...daemonPages(),
     ["deploy/systemd/sublet.catalog", catalog()],
     ...subjects.map((each): [string, string] => [`deploy/config/${each.file}`, exampleFile(each)]),
     ...subjects.map((each): [string, string] => [`deploy/man/${each.man}.5`, manPage(each)]),
