@@ -1,7 +1,16 @@
-/** Entry of the `sublet` command. What it compiles is kept for the next time, where there is a home to keep it in. */
+/**
+ * Entry of the `sublet` command. What it compiles is kept for the next time, below the user's home as the system knows it:
+ * who can write there could have us run what he likes, so it is neither /tmp nor what $HOME says.
+ */
 import { enableCompileCache } from "node:module";
+import { userInfo } from "node:os";
+import { join } from "node:path";
 
-enableCompileCache();
+try {
+  enableCompileCache(join(userInfo().homedir, ".cache", "sublet"));
+} catch {
+  // A uid without a name has no home: each start compiles anew.
+}
 const { run } = await import("./program.ts");
 
 /** Of the terminal as it is now; undefined without one. */
