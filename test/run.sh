@@ -50,6 +50,7 @@ if wanted static; then
   check "types" $bin/tsc --noEmit
   check "types of the dashboard's pages" $bin/tsc --noEmit -p src/dashboard/page
   check "types of the browser tests" $bin/tsc --noEmit -p test/browser
+  check "types of the documentation's scripts" $bin/tsc --noEmit -p deploy/site/browser
   check "proto lint" $bin/buf lint proto
   check "proto against the released one" $bin/buf breaking proto --against test/wire/released
   mapfile -t shell < <(git ls-files -co --exclude-standard -- '*.sh' .ci/run)
