@@ -33,6 +33,7 @@ export const navigation: readonly Group[] = [
       docs("guard", "The guard"),
       docs("accounting", "Accounting and quotas"),
       docs("runbook", "Runbook"),
+      docs("cli", "The command sublet"),
       docs("configuration", "Settings"),
       docs("logs", "Logs"),
       docs("metrics", "Metrics"),
