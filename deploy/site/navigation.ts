@@ -21,6 +21,7 @@ export const navigation: readonly Group[] = [
     reader: "Start here",
     entries: [
       { source: "README.md", title: "What Sublet is" },
+      docs("faq", "A sceptic's questions"),
       docs("estimate", "What would it gain?"),
       docs("install", "Install in 15 minutes"),
     ],
@@ -29,8 +30,10 @@ export const navigation: readonly Group[] = [
     reader: "Sysadmin",
     entries: [
       docs("sysadmin", "What runs where"),
+      docs("how-it-decides", "How it decides"),
       docs("neighbours", "Consent and neighbours"),
       docs("guard", "The guard"),
+      docs("security", "Security"),
       docs("accounting", "Accounting and quotas"),
       docs("runbook", "Runbook"),
       docs("cli", "The command sublet"),
