@@ -151,11 +151,45 @@ function sectionsOf(tokens: readonly Token[], headings: readonly Heading[]): Sec
   return headings.map((heading, index) => ({ ...heading, body: bodies[index]?.join("\n") ?? "" }));
 }
 
+/**
+ * Phones show each row as a block of its own, where every cell says what it is; roles keep it a table for readers of
+ * screens. Tables of two columns fit as they are.
+ */
+function labelCells(tokens: readonly Token[]): void {
+  let titles: string[] = [];
+  let column = 0;
+  for (const [index, token] of tokens.entries()) {
+    if (token.type === "thead_open") titles = [];
+    else if (token.type === "tr_open") {
+      column = 0;
+      token.attrSet("role", "row");
+    } else if (token.type === "th_open") {
+      const title = plain(tokens[index + 1]);
+      titles.push(title);
+      // A column without a title has no header, and not an empty one.
+      const close = tokens[index + 2];
+      if (title === "" && close?.type === "th_close") token.tag = close.tag = "td";
+      token.attrSet("role", title === "" ? "cell" : "columnheader");
+    } else if (token.type === "td_open") {
+      token.attrSet("role", "cell");
+      token.attrSet("data-label", titles[column++] ?? "");
+    }
+  }
+}
+
+/** Columns of the table that begins at `index`. */
+function columnsOf(tokens: readonly Token[], index: number): number {
+  const end = tokens.findIndex((token, at) => at > index && token.type === "thead_close");
+  return tokens.slice(index, end).filter((token) => token.type === "th_open").length;
+}
+
 function renderer(): ReturnType<typeof MarkdownIt> {
   const markdown = new MarkdownIt({ html: true, linkify: false, typographer: false });
   const { rules } = markdown.renderer;
   // Wide tables and long lines scroll by themselves, by keyboard too; the page never does.
-  rules.table_open = () => '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>';
+  rules.table_open = (tokens, index) =>
+    `<div class="scroll" tabindex="0" role="group" aria-label="Table">` +
+    `<table role="table"${columnsOf(tokens, index) > 2 ? ' class="wide"' : ""}>`;
   rules.table_close = () => "</table></div>";
   rules.heading_close = (tokens, index) => {
     const anchor = attribute(tokens[index - 2], "id");
@@ -178,6 +212,7 @@ export function readPage(source: string, text: string, size: ImageSize = () => u
   const links = inline.flatMap(linksIn);
   const headings = headingsOf(tokens);
   const sections = sectionsOf(tokens, headings);
+  labelCells(tokens);
   for (const children of inline) {
     relink(source, children);
     placeImages(source, children, size);
