@@ -23,6 +23,7 @@ for file in 0.1.0 0.1.0.lua; do
   mkdir -p "$work/$file/sublet"
   cp "deploy/modulefiles/sublet/$file" "$work/$file/sublet/"
   after() { # COMMANDS VARIABLE
+    # shellcheck disable=SC2016 # for the inner shell
     env -i PATH="$PATH" HOME="$work" LUA_PATH="${LUA_PATH:-;;}" SUBLET_PREFIX="$prefix" MODULEPATH="$work/$file" \
       LIBRARY_PATH=/before LMOD_CMD="$lmod" LMOD_PKG="$(dirname "$(dirname "$lmod")")" LMOD_IGNORE_CACHE=1 bash -c '
         for each in $1; do eval "$("$LMOD_CMD" bash "$each" sublet)" || exit 1; done
