@@ -4,6 +4,7 @@
  * or not at all.
  */
 import { type Argument, type Command, Argument as CommandArgument, type Option } from "commander";
+import { listNodes } from "./nodes.ts";
 import type { Output } from "./output.ts";
 import { type Session, withController } from "./session.ts";
 
@@ -161,7 +162,7 @@ async function lookUp(session: Session, wanted: Wanted): Promise<readonly string
       const { listLeases } = await import("./leases.ts");
       return (await listLeases(quick)).map(({ id }) => id);
     }
-    return (await withController(quick, (controller) => controller.listNodes({}))).nodes.map(
+    return (await withController(quick, (controller) => listNodes(controller, true))).nodes.map(
       ({ node }) => node,
     );
   } catch {

@@ -2,7 +2,9 @@
 import type { Command } from "commander";
 import { SubletError } from "../common/errors.ts";
 import { nearestWord } from "../config/nearest.ts";
+import type { ControllerClient } from "../rpc/client.ts";
 import type { ListNodesResponse, NodeStatusMessage, OfferMessage } from "../rpc/messages.ts";
+import { nodesFromColumns } from "../rpc/node-columns.ts";
 import { parseHostList } from "../slurm/hostlist.ts";
 import { type Column, formatBytes, formatDuration, formatEnum } from "./output.ts";
 import { type Session, withController } from "./session.ts";
@@ -153,15 +155,25 @@ export function selectNodes(
   );
 }
 
+/** All nodes; brief: without the numbers of cores, fast. */
+export async function listNodes(
+  controller: Pick<ControllerClient, "listNodes">,
+  brief: boolean,
+): Promise<ListNodesResponse> {
+  const { columns, ...response } = await controller.listNodes({ columns: brief });
+  return { ...response, columns: null, nodes: columns === null ? response.nodes : nodesFromColumns(columns) };
+}
+
 export async function nodes(session: Session, options: NodesOptions): Promise<void> {
   await show(
     session,
     options,
     async () => {
-      const response = await withController(session, (controller) => controller.listNodes({}));
+      // Whoever asks for JSON wants everything; a table does not need the numbers of cores.
+      const response = await withController(session, (controller) => listNodes(controller, !session.json));
       return { ...response, nodes: selectNodes(response.nodes, options) };
     },
-    (response) => response,
+    ({ columns: _, ...response }) => response,
     (response) => formatNodes(response, session.output.width, options),
   );
 }

@@ -17,6 +17,7 @@ import type {
   OfferMessage,
   PrincipalMessage,
 } from "../rpc/messages.ts";
+import { nodesToColumns } from "../rpc/node-columns.ts";
 import type { CallContext, ControllerHandlers, ReportHandler } from "../rpc/server.ts";
 import type { ClusterSnapshot } from "../slurm/snapshot.ts";
 import type { AccountingParts } from "./accounting.ts";
@@ -360,10 +361,11 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
       if (gain === undefined) throw new SubletError("UNAVAILABLE", "this controller keeps no history");
       return gain;
     },
-    async listNodes() {
+    async listNodes(request) {
       const snapshot = options.snapshot();
+      const nodes = listNodes(state, snapshot, nowMs());
       return {
-        nodes: listNodes(state, snapshot, nowMs()),
+        ...(request.columns ? { nodes: [], columns: nodesToColumns(nodes) } : { nodes, columns: null }),
         snapshotAgeMs: snapshot === undefined ? 0 : Math.max(0, Math.round(nowMs() - snapshot.takenAtMs)),
         snapshotValid: snapshot !== undefined,
       };

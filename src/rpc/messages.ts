@@ -363,7 +363,9 @@ export interface ControllerServiceListLeasesResponse {
   leases: LeaseMessage[];
 }
 
-export type ListNodesRequest = Record<never, never>;
+export interface ListNodesRequest {
+  columns: boolean;
+}
 
 export interface NodeStatusMessage {
   node: string;
@@ -384,6 +386,29 @@ export interface ListNodesResponse {
   nodes: NodeStatusMessage[];
   snapshotAgeMs: number;
   snapshotValid: boolean;
+  columns: NodeColumnsMessage | null;
+}
+
+export interface NodeColumnsMessage {
+  nodes: string[];
+  slurmState: number[];
+  states: string[];
+  partitions: number[];
+  partitionLists: string[];
+  slurmCores: number[];
+  slurmAllocCores: number[];
+  slurmMemoryBytes: number[];
+  slurmAllocMemoryBytes: number[];
+  lending: number[];
+  offerAgeMs: number[];
+  horizonMs: number[];
+  idleCores: number[];
+  unallocatedCores: number[];
+  sharedCores: number[];
+  spareMemoryBytes: number[];
+  leases: number[];
+  leasedCores: number[];
+  leasedMemoryBytes: number[];
 }
 
 export interface Selection {
@@ -695,6 +720,7 @@ export interface Messages {
   ListNodesRequest: ListNodesRequest;
   NodeStatus: NodeStatusMessage;
   ListNodesResponse: ListNodesResponse;
+  NodeColumns: NodeColumnsMessage;
   JobFacts: JobFacts;
   ListReceiptsRequest: ListReceiptsRequest;
   ListReceiptsResponse: ListReceiptsResponse;

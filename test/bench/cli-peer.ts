@@ -4,6 +4,7 @@
  */
 
 import { mungeIdentity } from "../../src/rpc/munge.ts";
+import { nodesToColumns } from "../../src/rpc/node-columns.ts";
 import { type ControllerHandlers, serve } from "../../src/rpc/server.ts";
 import { startMunged } from "../unit/rpc/munged.ts";
 
@@ -38,6 +39,12 @@ function node(index: number) {
             memoryBytesTotal: 512 * gib,
             horizonMs: 60_000 + index,
             spare: [{ class: "CAPACITY_CLASS_UNALLOCATED" as const, cores: spare, memoryBytes: 64 * gib }],
+            revision: 1,
+            epochUnixMs: 0,
+            coresUsedByJobs: 0,
+            memoryBytesUsedByJobs: 0,
+            shadowSpare: [],
+            spell: null,
           },
   };
 }
@@ -59,7 +66,11 @@ const handlers: ControllerHandlers = {
   resume: unused,
   reclaim: unused,
   listLeases: async () => ({ leases: [] }),
-  listNodes: async () => ({ nodes, snapshotValid: true, snapshotAgeMs: 3_000 }),
+  listNodes: async (request) => ({
+    ...(request.columns ? { nodes: [], columns: nodesToColumns(nodes) } : { nodes, columns: null }),
+    snapshotValid: true,
+    snapshotAgeMs: 3_000,
+  }),
 };
 const munged = await startMunged();
 const server = await serve({

@@ -5,6 +5,7 @@
  */
 import { SubletError, toSubletError } from "../../common/errors.ts";
 import type { ControllerClient } from "../../rpc/client.ts";
+import { listNodes } from "../nodes.ts";
 import { type Session, withController } from "../session.ts";
 import { repaint } from "../table-options.ts";
 import { type Cluster, firstView, frame, listed, type Size, type View } from "./frame.ts";
@@ -25,7 +26,7 @@ function colourful(environment: NodeJS.ProcessEnv): boolean {
 
 async function ask(session: Session, controller: ControllerClient): Promise<Cluster> {
   const [found, { leases }, gain] = await Promise.all([
-    controller.listNodes({}),
+    listNodes(controller, true),
     controller.listLeases({}),
     controller.getGain({}).catch(() => undefined), // it keeps no history
   ]);

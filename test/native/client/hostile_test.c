@@ -132,7 +132,7 @@ static void a_worker_that_scribbles_holds_nobody(void **state)
         sublet_buffer *vandal = buffer_of(fixture, "vandal", 0), *buffers[8];
         for (int i = 0; i < 8; i++)
             buffers[i] = buffer_of(fixture, "echo", 100);
-        assert_int_equal(sublet_buffer_invoke(vandal, 0, NULL), SUBLET_OK);
+        (void)sublet_buffer_invoke(vandal, 0, NULL); /* its own answer may be the first that it scribbles over */
         sublet_call_options options = SUBLET_CALL_OPTIONS_INIT;
         options.timeout_ms = 100;
         static unsigned char in[5000], out[5000];
