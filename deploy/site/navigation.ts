@@ -37,6 +37,7 @@ export const navigation: readonly Group[] = [
       docs("accounting", "Accounting and quotas"),
       docs("runbook", "Runbook"),
       docs("cli", "The command sublet"),
+      docs("rollout", "Roll-out"),
       docs("upgrade", "Upgrade and rollback"),
       docs("configuration", "Settings"),
       docs("logs", "Logs"),
