@@ -88,7 +88,7 @@ fi
 for part in cluster faults browser; do
   if wanted $part; then
     mapfile -t files < <(find_tests test/$part)
-    suite $part 1500 "${files[@]}"
+    suite $part 2400 "${files[@]}"
   fi
 done
 echo "$passed passed, $failed failed"
