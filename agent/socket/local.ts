@@ -89,6 +89,8 @@ function hookEvent(said: LocalHook): Ask {
   return { type: "step", jobId, stepId, cores, memoryBytes, ...facts };
 }
 
+const alonePauseMs = 10_000;
+
 /** Handlers of the local socket, and what the shell must tell them. */
 export function localHandlers(options: LocalOptions): LocalHandlers & {
   notify(holder: number, guest: Guest): void;
@@ -192,6 +194,17 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     );
   }
 
+  let alone = { times: 0, toldAtMs: Number.NEGATIVE_INFINITY };
+
+  /** Why, for the sysadmin: one line in ten seconds at most, since clients ask again and again. */
+  function noController(message: string): void {
+    alone.times++;
+    const nowMs = performance.now();
+    if (nowMs - alone.toldAtMs < alonePauseMs) return;
+    options.log.warn({ message, times: alone.times }, "no controller answers: this node decides alone");
+    alone = { times: 0, toldAtMs: nowMs };
+  }
+
   async function lease(connection: Connection, wanted: LocalLease): Promise<Init<LocalResponse>> {
     const session = sessionOf(connection);
     const owner = principal(connection, wanted.jobId);
@@ -213,7 +226,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
       } catch (thrown) {
         if (!(thrown instanceof SubletError) || thrown.code !== "UNAVAILABLE") throw thrown;
         why = thrown.message;
-        options.log.debug({ message: why }, "no controller answers: this node decides alone");
+        noController(why);
       }
     return { body: "leased", leased: await leaseHere(connection, wanted, owner, why) };
   }

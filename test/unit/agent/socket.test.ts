@@ -630,7 +630,7 @@ test("the kernel names the peer", { skip: root ? false : "needs root to tell uid
   assert.equal(done.code, 0);
 });
 
-test("a thousand leases and refusals that go as they should leave no line at info or above", async (t) => {
+test("a thousand leases and refusals that go as they should leave no line each at info or above", async (t) => {
   const lines: string[] = [];
   let details = 0;
   const note = (fields: { event?: string }, message: string): void =>
@@ -653,8 +653,12 @@ test("a thousand leases and refusals that go as they should leave no line at inf
     assert.notEqual((await call({ body: "lease", lease: { request: { ...wish, cores: 60 } } })).code, 0);
     await call({ body: "release", release: { leaseId: id, node: "n1" } });
   }
-  assert.deepEqual(lines, []);
-  assert.ok(details >= 1000, `${details} lines at debug`);
+  // That nobody answers is told, once in ten seconds at most.
+  const alone = "no controller answers: this node decides alone";
+  assert.ok(lines.length >= 1 && lines.length <= 3, `${lines.length} lines`);
+  assert.deepEqual(new Set(lines), new Set([alone]));
+  lines.length = 0;
+  assert.ok(details >= 500, `${details} lines at debug`);
   const next = async (): Promise<string> =>
     leaseOf(await call({ body: "lease", lease: { request: wish } })).id;
   await shell.ask({ type: "reclaim", leaseIds: [await next()], budgetMs: 0 });
