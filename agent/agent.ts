@@ -250,6 +250,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     "slurm.jobs_found": roots.cpuset.some(existsSync) ? "yes" : "no job yet",
     drained: drainText(shell.state.drain),
     "guard.policy": `${now.config.guardPolicyFile ?? "built-in"}: ${guard.policy.mode}`,
+    "guard.policy_refused": guard.policyRefused ? "yes" : "no",
     "consent.use_of_cores": following.source,
     starter: shell.state.starterUp ? "connected" : "not connected",
   });
@@ -308,6 +309,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     self,
     offer,
     findings,
+    controllerConnected: () => controllers.connectedCount() > 0,
     admin,
     billed,
     get adminGid() {
@@ -333,7 +335,6 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       return now.config.adminGid;
     },
     controllers: controllers.clients,
-    controllerConnected: () => controllers.connectedCount() > 0,
     openMs: () => (now.config.leaseHereFirst ? openMsOf(controllers.reporters) : 0),
     jobs,
     log,

@@ -7,6 +7,7 @@ import type { FabricFound } from "./executor/fabric.ts";
 import type { GuardPolicy } from "./guard/policy.ts";
 import { foundSignals, type Signals } from "./guard/signals.ts";
 import type { Inventory } from "./inventory/inventory.ts";
+import type { AgentState } from "./reactor/state.ts";
 
 /** What does not change while the agent runs. */
 export function lastingFindings(of: {
@@ -39,4 +40,32 @@ export function lastingFindings(of: {
     "guard.signals": foundSignals(of.signals),
     node_version: process.version,
   };
+}
+
+/** Longest value that GetHealth sends. */
+const maxText = 256;
+
+/** Findings as one answer of many: long values are cut. */
+export function bounded(findings: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(findings).map(([key, value]) => [key, value.slice(0, maxText)]));
+}
+
+/** What is wrong with this agent, as far as it knows itself. Equal troubles have equal words, whatever the node. */
+export function knownProblems(
+  state: Pick<AgentState, "starterUp" | "drain">,
+  findings: Readonly<Record<string, string>>,
+  controllerConnected: boolean,
+): string[] {
+  const alarms = findings["cgroup.alarms"] ?? "";
+  return [
+    ...(state.starterUp ? [] : ["the starter is not connected"]),
+    ...(controllerConnected ? [] : ["no controller is connected"]),
+    ...(state.drain === undefined
+      ? []
+      : [`drained: ${state.drain.why || "no reason given"}`.slice(0, maxText)]),
+    ...(findings["guard.policy_refused"] === "yes"
+      ? ["the guard's new policy was refused: the old one is in force"]
+      : []),
+    ...(alarms === "" ? [] : [`limits of the guests did not take: ${alarms}`.slice(0, maxText)]),
+  ];
 }

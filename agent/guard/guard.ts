@@ -71,6 +71,7 @@ export class Guard {
   readonly #options: GuardOptions;
   readonly #metrics: GuardMetrics;
   readonly #listeners: ((note: GuardNote) => void)[] = [];
+  #policyRefused = false;
   #policy: GuardPolicy;
   #state: GuardState = initialGuardState;
   #timer: NodeJS.Timeout | undefined;
@@ -129,8 +130,14 @@ export class Guard {
     this.#trigger = undefined;
   }
 
+  /** The last policy that was read could not be taken. */
+  get policyRefused(): boolean {
+    return this.#policyRefused;
+  }
+
   /** A policy was read that cannot be taken: the one in force stays. */
   refused(message: string): void {
+    this.#policyRefused = true;
     this.#metrics.reloads.inc({ outcome: "refused" });
     this.#options.log.error({ reasons: message.split("\n") }, "guard policy refused: the old one stays");
   }
@@ -139,6 +146,7 @@ export class Guard {
   take(policy: GuardPolicy): void {
     const { log, tree } = this.#options;
     this.#policy = policy;
+    this.#policyRefused = false;
     this.#metrics.reloads.inc({ outcome: "taken" });
     log.info({ mode: this.#policy.mode }, "guard policy taken");
     if (this.#policy.mode !== "act") this.#letAllGo();

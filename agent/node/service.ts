@@ -4,9 +4,11 @@
  */
 import { SubletError } from "../../src/common/errors.ts";
 import type { Principal } from "../../src/common/nouns.ts";
+import { version } from "../../src/common/version.ts";
 import { leaseRequestFromWire } from "../../src/rpc/convert.ts";
 import type { LeaseMessage, OfferMessage, PrincipalMessage } from "../../src/rpc/messages.ts";
 import type { CallContext, NodeHandlers } from "../../src/rpc/server.ts";
+import { bounded, knownProblems } from "../findings.ts";
 import { endpointMessage, type Identification, leaseMessage } from "../offer/messages.ts";
 import type { Asker } from "../reactor/events.ts";
 import type { Guest } from "../reactor/state.ts";
@@ -22,6 +24,7 @@ export interface NodeServiceOptions {
   /** As the configuration says it now. */
   readonly adminGid: number | undefined;
   readonly findings: () => Record<string, string>;
+  readonly controllerConnected: () => boolean;
   readonly admin: NodeAdmin;
   readonly billed?: Pick<Billed, "admit" | "of">;
 }
@@ -98,6 +101,11 @@ export function nodeService(options: NodeServiceOptions): NodeHandlers {
     },
     async getNode() {
       return { offer: offer(), findings: findings() };
+    },
+    async getHealth() {
+      const facts = findings();
+      const problems = knownProblems(shell.state, facts, options.controllerConnected());
+      return { version, unixMs: Date.now(), findings: bounded(facts), problems };
     },
   };
 }

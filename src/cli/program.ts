@@ -50,6 +50,7 @@ Examples:
   sublet trace ./libprice.so price          where the time of a call goes
   sublet drain 'n[1-4]' --budget 60 --reason disk   lend nothing there, and have it empty in a minute
   sublet doctor                             what is wrong with this node, and how to mend it
+  sublet doctor --cluster                   is every agent well? equal answers in one line
   sublet doctor --bundle out.tar.gz         the same and more, for who shall help, without secrets
 `;
 
@@ -233,11 +234,17 @@ export function commandTree(output: Output, environment: NodeJS.ProcessEnv): Tre
     .description(
       "check this node: cgroups, kernel, Slurm, munge, sockets, fabric, clock; says how to mend each",
     )
+    .option("--cluster", "ask every agent instead, and group equal answers (needs a controller)")
     .option("--bundle <file.tar.gz>", "write what somebody else needs to help, without secrets, into a file")
     .option("--log-lines <n>", "bundle: last lines of each daemon", integer(0, 1_000_000), 5000)
     .option("--agent-file <file>", "bundle: agent.toml where it is not the default one")
     .option("--controller-file <file>", "bundle: controller.toml where it is not the default one")
-    .action(async (options: Partial<BundleOptions> & { logLines: number }) => {
+    .action(async (options: Partial<BundleOptions> & { logLines: number; cluster?: true }) => {
+      if (options.cluster === true) {
+        const { clusterDoctor } = await import("./doctor/cluster.ts");
+        if (!(await clusterDoctor(session()))) result = exitStatus.failed;
+        return;
+      }
       if (options.bundle !== undefined) {
         const { bundle } = await import("./doctor/bundle.ts");
         await bundle(session(), { ...options, bundle: options.bundle }, environment);

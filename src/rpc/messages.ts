@@ -539,6 +539,15 @@ export interface GetNodeResponse {
   findings: Record<string, string>;
 }
 
+export type GetHealthRequest = Record<never, never>;
+
+export interface GetHealthResponse {
+  version: string;
+  unixMs: number;
+  findings: Record<string, string>;
+  problems: string[];
+}
+
 export interface DrainRequest {
   mode: ReclaimModeName;
   budgetMs: number;
@@ -745,6 +754,8 @@ export interface Messages {
   ListLeasesResponse: ListLeasesResponse;
   GetNodeRequest: GetNodeRequest;
   GetNodeResponse: GetNodeResponse;
+  GetHealthRequest: GetHealthRequest;
+  GetHealthResponse: GetHealthResponse;
   LocalRequest: LocalRequest;
   LocalResponse: LocalResponse;
   LocalLease: LocalLease;
@@ -792,6 +803,7 @@ export interface NodeMethods {
   drain: { request: DrainRequest; response: DrainResponse };
   resume: { request: ResumeRequest; response: ResumeResponse };
   reclaim: { request: ReclaimRequest; response: ReclaimResponse };
+  getHealth: { request: GetHealthRequest; response: GetHealthResponse };
 }
 
 export interface ControllerMethods {

@@ -9,6 +9,7 @@ import { nodeAdmin } from "../../../agent/node/admin.ts";
 import { nodeService } from "../../../agent/node/service.ts";
 import { offerMessage } from "../../../agent/offer/messages.ts";
 import { Shell } from "../../../agent/shell.ts";
+import { version } from "../../../src/common/version.ts";
 import { connectNode, type NodeClient } from "../../../src/rpc/client.ts";
 import type { Identity } from "../../../src/rpc/identity.ts";
 import { serve } from "../../../src/rpc/server.ts";
@@ -78,7 +79,8 @@ async function world(t: TestContext): Promise<World> {
       self: () => self,
       offer: () => offerMessage(shell.state, self, shell.nowMs(), 0),
       adminGid: 50,
-      findings: () => ({ k: "v" }),
+      findings: () => ({ k: "v", long: "x".repeat(1000) }),
+      controllerConnected: () => false,
       admin: nodeAdmin({ shell, stateDir: dir, log: silent }),
     }),
   });
@@ -141,8 +143,17 @@ test("a refusal names its reason and its node", async (t) => {
     details: { reason: "no_cores", node: "n1", retryAfterMs: 0 },
   });
   const node = await here.as(1001).getNode({});
-  assert.deepEqual(node.findings, { k: "v" });
+  assert.deepEqual(node.findings.k, "v");
   assert.deepEqual(node.offer?.spare[0]?.cores, [0, 1, 2, 3]);
+});
+
+test("everyone may ask an agent how it is; its facts are bounded", async (t) => {
+  const here = await world(t);
+  const { unixMs, findings, problems, version: said } = await here.as(1001).getHealth({});
+  assert.ok(Math.abs(unixMs - Date.now()) < 10_000);
+  assert.equal(findings.long?.length, 256);
+  assert.deepEqual([findings.k, said], ["v", version]);
+  assert.deepEqual(problems, ["no controller is connected"]);
 });
 
 test("metrics follow: grants, refusals, leases, reclaims, what is lent", async (t) => {

@@ -159,6 +159,9 @@ export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
     async getNode() {
       return { offer: offer(), findings: {} };
     },
+    async getHealth() {
+      return { unixMs: Date.now() };
+    },
   };
   const server = await serve({
     listen: "127.0.0.1:0",

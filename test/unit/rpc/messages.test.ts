@@ -344,6 +344,8 @@ const samples: {
   ListLeasesResponse: { leases: [lease] },
   GetNodeRequest: {},
   GetNodeResponse: { offer, findings },
+  GetHealthRequest: {},
+  GetHealthResponse: { version: "1.2.3", unixMs: 1_700_000_000_001, findings, problems: ["drained"] },
   LocalLease: { request, jobId: 3 },
   LocalRenew: leaseOnNode,
   LocalRelease: leaseOnNode,

@@ -40,6 +40,7 @@ const nodeHandlers: NodeHandlers = {
   drain: unused,
   resume: unused,
   reclaim: unused,
+  getHealth: unused,
 };
 const controllerHandlers: ControllerHandlers = {
   report: unused,

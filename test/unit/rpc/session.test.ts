@@ -185,6 +185,7 @@ async function nodeServer(
     drain: unused,
     resume: unused,
     reclaim: unused,
+    getHealth: unused,
     getNode: async (_, { caller: who }) => ({ findings: { uid: `${who.uid}`, trusted: `${who.trusted}` } }),
   };
   const onCall = (event: CallEvent): unknown => events.push(event);

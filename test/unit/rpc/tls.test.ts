@@ -58,6 +58,7 @@ it("lets in who shows a certificate of the same authority, and nobody else", asy
     drain: unused,
     resume: unused,
     reclaim: unused,
+    getHealth: unused,
     getNode: async () => ({ findings: { let: "in" } }),
   };
   const server = await serve({ listen: "127.0.0.1:0", identity, trustedUids: [0], node, tls: ours });
