@@ -40,7 +40,9 @@ everything() {
 }
 
 # A cluster of one node. Slurm resolves names only where there is an address beside the loopback's.
-ip address add 10.9.0.1/32 dev lo
+ip link add sublet0 type dummy
+ip address add 10.9.0.1/24 dev sublet0
+ip link set sublet0 up
 sed -i 's/^127.0.1.1/10.9.0.1/' /etc/hosts
 cat > /etc/slurm/slurm.conf << 'CONF'
 ClusterName=packages
@@ -136,7 +138,7 @@ changed() {
   one "$3: the agent knows it" until_true 30 eval '[ "$(leased)" = 1 ]'
   one "$3: the controller is back" until_true 60 eval 'sublet --controller 127.0.0.1:7700 nodes --json | grep -q "\"vm\""'
   one "$3: the job goes on" eval 'is "$(job_state)" RUNNING'
-  one "$3: the node is not drained" eval "is \"\$(sinfo --noheader --format %T)\" mixed"
+  one "$3: the node is not drained" until_true 60 eval "is \"\$(sinfo --noheader --format %T)\" mixed"
 }
 agent=$(property sublet-agent MainPID)
 one "upgrade to $new" dpkg -i new/*.deb
@@ -183,11 +185,11 @@ one "and the agent still runs" systemctl is-active sublet-agent
 sed -i 's,^Prolog=.*,Prolog=/etc/slurm/prolog.d/*,' /etc/slurm/slurm.conf
 one "purge" dpkg --purge sublet-agent sublet-controller sublet libsublet-dev libsublet1 slurm-spank-sublet sublet-runtime
 one "no process is left" no pgrep -f 'sublet-|/usr/lib/sublet'
-one "no cgroup is left" eval '[ -z "$(find /sys/fs/cgroup -maxdepth 1 -name "sublet*")" ]'
+one "no cgroup is left" eval 'is "$(find /sys/fs/cgroup -name "sublet*")" ""'
 one "no socket is left" no ls /run/sublet
 one "the job goes on" eval 'is "$(job_state)" RUNNING'
 one "jobs start, with the examples still in Slurm's folders" timeout 60 srun --mem=100 true
-one "the node is not drained" eval 'is "$(sinfo --noheader --format %T)" mixed'
+one "the node is not drained" until_true 60 eval 'is "$(sinfo --noheader --format %T)" mixed'
 rm -rf /etc/sublet/agent.conf.d /etc/sublet/controller.conf.d
 rmdir /etc/sublet 2> /dev/null
 rm -f /etc/slurm/{prolog,epilog}.d/50-sublet /etc/slurm/plugstack.conf.d/sublet.conf /usr/local/lib/{hold,libecho.so}
