@@ -4,12 +4,13 @@ import { after, before, test } from "node:test";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
 import { until } from "../../deploy/testbed/shell.ts";
 import type { LeaseRow, NodeDetail, NodeTable, Reclaims, Summary } from "../../src/dashboard/api.ts";
-import { alice, controller, hold, root, sublet } from "./users.ts";
+import { alice, allLend, controller, hold, root, sublet } from "./users.ts";
 
 let cluster: Cluster;
 const url = "http://10.77.0.1:7704";
 before(async () => {
   cluster = await startCluster({ waitForLockMs: 60_000, controllerSettings: { poll_interval_ms: 500 } });
+  await allLend(cluster);
 });
 after(async () => {
   await cluster?.stop();
@@ -52,7 +53,11 @@ test("nodes and leases are those of the command line, and cores are told by what
       await sublet(cluster, "n1", root, ["--controller", controller, "leases", "--json"])
     ).json().leases;
     assert.deepEqual([lease?.id, lease?.node], [listed[0].id, listed[0].node]);
-    const table = await get<NodeTable>("nodes");
+    // Looked at once a second for all viewers.
+    const table = await until("the table has it", 10_000, async () => {
+      const found = await get<NodeTable>("nodes");
+      return found.coresLent.some((cores) => cores > 0) ? found : undefined;
+    });
     const nodes = (await sublet(cluster, "n1", root, ["--controller", controller, "nodes", "--json"])).json()
       .nodes;
     assert.deepEqual(

@@ -7,7 +7,7 @@ import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
 import { prometheusUrl } from "../../deploy/testbed/prometheus.ts";
 import { until } from "../../deploy/testbed/shell.ts";
 import { treeRoot } from "../../deploy/testbed/sublet-conf.ts";
-import { alice, type Held, hold } from "./users.ts";
+import { alice, allLend, type Held, hold } from "./users.ts";
 
 let cluster: Cluster;
 let held: Held;
@@ -17,6 +17,7 @@ before(async () => {
     prometheus: true,
     controllerSettings: { poll_interval_ms: 500 },
   });
+  await allLend(cluster);
   held = await hold(cluster, alice, "n1", "n2");
 });
 after(async () => {

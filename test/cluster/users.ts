@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Cluster } from "../../deploy/testbed/cluster.ts";
 import { enter } from "../../deploy/testbed/namespaces.ts";
-import { baseEnv } from "../../deploy/testbed/shell.ts";
+import { baseEnv, until } from "../../deploy/testbed/shell.ts";
 import { mungeSocket, slurmConfPath } from "../../deploy/testbed/slurm-conf.ts";
 import type { LeaseMessage } from "../../src/rpc/messages.ts";
 
@@ -106,4 +106,15 @@ export async function hold(
       await ended;
     },
   };
+}
+
+/** Waits until the controller knows that every node lends: agents report by and by after the start. */
+export async function allLend(cluster: Cluster): Promise<void> {
+  await until("every node lends", 30_000, async () => {
+    const said = await sublet(cluster, "n1", root, ["--controller", controller, "nodes", "--json"]);
+    if (said.status !== 0) return undefined;
+    const nodes: { offer: { spare: { cores: number[] }[] } | null }[] = said.json().nodes;
+    const lends = nodes.every(({ offer }) => offer?.spare.some(({ cores }) => cores.length > 0) === true);
+    return nodes.length === cluster.layout.nodes.length && lends ? true : undefined;
+  });
 }
