@@ -29,6 +29,13 @@ async function waitFor(page: Page, expression: string): Promise<void> {
   }
 }
 
+/** Waited for: the browser tells the entry some time after the paint. */
+async function firstContentfulPaintMs(page: Page): Promise<number> {
+  const entry = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime";
+  await waitFor(page, `${entry} !== undefined`);
+  return Number(await page.evaluate(entry));
+}
+
 export interface FirstPaint {
   /** First contentful paint: something is seen. */
   readonly paintMs: number;
@@ -42,9 +49,7 @@ export async function firstPaint(browser: Browser, url: string, hash: string): P
   await page.addInitScript(watchFirst);
   await page.goto(url + hash);
   await waitFor(page, "globalThis.firstShown !== undefined");
-  const paintMs = Number(
-    await page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN"),
-  );
+  const paintMs = await firstContentfulPaintMs(page);
   const shownMs = Number(await page.evaluate("globalThis.firstShown"));
   await close();
   return { paintMs, shownMs };
@@ -55,9 +60,7 @@ export async function barePaintMs(browser: Browser, url: string): Promise<number
   const { page, close } = await openPage(browser, "about:blank");
   await page.route("**/bare", (route) => route.fulfill({ contentType: "text/html", body: "<h1>bare</h1>" }));
   await page.goto(`${url}bare`);
-  const entry = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime";
-  await waitFor(page, `${entry} !== undefined`);
-  const paintMs = Number(await page.evaluate(entry));
+  const paintMs = await firstContentfulPaintMs(page);
   await close();
   return paintMs;
 }

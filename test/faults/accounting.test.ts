@@ -15,7 +15,16 @@ import { metricsUrl } from "../../deploy/testbed/sublet-conf.ts";
 import { toSubletError } from "../../src/common/errors.ts";
 import { type ControllerClient, connectController } from "../../src/rpc/client.ts";
 import { mungeIdentity } from "../../src/rpc/munge.ts";
-import { controller as address, alice, bob, hold, root, sublet, type User } from "../cluster/users.ts";
+import {
+  controller as address,
+  alice,
+  allLend,
+  bob,
+  hold,
+  root,
+  sublet,
+  type User,
+} from "../cluster/users.ts";
 
 const sliceMs = 2_000;
 /** An agent says every 5 s that it lives. */
@@ -120,12 +129,13 @@ async function allTold(): Promise<void> {
 }
 
 test("leases are granted while there is no data base; what was held meanwhile is told when there is one", async () => {
-  await until("a snapshot", 30_000, async () =>
-    (await client.listNodes({})).snapshotValid ? true : undefined,
-  );
+  await allLend(cluster);
   assert.equal(await metric("controller", "sublet_accounting_database_up"), 0);
   const held: Held[] = [];
-  await leasing(alice, "n1", performance.now() + 500, held);
+  await until("a lease was held", 30_000, async () => {
+    await leasing(alice, "n1", performance.now() + 500, held);
+    return held.length > 0 ? true : undefined;
+  });
   await assert.rejects(client.getUsage({}), {
     code: "UNAVAILABLE",
     message: /data base is away.*leases go on/,
@@ -133,10 +143,10 @@ test("leases are granted while there is no data base; what was held meanwhile is
   await makeDatabase(cluster.stateDir, "sublet");
   await until("the controller finds it", 60_000, databaseUp);
   await allTold();
-  const [row] = await rows(
-    `select count(*), sum(core_seconds) from usage_record where lease_id = '${held[0]?.id}'`,
-  );
-  assert.ok(Number(row?.[0]) >= 1, `${row}`);
+  await until("the lease is told", 30_000, async () => {
+    const [row] = await rows(`select count(*) from usage_record where lease_id = '${held[0]?.id}'`);
+    return Number(row?.[0]) >= 1 ? true : undefined;
+  });
 });
 
 test("kill -9 of controller, agent and data base: the accounting is what clients held", async (t) => {
