@@ -11,6 +11,7 @@ import {
   renewLease,
   revokeLeases,
 } from "../../src/lease/book.ts";
+import { answerWhenGone } from "../reclaim/waits.ts";
 import { coresFor, type Draft, endGuests, limitsFor, overheadBytes, refusal, spareOf } from "./draft.ts";
 import type { AgentEvent, Asker } from "./events.ts";
 import type { Guest } from "./state.ts";
@@ -160,14 +161,8 @@ export function onRenew(draft: Draft, event: Event<"renew">): void {
 export function onRelease(draft: Draft, event: Event<"release">): void {
   const { holder } = guestOf(draft, event.leaseId, event.asker);
   const [released] = endGuests(draft, releaseLease(draft.book, event.leaseId), holder);
-  draft.waits.set(event.call, {
-    kind: "release",
-    guests: new Set([event.leaseId]),
-    arrivedAtMs: draft.nowMs,
-    deadlineMs: draft.nowMs + draft.setup.hookTimeoutMs,
-    ended: 1,
-    released,
-  });
+  const guests = new Set([event.leaseId]);
+  answerWhenGone(draft, event.call, { kind: "release", guests, ended: 1, released });
 }
 
 /** A lease that a controller placed on this very node belongs to the connection that asked for it. */

@@ -5,9 +5,9 @@
 import type { EndReason, Lease } from "../../src/common/nouns.ts";
 import type { Draft } from "../reactor/draft.ts";
 import type { AgentEvent } from "../reactor/events.ts";
-import type { Wait } from "../reactor/state.ts";
 import { endUnwanted } from "./jobs.ts";
 import { type Taken, takeBack } from "./take.ts";
+import { answerWhenGone, endingGuests } from "./waits.ts";
 
 type Event<T extends AgentEvent["type"]> = Extract<AgentEvent, { type: T }>;
 
@@ -23,29 +23,19 @@ function take(
   return takeBack(draft, (lease) => wanted?.has(lease.id) ?? true, reason, { budgetMs, has: everyGuest });
 }
 
-/** Waits for everything that is ending: what an administrator is told is gone is gone. */
-function answerWhenGone(draft: Draft, call: number, taken: Taken): void {
-  const going = [...draft.guests.values()].filter((guest) => guest.phase === "ending");
-  const wait: Wait = {
+/** Waits for everything that is ending. */
+function answer(draft: Draft, call: number, taken: Taken): void {
+  answerWhenGone(draft, call, {
     kind: "admin",
-    guests: new Set(going.map((guest) => guest.lease.id)),
-    arrivedAtMs: draft.nowMs,
-    deadlineMs: draft.nowMs + draft.setup.hookTimeoutMs,
+    guests: new Set(endingGuests(draft)),
     ended: taken.ended,
     draining: taken.draining,
     released: undefined,
-  };
-  if (going.length === 0) answerAdmin(draft, call, wait);
-  else draft.waits.set(call, wait);
-}
-
-export function answerAdmin(draft: Draft, call: number, { ended, draining, guests }: Wait): void {
-  const answer = { kind: "reclaimed" as const, ended, draining: draining ?? [], left: guests.size };
-  draft.out.push({ type: "answer", call, answer });
+  });
 }
 
 export function onReclaim(draft: Draft, event: Event<"reclaim">): void {
-  answerWhenGone(draft, event.call, take(draft, event.leaseIds, event.budgetMs));
+  answer(draft, event.call, take(draft, event.leaseIds, event.budgetMs));
 }
 
 export function onDrain(draft: Draft, event: Event<"drain">): void {
@@ -53,7 +43,7 @@ export function onDrain(draft: Draft, event: Event<"drain">): void {
   const { budgetMs, reason } = event;
   const taken =
     budgetMs === undefined ? { ended: 0, draining: [] } : take(draft, undefined, budgetMs, reason);
-  answerWhenGone(draft, event.call, taken);
+  answer(draft, event.call, taken);
 }
 
 /**
@@ -78,5 +68,5 @@ export function onLending(draft: Draft, event: Event<"lending">): void {
 
 export function onResume(draft: Draft, event: Event<"resume">): void {
   draft.drain = undefined;
-  answerWhenGone(draft, event.call, { ended: 0, draining: [] });
+  answer(draft, event.call, { ended: 0, draining: [] });
 }

@@ -23,16 +23,15 @@
  * way, and every one that was ending already, is gone.
  */
 import { wholeCores } from "../../src/capacity/siblings.ts";
-import { SubletError } from "../../src/common/errors.ts";
 import type { JobFacts, Lease } from "../../src/common/nouns.ts";
 import { victimsFor } from "../../src/lease/victims.ts";
 import { jobsOnNode, unwanted } from "../consent/sharing.ts";
 import type { SeenJob } from "../jobs/scan.ts";
 import { type Draft, overheadBytes } from "../reactor/draft.ts";
 import type { AgentEvent } from "../reactor/events.ts";
-import type { Guest, KnownJob, Wait } from "../reactor/state.ts";
-import { answerAdmin } from "./admin.ts";
+import type { Guest, KnownJob } from "../reactor/state.ts";
 import { type Patience, type Taken, takeBack } from "./take.ts";
+import { answerWhenGone, endingGuests, endOverdueWaits, settleWaits } from "./waits.ts";
 
 type Event<T extends AgentEvent["type"]> = Extract<AgentEvent, { type: T }>;
 
@@ -116,32 +115,15 @@ function stepWillCome({ setup, stepsHeard }: Draft): boolean {
   return setup.prolog === "close" || (setup.prolog === "learned" && stepsHeard);
 }
 
-function answerHook(draft: Draft, call: number, wait: Wait): void {
-  const tookUs = Math.round((draft.nowMs - wait.arrivedAtMs) * 1000);
-  draft.out.push({
-    type: "answer",
-    call,
-    answer: { kind: "hook", event: wait.event ?? "prolog", leasesEnded: wait.ended, tookUs },
-  });
-}
-
 /** The hook waits for what has a budget and for all that is ending, also for what ended before. */
-function waitForEnding(draft: Draft, call: number, event: "prolog" | "step", taken: Taken): void {
-  const going = [...draft.guests.values()]
-    .filter((guest) => guest.phase === "ending")
-    .map((guest) => guest.lease.id);
-  const guests = new Set([...going, ...taken.draining]);
-  const wait: Wait = {
+function answerHook(draft: Draft, call: number, event: "prolog" | "step", taken: Taken): void {
+  answerWhenGone(draft, call, {
     kind: "hook",
     event,
-    guests,
-    arrivedAtMs: draft.nowMs,
-    deadlineMs: draft.nowMs + draft.setup.hookTimeoutMs,
+    guests: new Set([...endingGuests(draft), ...taken.draining]),
     ended: taken.ended + taken.draining.length,
     released: undefined,
-  };
-  if (guests.size === 0) answerHook(draft, call, wait);
-  else draft.waits.set(call, wait);
+  });
 }
 
 /** Later words add to earlier ones; only what was said counts. */
@@ -180,7 +162,7 @@ export function onProlog(draft: Draft, event: Event<"prolog">): void {
       ? makeRoom(draft, [], patience)
       : takeBack(draft, () => true, "batch_job", patience);
   }
-  waitForEnding(draft, event.call, "prolog", taken);
+  answerHook(draft, event.call, "prolog", taken);
 }
 
 /** Without cores a step is as good as a prolog. */
@@ -207,7 +189,7 @@ export function onStep(draft: Draft, event: Event<"step">): void {
       hooked,
       untilMs: Math.max(draft.nowMs + draft.setup.announceTimeoutMs, before?.untilMs ?? 0),
     });
-  waitForEnding(draft, event.call, "step", makeRoom(draft, cores, hookPatience(draft)));
+  answerHook(draft, event.call, "step", makeRoom(draft, cores, hookPatience(draft)));
 }
 
 export function onEpilog(draft: Draft, event: Event<"epilog">): void {
@@ -263,18 +245,7 @@ export function onJobs(draft: Draft, event: Event<"jobs">): void {
 
 export function onGuestGone(draft: Draft, event: Event<"guest_gone">): void {
   if (draft.guests.get(event.leaseId)?.phase === "ending") draft.guests.delete(event.leaseId);
-  for (const [call, wait] of [...draft.waits]) {
-    if (!wait.guests.has(event.leaseId)) continue;
-    const guests = new Set(wait.guests);
-    guests.delete(event.leaseId);
-    if (guests.size > 0) draft.waits.set(call, { ...wait, guests });
-    else {
-      draft.waits.delete(call);
-      if (wait.kind === "admin") answerAdmin(draft, call, { ...wait, guests });
-      else if (wait.released === undefined) answerHook(draft, call, wait);
-      else draft.out.push({ type: "answer", call, answer: { kind: "lease", guest: wait.released } });
-    }
-  }
+  settleWaits(draft, event.leaseId);
 }
 
 /** Announcements, doubts and waits whose time is over. */
@@ -293,18 +264,5 @@ export function onDeadlines(draft: Draft): void {
     }
   }
   forgetWords(draft);
-  for (const [call, wait] of [...draft.waits]) {
-    if (wait.deadlineMs > draft.nowMs) continue;
-    draft.waits.delete(call);
-    if (wait.kind === "admin") {
-      answerAdmin(draft, call, wait);
-      continue;
-    }
-    const error = new SubletError(
-      "DEADLINE_EXCEEDED",
-      `${wait.guests.size} guests are still there after ${Math.round(draft.nowMs - wait.arrivedAtMs)} ms: ` +
-        "kill what is in their cgroups",
-    );
-    draft.out.push({ type: "refuse", call, error });
-  }
+  endOverdueWaits(draft);
 }
