@@ -13,7 +13,7 @@ import type { Sources } from "../src/config/sources.ts";
 import { mungeIdentity } from "../src/rpc/munge.ts";
 import { serviceManager } from "../src/rpc/notify.ts";
 import { startAgent } from "./agent.ts";
-import { loadPolicy } from "./guard/policy.ts";
+import { readPolicy } from "./guard/policy.ts";
 import { reloadAgent } from "./reload.ts";
 
 const usage = `usage: sublet-agent [--drain] [--supervised] [options]
@@ -33,11 +33,11 @@ function leave(code: number): never {
 function readAll(sources: Sources): ReturnType<typeof readAgent> {
   const settings = readAgent(sources);
   const { cores, memoryBytes, guardPolicyFile } = settings.config;
-  loadPolicy(guardPolicyFile, {
+  const guard = readPolicy(guardPolicyFile, {
     cores: cores.length === 0 ? availableParallelism() : cores.length,
     memoryBytes: memoryBytes ?? totalmem(),
   });
-  return settings;
+  return { ...settings, parts: { guard } };
 }
 
 async function main(): Promise<void> {

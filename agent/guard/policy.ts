@@ -3,6 +3,8 @@
  * contradiction (a leave threshold beyond its enter threshold, a quota beyond the node) is refused like a typing error.
  */
 import { z } from "zod";
+import type { Configuration } from "../../src/config/config.ts";
+import { dropInsOf } from "../../src/config/layers.ts";
 import { checkLayers, parseToml } from "../../src/config/load.ts";
 import { live } from "../../src/config/meta.ts";
 import { type FileReader, fileLayers } from "../../src/config/sources.ts";
@@ -277,6 +279,18 @@ export function parsePolicy(text: string, path: string, node: PolicyNode): Guard
 
 /** The policy in a file and its drop-ins; the built-in one without. @throws SubletError also FAILED_PRECONDITION (no such file). */
 export function loadPolicy(path: string | undefined, node: PolicyNode, read?: FileReader): GuardPolicy {
-  if (path === undefined) return parsePolicy("", "built-in", node);
-  return compile(checkLayers(policySchema(node), fileLayers(path, read), path).raw);
+  return readPolicy(path, node, read).config;
+}
+
+/** The same, with the source of each key. */
+export function readPolicy(
+  path: string | undefined,
+  node: PolicyNode,
+  read?: FileReader,
+): Configuration<GuardPolicy, unknown> {
+  const layers = path === undefined ? [] : fileLayers(path, read);
+  const subject = path ?? "built-in";
+  const loaded = checkLayers(policySchema(node), layers, subject);
+  const files = path === undefined ? [] : [path, ...dropInsOf(path)];
+  return { config: compile(loaded.raw), read: { ...loaded, files, subject }, computed: {} };
 }

@@ -151,6 +151,8 @@ export interface Configuration<C, R> {
   readonly read: Read<R>;
   /** What unset keys came to, by key. */
   readonly computed: Readonly<Record<string, unknown>>;
+  /** Settings in files of their own that belong to these, by name. */
+  readonly parts?: Readonly<Record<string, Configuration<unknown, unknown>>>;
 }
 
 export type AgentRaw = z.output<typeof agentSchema>;

@@ -1,6 +1,6 @@
 /**
  * The settings in effect and where each came from: for --check-config, `sublet config` and the support bundle. As text it is
- * TOML again. What the schema calls secret is never in it.
+ * TOML again; settings of another file (the guard's policy) follow as comments. What the schema calls secret is never in it.
  */
 import { stringify } from "smol-toml";
 import type { Configuration } from "./config.ts";
@@ -50,7 +50,14 @@ export function shownSettings({ read, computed }: Any): ShownSetting[] {
 }
 
 export function settingsJson(name: string, configuration: Any): object {
-  return { config: name, files: configuration.read.files, settings: shownSettings(configuration) };
+  const { read, parts = {} } = configuration;
+  const inner = Object.entries(parts).map(([part, each]) => [part, settingsJson(part, each)]);
+  return {
+    config: name,
+    files: read.files,
+    settings: shownSettings(configuration),
+    ...(inner.length === 0 ? {} : { parts: Object.fromEntries(inner) }),
+  };
 }
 
 function originText({ from, where, value }: ShownSetting, key: KeySpec): string {
@@ -74,5 +81,8 @@ export function settingsText(name: string, configuration: Any): string {
     const text = each.value === null ? `# ${setting.key.key} is unset` : `${name} = ${tomlValue(each.value)}`;
     lines.push(`${text.padEnd(40)}  # ${originText(each, setting.key)}`.replace(/ {2}# $/, ""));
   }
-  return `${lines.join("\n")}\n`;
+  const parts = Object.entries(configuration.parts ?? {}).map(([part, each]) =>
+    settingsText(part, each).replace(/^(?!#|$)/gm, "# "),
+  );
+  return [`${lines.join("\n")}\n`, ...parts].join("\n");
 }

@@ -8,6 +8,7 @@ import { after, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parse } from "smol-toml";
 import { z } from "zod";
+import { readPolicy } from "../../../agent/guard/policy.ts";
 import { daemonArguments } from "../../../src/config/arguments.ts";
 import { readAgent, readCli, readController } from "../../../src/config/config.ts";
 import { lineOf, linesOf } from "../../../src/config/lines.ts";
@@ -203,6 +204,22 @@ describe("what is in effect", () => {
     assert.deepEqual(readAgent({ file: again, environment: {} }).config, settings.config);
     assert.deepEqual({ ...(parse(text).consent as { partition: object }).partition }, { "my-part": "share" });
   });
+  it("shows settings of a file of their own behind it, as comments", () => {
+    const policy = join(folder, "guard.toml");
+    writeFileSync(policy, 'mode = "watch"\n[freeze]\nmax_ms = 9000\n');
+    const guard = readPolicy(policy, { cores: 4, memoryBytes: 2 ** 33 });
+    const text = settingsText("agent", { ...settings, parts: { guard } });
+    assert.match(text, /^# Settings of guard in effect\. Files read: .*guard\.toml$/m);
+    assert.match(text, /^# mode = "watch" +# .*guard\.toml:1$/m);
+    assert.match(text, /^# \[freeze\]\n# max_ms = 9000 +# .*guard\.toml:3$/m);
+    assert.match(text, /^# interval_ms = 1000 +# default$/m);
+    assert.deepEqual({ ...parse(text) }, { ...parse(settingsText("agent", settings)) });
+    const { parts } = settingsJson("agent", { ...settings, parts: { guard } }) as {
+      parts: { guard: { settings: { key: string; value: unknown; where: string }[] } };
+    };
+    const shown = parts.guard.settings.find(({ key }) => key === "freeze.max_ms");
+    assert.deepEqual([shown?.value, shown?.where], [9000, `${policy}:3`]);
+  });
   it("is shown as JSON", () => {
     const { settings: shown, files } = settingsJson("agent", settings) as {
       settings: { key: string; where: string; live: boolean }[];
@@ -257,6 +274,10 @@ describe("the daemons' command line", () => {
       assert.equal(status, 0);
       assert.match(shown, /^level = "debug" +# --set log\.level$/m);
       assert.equal(JSON.parse(run("--json")[1]).config, daemon);
+      assert.equal(
+        /^# Settings of guard in effect\..*\n# mode = "act" +# default$/m.test(shown),
+        daemon === "agent",
+      );
       const [wrong, , why] = run("--set", "log.levle=debug");
       assert.equal(wrong, 78);
       assert.match(why, /--set log\.levle: unknown key log\.levle; did you mean level\?/);
