@@ -1,4 +1,5 @@
 /** [accounting] of controller.toml: where usage is stored, for how long, and what accounts may use in a day. */
+import { isIP } from "node:net";
 import { z } from "zod";
 import { SubletError } from "../common/errors.ts";
 import { live, secret } from "./meta.ts";
@@ -32,6 +33,20 @@ export const accountingSchema = z
       .optional()
       .describe("holds MariaDB's password in its first line; else SUBLET_ACCOUNTING_PASSWORD has it")
       .meta({ example: "/etc/sublet/accounting-password" }),
+    tls: z
+      .enum(["off", "verify-ca", "verify-full"])
+      .default("off")
+      .describe(
+        "how MariaDB is reached over the network: as it is; encrypted, its certificate signed by tls_ca_file; the same, and the certificate names the host of url",
+      ),
+    tls_ca_file: z
+      .string()
+      .regex(/^\//, "expected an absolute path")
+      .optional()
+      .describe(
+        "PEM of the authorities that may sign MariaDB's certificate; /etc/ssl/certs/ca-certificates.crt has those that this machine trusts",
+      )
+      .meta({ example: "/etc/sublet/mariadb-ca.pem" }),
     time_zone: z
       .string()
       .refine(isTimeZone, 'expected a time zone as "Europe/Zurich"')
@@ -98,9 +113,36 @@ export interface MariadbConfig {
   readonly socket: string | undefined;
   readonly database: string;
   readonly passwordFile: string | undefined;
+  /** undefined: not encrypted. */
+  readonly tls: DatabaseTls | undefined;
 }
 
-function mariadbConfig(text: string, passwordFile: string | undefined, path: string): MariadbConfig {
+export interface DatabaseTls {
+  readonly caFile: string;
+  /** The certificate must name the host, too. */
+  readonly verifyHost: boolean;
+}
+
+type Raw = z.output<typeof accountingSchema>;
+
+function tlsConfig({ tls, tls_ca_file: caFile }: Raw, url: URL, path: string): DatabaseTls | undefined {
+  const bad = (key: string, why: string): SubletError =>
+    new SubletError("INVALID_ARGUMENT", `${path}: accounting.${key}: ${why}`);
+  if (tls === "off") {
+    if (caFile !== undefined)
+      throw bad("tls_ca_file", 'nobody looks at it while tls is "off"; set tls = "verify-full"');
+    return undefined;
+  }
+  if (url.searchParams.has("socket"))
+    throw bad("tls", "a unix socket is not encrypted; take one of the two out");
+  if (caFile === undefined)
+    throw bad("tls", "wants tls_ca_file, the PEM of the authority that signed MariaDB's certificate");
+  if (tls === "verify-full" && isIP(url.hostname.replace(/^\[|\]$/g, "")) !== 0)
+    throw bad("tls", `"verify-full" compares names: give url the host's name in place of ${url.hostname}`);
+  return { caFile, verifyHost: tls === "verify-full" };
+}
+
+function mariadbConfig(text: string, raw: Raw, path: string): MariadbConfig {
   const bad = (why: string): SubletError =>
     new SubletError("INVALID_ARGUMENT", `${path}: accounting.url: ${why}`);
   let url: URL;
@@ -123,15 +165,21 @@ function mariadbConfig(text: string, passwordFile: string | undefined, path: str
     port: url.port === "" ? 3306 : Number(url.port),
     socket: url.searchParams.get("socket") ?? undefined,
     database,
-    passwordFile,
+    passwordFile: raw.password_file,
+    tls: tlsConfig(raw, url, path),
   };
 }
 
 /** @throws SubletError INVALID_ARGUMENT; `path` names the file in its message. */
-export function accountingConfig(raw: z.output<typeof accountingSchema>, path: string): AccountingConfig {
+export function accountingConfig(raw: Raw, path: string): AccountingConfig {
+  if (raw.url === undefined && (raw.tls !== "off" || raw.tls_ca_file !== undefined))
+    throw new SubletError(
+      "INVALID_ARGUMENT",
+      `${path}: accounting.tls: the accounting is in SQLite, a file here; set accounting.url, or take tls and tls_ca_file out`,
+    );
   return {
     enabled: raw.enabled,
-    mariadb: raw.url === undefined ? undefined : mariadbConfig(raw.url, raw.password_file, path),
+    mariadb: raw.url === undefined ? undefined : mariadbConfig(raw.url, raw, path),
     timeZone: raw.time_zone ?? new Intl.DateTimeFormat().resolvedOptions().timeZone,
     retentionDays: raw.retention_days,
     totalsRetentionDays: raw.totals_retention_days,

@@ -3,7 +3,7 @@
  * A connection that breaks or does not answer is over: whoever has it opens another.
  */
 import { readFileSync } from "node:fs";
-import type { Connection } from "mysql2/promise";
+import type { Connection, SslOptions } from "mysql2/promise";
 import { SubletError, toSubletError } from "../../common/errors.ts";
 import type { MariadbConfig } from "../../config/accounting.ts";
 import { type Database, mariadb, type Row, Serial, type Statements, type Value } from "./database.ts";
@@ -22,6 +22,29 @@ function password({ passwordFile }: MariadbConfig, environment: NodeJS.ProcessEn
   return readFileSync(passwordFile, "utf8").split("\n")[0]?.trimEnd() ?? "";
 }
 
+/** For mysql2. @throws Error: a file cannot be read. */
+function encryption({ tls }: MariadbConfig): { ssl?: SslOptions } {
+  if (tls === undefined) return {};
+  let ca: string;
+  try {
+    ca = readFileSync(tls.caFile, "utf8");
+  } catch (cause) {
+    throw new Error(`tls_ca_file ${tls.caFile} cannot be read: ${toSubletError(cause).message}`, { cause });
+  }
+  return { ssl: { ca, rejectUnauthorized: true, verifyIdentity: tls.verifyHost, minVersion: "TLSv1.2" } };
+}
+
+/** What to say of a connection that did not come about. */
+function whyAway(thrown: unknown, place: string, { tls }: MariadbConfig): string {
+  const { message } = toSubletError(thrown);
+  const { code } = thrown as { code?: unknown };
+  if (code === "HANDSHAKE_NO_SSL_SUPPORT")
+    return `${place} offers no TLS: give it ssl_cert and ssl_key, or set accounting.tls = "off"`;
+  if (code === "HANDSHAKE_SSL_ERROR")
+    return `the certificate of ${place} is refused: ${message}; ${tls?.caFile} must hold the authority that signed it${tls?.verifyHost === true ? ", and it must name the host of accounting.url" : ""}`;
+  return message;
+}
+
 /** Rejects with UNAVAILABLE. */
 export async function openMariadb(
   config: MariadbConfig,
@@ -31,7 +54,7 @@ export async function openMariadb(
   const { createConnection } = await import("mysql2/promise");
   const { user, host, port, socket, database } = config;
   const away = (thrown: unknown): SubletError =>
-    new SubletError("UNAVAILABLE", `accounting: ${toSubletError(thrown).message}`, { cause: thrown });
+    new SubletError("UNAVAILABLE", `accounting: ${whyAway(thrown, place, config)}`, { cause: thrown });
   let connection: Connection;
   try {
     connection = await createConnection({
@@ -39,6 +62,7 @@ export async function openMariadb(
       user,
       database,
       password: password(config, environment),
+      ...encryption(config),
       connectTimeout: connectTimeoutMs,
       charset: "utf8mb4",
       // Sums of integers are decimals, which would be text.

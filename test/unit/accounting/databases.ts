@@ -28,7 +28,15 @@ async function mariadbOf(): Promise<Open> {
   sql(
     `create database ${database}; create user if not exists sublet@localhost identified by 'secret'; grant all on ${database}.* to sublet@localhost`,
   );
-  const config = { user: "sublet", host: "", port: 0, socket, database, passwordFile: undefined };
+  const config = {
+    user: "sublet",
+    host: "",
+    port: 0,
+    socket,
+    database,
+    passwordFile: undefined,
+    tls: undefined,
+  };
   return async () => await openMariadb(config, "there", { SUBLET_ACCOUNTING_PASSWORD: "secret" });
 }
 

@@ -1,4 +1,4 @@
-/** A MariaDB of a test's own: its data in a temporary folder, on a socket only, gone with the process. */
+/** A MariaDB of a test's own: its data in a temporary folder, on a socket (and a port, if told), gone with the process. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -25,7 +25,10 @@ function mustRun(program: string, args: readonly string[]): void {
   if (status !== 0) throw new Error(`${program}: ${stderr}`);
 }
 
-export async function startMariadb(): Promise<MariadbServer> {
+/** `network`: more arguments in place of --skip-networking. */
+export async function startMariadb(
+  network: readonly string[] = ["--skip-networking"],
+): Promise<MariadbServer> {
   const dir = mkdtempSync(join(tmpdir(), "sublet-mariadb-"));
   const socket = join(dir, "socket");
   const own = process.getuid?.() === 0 ? ["--user=mysql"] : [];
@@ -47,7 +50,7 @@ export async function startMariadb(): Promise<MariadbServer> {
       ...own,
       data,
       `--socket=${socket}`,
-      "--skip-networking",
+      ...network,
       "--innodb-log-file-size=8M",
       "--innodb-buffer-pool-size=32M",
     ],

@@ -228,6 +228,25 @@ describe("controller.toml and sublet.toml", () => {
     assert.equal(loadCliConfig(file(""), { SUBLET_CONTROLLER: "e:1" }).controller, "e:1");
     assert.equal(loadCliConfig(file(""), {}).agentSocket, "/run/sublet/agent.sock");
   });
+  it("refuse TLS to a data base that contradicts itself", () => {
+    const said = (lines: string): string =>
+      complaint(() => loadControllerConfig(file(`[accounting]\n${lines}`), {}));
+    const url = 'url = "mariadb://u@db/d"\n';
+    const ca = 'tls_ca_file = "/ca.pem"\n';
+    assert.match(said('tls = "verify-ca"'), /accounting\.tls: the accounting is in SQLite/);
+    assert.match(said(`${url}tls = "verify-ca"`), /accounting\.tls: wants tls_ca_file/);
+    assert.match(said(url + ca), /accounting\.tls_ca_file: nobody looks at it while tls is "off"/);
+    assert.match(
+      said(`url = "mariadb://u@10.0.0.1/d"\n${ca}tls = "verify-full"`),
+      /compares names: .* 10\.0\.0\.1/,
+    );
+    assert.match(
+      said(`url = "mariadb://u@db/d?socket=/s"\n${ca}tls = "verify-ca"`),
+      /a unix socket is not encrypted/,
+    );
+    const { accounting } = loadControllerConfig(file(`[accounting]\n${url}${ca}tls = "verify-full"`), {});
+    assert.deepEqual(accounting.mariadb?.tls, { caFile: "/ca.pem", verifyHost: true });
+  });
   it("refuse keys of the other", () => {
     assert.match(
       complaint(() => loadControllerConfig(file("spin_us = 1"), {})),
