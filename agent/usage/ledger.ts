@@ -1,7 +1,7 @@
 /**
  * What each lease of this node has held, as records of slices: a slice begins where the one before ended, so that the
- * records of a lease add up to its life. Within a life of the agent slices are measured by the monotonic clock; what the
- * wall clock does meanwhile moves no core-second. Pure: times come in.
+ * records of a lease add up to its life. Slices are measured by the monotonic clock, across a restart of the agent by the
+ * time since the boot; what the wall clock does meanwhile moves no core-second. Pure: times come in.
  */
 import type {
   Billing,
@@ -11,6 +11,7 @@ import type {
   LeaseState,
   UsageRecord,
 } from "../../src/common/nouns.ts";
+import { betweenMs, type Moment, plusMs } from "./moment.ts";
 
 /** A lease that lives, and where its next slice begins. What an agent needs to go on after a restart. */
 export interface OpenLease extends Billing {
@@ -22,14 +23,15 @@ export interface OpenLease extends Billing {
   readonly uid: number;
   readonly jobId: number;
   readonly slice: number;
-  readonly beginUnixMs: number;
+  /** Where the next slice begins. */
+  readonly begin: Moment;
   /** Calls that earlier slices have told. */
   readonly calls: number;
 }
 
 interface Kept {
   lease: OpenLease;
-  /** beginUnixMs on the monotonic clock. */
+  /** The lease's begin on the monotonic clock. */
   beginMs: number;
 }
 
@@ -64,10 +66,9 @@ export class Ledger {
     for (const { lease } of this.#kept.values()) yield lease;
   }
 
-  /** nowUnixMs and nowMs: the same moment on both clocks. */
-  begin(lease: OpenLease, nowMs: number, nowUnixMs: number): void {
-    const ageMs = Math.max(0, nowUnixMs - lease.beginUnixMs);
-    this.#kept.set(lease.leaseId, { lease, beginMs: nowMs - ageMs });
+  /** nowMs and now: the same moment on all clocks. */
+  begin(lease: OpenLease, nowMs: number, now: Moment): void {
+    this.#kept.set(lease.leaseId, { lease, beginMs: nowMs - betweenMs(lease.begin, now) });
   }
 
   /** Leases whose slice is as long as slices may be. */
@@ -87,7 +88,7 @@ export class Ledger {
     const record = recordOf(lease, this.#node, lengthMs, told - lease.calls, ended);
     if (ended !== undefined) this.#kept.delete(leaseId);
     else {
-      kept.lease = { ...lease, slice: lease.slice + 1, beginUnixMs: record.endUnixMs, calls: told };
+      kept.lease = { ...lease, slice: lease.slice + 1, begin: plusMs(lease.begin, lengthMs), calls: told };
       kept.beginMs += lengthMs;
     }
     return { record, calls: told };
@@ -102,15 +103,16 @@ export function recordOf(
   invocations: number,
   ended: Ended | undefined,
 ): UsageRecord {
-  const { calls: _, ...facts } = lease;
+  const { calls: _, begin, ...facts } = lease;
   return {
     ...facts,
     node,
+    beginUnixMs: begin.unixMs,
     coreSeconds: (lease.cores * lengthMs) / 1000,
     byteSeconds: (lease.memoryBytes * lengthMs) / 1000,
     invocations,
     state: ended?.state ?? "ACTIVE",
     reason: ended?.reason,
-    endUnixMs: lease.beginUnixMs + lengthMs,
+    endUnixMs: begin.unixMs + lengthMs,
   };
 }

@@ -17,8 +17,18 @@ import type { LeaseStats } from "../executor/stats.ts";
 import type { AdoptedGuest, Effect } from "../reactor/events.ts";
 import type { Guest } from "../reactor/state.ts";
 import type { Shell, ShellLog } from "../shell.ts";
-import { ackLine, aliveLine, keptLine, openLine, type Past, readJournal, recordLine } from "./journal.ts";
+import {
+  ackLine,
+  aliveLine,
+  keptLine,
+  never,
+  openLine,
+  type Past,
+  readJournal,
+  recordLine,
+} from "./journal.ts";
 import { type Ended, Ledger, type OpenLease, recordOf } from "./ledger.ts";
+import { betweenMs, type Moment, thisMoment } from "./moment.ts";
 import { Outbox } from "./outbox.ts";
 import { readSpool, Spool } from "./spool.ts";
 
@@ -30,7 +40,7 @@ export interface UsageOptions {
   readonly sliceMs: number;
   readonly spoolBytes: number;
   readonly log: ShellLog;
-  readonly nowUnixMs?: () => number;
+  readonly now?: () => Moment;
   readonly spool?: { readonly syncMs?: number; readonly retryMs?: number };
 }
 
@@ -50,7 +60,7 @@ export interface UsageFigures {
 
 /** The file may be larger than what it keeps by what was acknowledged. */
 const fileFactor = 4;
-const none: Past = { open: new Map(), records: new Map(), aliveUnixMs: 0, strange: 0 };
+const none: Past = { open: new Map(), records: new Map(), alive: never, strange: 0 };
 
 export class Usage {
   readonly #options: UsageOptions;
@@ -59,7 +69,7 @@ export class Usage {
   readonly #spool: Spool;
   #controllers: number;
   readonly #open: Map<string, OpenLease>;
-  readonly #aliveUnixMs: number;
+  readonly #alive: Moment;
   #shell: Pick<Shell, "listen" | "nowMs"> | undefined;
   #stats: Pick<LeaseStats, "invocations"> | undefined;
   #onAdded: () => void = () => undefined;
@@ -70,7 +80,7 @@ export class Usage {
     this.#outbox = new Outbox(options.controllers, options.spoolBytes);
     this.#open = new Map(past.open);
     this.#controllers = options.controllers.length;
-    this.#aliveUnixMs = past.aliveUnixMs;
+    this.#alive = past.alive;
     for (const { record, acked } of past.records.values())
       this.#outbox.add(record, performance.now(), true, acked);
     this.#spool = new Spool({
@@ -132,7 +142,7 @@ export class Usage {
   /** After it: what was open and has no guest any more has ended. */
   closeOrphans(): void {
     for (const lease of this.#open.values()) {
-      const lengthMs = Math.max(0, this.#aliveUnixMs - lease.beginUnixMs);
+      const lengthMs = betweenMs(lease.begin, this.#alive);
       const ended: Ended = { state: "REVOKED", reason: "agent_restart" };
       this.#add(recordOf(lease, this.#options.node, lengthMs, 0, ended), lease.calls);
     }
@@ -144,8 +154,15 @@ export class Usage {
     this.#onAdded = tell;
   }
 
-  #unixMs(): number {
-    return this.#options.nowUnixMs?.() ?? Date.now();
+  #now(): Moment {
+    return this.#options.now?.() ?? thisMoment();
+  }
+
+  /** A lease that no spool tells of began when it was granted, by the wall clock; not before the machine was there. */
+  #granted(unixMs: number): Moment {
+    const now = this.#now();
+    const ageMs = Math.min(Math.max(0, Math.round(now.unixMs - unixMs)), now.bootMs);
+    return { unixMs: Math.round(unixMs), boot: now.boot, bootMs: now.bootMs - ageMs };
   }
 
   #onEffect(effect: Effect): void {
@@ -174,10 +191,10 @@ export class Usage {
       account: lease.billing?.account ?? "",
       partition: lease.billing?.partition ?? "",
       slice: 0,
-      beginUnixMs: Math.round(grantedUnixMs),
+      begin: this.#granted(grantedUnixMs),
       calls: 0,
     };
-    this.#ledger.begin(open, this.#shell.nowMs(), this.#unixMs());
+    this.#ledger.begin(open, this.#shell.nowMs(), this.#now());
     this.#keep(openLine(open));
   }
 
@@ -200,12 +217,12 @@ export class Usage {
   tick(): void {
     if (this.#shell === undefined || this.#ledger.size === 0) return;
     for (const leaseId of this.#ledger.due(this.#shell.nowMs(), this.#options.sliceMs)) this.#cut(leaseId);
-    this.#keep(aliveLine(this.#unixMs()));
+    this.#keep(aliveLine(this.#now()));
   }
 
   #snapshot(): string {
     // Until an earlier life's leases are adopted or closed, its last sign of life is theirs.
-    const lines = [aliveLine(this.#open.size > 0 ? this.#aliveUnixMs : this.#unixMs())];
+    const lines = [aliveLine(this.#open.size > 0 ? this.#alive : this.#now())];
     for (const lease of this.#ledger.open()) lines.push(openLine(lease));
     for (const lease of this.#open.values()) lines.push(openLine(lease));
     for (const { text, acked } of this.#outbox.texts()) lines.push(keptLine(text, acked));
@@ -234,7 +251,7 @@ export class Usage {
 
   /** The agent ends; its guests go on. */
   async close(): Promise<void> {
-    if (this.#ledger.size > 0) this.#keep(aliveLine(this.#unixMs()));
+    if (this.#ledger.size > 0) this.#keep(aliveLine(this.#now()));
     await this.#spool.close();
   }
 }

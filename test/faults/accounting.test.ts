@@ -3,7 +3,7 @@
  * within a slice where an agent died and exactly elsewhere, and nothing is there twice. On a real MariaDB.
  */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -30,6 +30,7 @@ const sliceMs = 2_000;
 /** An agent says every 5 s that it lives. */
 const aliveMs = 5_000;
 const quotaCoreSeconds = 8;
+const faketime = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 let cluster: Cluster;
 let client: ControllerClient;
@@ -231,6 +232,31 @@ test("a guest that a job ends while no agent is there counts up to the agent's l
     toldMs <= heldMs + 500 && toldMs >= heldMs - aliveMs - sliceMs,
     `${toldMs} ms told, ${heldMs} ms held until the agent died`,
   );
+});
+
+test("a wall clock that is set while the agent is away makes no lease longer or shorter", async (t) => {
+  if (!existsSync(faketime)) return t.skip(`${faketime} is not installed (package faketime)`);
+  const owner = { uid: bob.uid, gid: bob.gid, jobId: 0, node: "" };
+  const request = { kind: "LEASE_KIND_FUNCTION", cores: 1, memoryBytes: 2 ** 24, node: "n2" } as const;
+  const askedMs = performance.now();
+  const { lease } = await client.requestLease({ request, owner });
+  const grantedMs = performance.now();
+  for (const offset of ["+3600", "-3600", "+0"]) {
+    await pause(1_000);
+    await cluster.killDaemon("agent-n2");
+    const clock = { LD_PRELOAD: faketime, FAKETIME: offset, FAKETIME_DONT_FAKE_MONOTONIC: "1" };
+    await cluster.startDaemon("agent-n2", 60_000, offset === "+0" ? {} : clock);
+  }
+  const releasingMs = performance.now();
+  await released(lease?.id ?? "", "n2", owner);
+  const mostMs = performance.now() - askedMs;
+  await allTold();
+  const told = await rows(`select core_seconds from usage_record where lease_id = '${lease?.id}'`);
+  const toldMs = told.reduce((sum, [seconds]) => sum + Number(seconds), 0) * 1000;
+  t.diagnostic(
+    `${told.length} records, ${toldMs} ms told, held for ${releasingMs - grantedMs} to ${mostMs} ms`,
+  );
+  assert.ok(toldMs >= releasingMs - grantedMs - 100 && toldMs <= mostMs + 100);
 });
 
 test("sublet usage shows the same: to a user his own, to root all", async () => {

@@ -14,6 +14,8 @@ import { eventually } from "../fake-starter.ts";
 
 const mib = 1024 * 1024;
 const begin = Date.parse("2026-11-25T10:00:00Z");
+/** How long the machine has been up then. */
+const upMs = 3_600_000;
 
 function guest(id: string, lease: Partial<Lease> = {}): Guest {
   return {
@@ -46,7 +48,10 @@ function guest(id: string, lease: Partial<Lease> = {}): Guest {
 interface Life {
   readonly usage: Usage;
   readonly log: string[];
+  /** By the clocks that nobody sets. */
   now: number;
+  /** What the wall clock was set by meanwhile. */
+  step: number;
   readonly calls: Map<string, number>;
   effect(effect: Effect): void;
   start(id: string, lease?: Partial<Lease>): void;
@@ -56,10 +61,15 @@ interface Life {
 }
 
 /** A life that begins `atMs` after the first. */
-async function life(dir: string, atMs = 0, options: Partial<UsageOptions> = {}): Promise<Life> {
+async function life(
+  dir: string,
+  atMs = 0,
+  options: Partial<UsageOptions> = {},
+  clock: { readonly step?: number; readonly boot?: string } = {},
+): Promise<Life> {
   const log: string[] = [];
   const say = (_: object, text: string): void => void log.push(text);
-  const state = { now: atMs };
+  const state = { now: atMs, step: 0, boot: "boot-1", ...clock };
   const usage = await Usage.load({
     node: "n1",
     controllers: ["a"],
@@ -67,7 +77,7 @@ async function life(dir: string, atMs = 0, options: Partial<UsageOptions> = {}):
     sliceMs: 60_000,
     spoolBytes: mib,
     log: { debug: say, info: say, warn: say, error: say },
-    nowUnixMs: () => begin + state.now,
+    now: () => ({ unixMs: begin + state.now + state.step, boot: state.boot, bootMs: upMs + state.now }),
     spool: { syncMs: 5, retryMs: 10 },
     ...options,
   });
@@ -94,10 +104,16 @@ async function life(dir: string, atMs = 0, options: Partial<UsageOptions> = {}):
     set now(ms) {
       state.now = ms;
     },
+    get step() {
+      return state.step;
+    },
+    set step(ms) {
+      state.step = ms;
+    },
     start: (id, lease) =>
       effect({
         type: "start",
-        guest: { ...guest(id, lease), grantedUnixMs: begin + state.now },
+        guest: { ...guest(id, lease), grantedUnixMs: begin + state.now + state.step },
         limits: { cores: [], mems: "", cpuQuotaCores: 1, memoryBytes: 1, pidsMax: 1 },
       }),
     end: (id) => effect({ type: "ended", guest: guest(id, { state: "RELEASED", reason: "released" }) }),
@@ -161,7 +177,9 @@ test("killed, it goes on where it was with guests that it adopts, and ends those
   one.now = 65_000;
   one.usage.tick();
   await eventually("the sign of life is written", () =>
-    readFileSync(join(dir, "usage.spool"), "utf8").endsWith(`{"t":${begin + 65_000}}\n`),
+    readFileSync(join(dir, "usage.spool"), "utf8").endsWith(
+      `{"t":${begin + 65_000},"boot":"boot-1","bootMs":${upMs + 65_000}}\n`,
+    ),
   );
   // kill -9 here: nothing is closed.
   const two = await life(dir, 90_000);
@@ -185,6 +203,86 @@ test("killed, it goes on where it was with guests that it adopts, and ends those
   const three = await life(dir, 200_000);
   three.usage.closeOrphans();
   assert.deepEqual(brief(await three.told()), brief(told));
+});
+
+const day = 86_400_000;
+for (const [name, step] of [
+  ["forward", day],
+  ["back", -day],
+] as const)
+  test(`a clock that is set ${name} while the agent is away, or before it is killed, moves no core-second`, async (t) => {
+    const dir = folder(t);
+    const one = await life(dir);
+    for (const id of ["L1", "L2", "L3"]) one.start(id);
+    one.now = 10_000;
+    one.step = step;
+    one.start("L4");
+    one.now = 20_000;
+    one.usage.tick();
+    one.end("L3");
+    await one.told();
+    // kill -9. L1 and L4 are adopted 10 s later; meanwhile the clock was set right again.
+    const two = await life(dir, 30_000);
+    for (const id of ["L1", "L4"]) two.effect({ type: "lease", guest: guest(id) });
+    two.usage.closeOrphans();
+    two.now = 40_000;
+    for (const id of ["L1", "L4"]) two.end(id);
+    const told = await two.told();
+    assert.deepEqual(brief(told), [
+      "L3/0 40 0 RELEASED",
+      "L2/0 40 0 REVOKED",
+      "L1/0 80 0 RELEASED",
+      "L4/0 60 0 RELEASED",
+    ]);
+    assert.ok(told.every(({ beginUnixMs, endUnixMs }) => endUnixMs - beginUnixMs <= 40_000));
+    await two.usage.close();
+  });
+
+test("slices of the life before move the beginning on both clocks", async (t) => {
+  const dir = folder(t);
+  const one = await life(dir);
+  one.start("L1");
+  one.now = 60_000;
+  one.usage.tick();
+  await one.told();
+  const two = await life(dir, 70_000, {}, { step: day });
+  two.effect({ type: "lease", guest: guest("L1") });
+  two.end("L1");
+  assert.deepEqual(brief(await two.told()), ["L1/0 120 0 ACTIVE", "L1/1 20 0 RELEASED"]);
+});
+
+test("leases that a boot ended count up to the last sign of life before it, by the clock of then", async (t) => {
+  const dir = folder(t);
+  const one = await life(dir);
+  one.start("L1");
+  one.now = 15_000;
+  one.usage.tick();
+  await one.usage.close();
+  const two = await life(dir, 900_000, {}, { step: -day, boot: "boot-2" });
+  two.usage.closeOrphans();
+  assert.deepEqual(brief(await two.told()), ["L1/0 30 0 REVOKED"]);
+});
+
+test("an adopted guest that no spool tells of is no older than the machine, whatever the clock says", async (t) => {
+  const one = await life(folder(t), 0, {}, { step: 50 * 365 * day });
+  one.effect({ type: "lease", guest: guest("L1") });
+  one.end("L1");
+  assert.deepEqual(brief(await one.told()), [`L1/0 ${(2 * upMs) / 1000} 0 RELEASED`]);
+});
+
+test("the spool of a version that knew the wall clock alone is read as it was meant", async (t) => {
+  const dir = folder(t);
+  const open = {
+    ...{ leaseId: "L1", kind: "function", class: "idle", cores: 2, memoryBytes: 1, uid: 1, jobId: 0 },
+    ...{ account: "", partition: "", slice: 0, beginUnixMs: begin, calls: 0 },
+  };
+  const lines = [{ t: begin }, { o: open }, { o: { ...open, leaseId: "L2" } }, { t: begin + 30_000 }];
+  writeFileSync(join(dir, "usage.spool"), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  const one = await life(dir, 40_000);
+  one.effect({ type: "lease", guest: guest("L1") });
+  one.usage.closeOrphans();
+  one.end("L1");
+  assert.deepEqual(brief(await one.told()), ["L2/0 60 0 REVOKED", "L1/0 80 0 RELEASED"]);
 });
 
 test("each controller acknowledges for itself, and later lives know", async (t) => {
