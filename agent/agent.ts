@@ -26,7 +26,7 @@ import { findGuests, keepStarter } from "./executor/adopt.ts";
 import { probeFabric } from "./executor/fabric.ts";
 import { connectStarter, type ListedExecutor, type Starter } from "./executor/starter.ts";
 import { leaseStats } from "./executor/stats.ts";
-import { lastingFindings } from "./findings.ts";
+import { keptFindings, lastingFindings } from "./findings.ts";
 import { Guard } from "./guard/guard.ts";
 import { type GuardPolicy, loadPolicy } from "./guard/policy.ts";
 import { Signals } from "./guard/signals.ts";
@@ -245,6 +245,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const found = lastingFindings({ tree, alarms, inventory, fabricAddress, fabric, signals, policy });
   const findings = (): Record<string, string> => ({
     ...found,
+    ...keptFindings(shell.state.setup, config.reclaim.stateDir),
     "slurm.jobs": roots.cpuset.join(","),
     "slurm.jobs_nameless": `${[...shell.state.jobs.keys()].filter(isStandIn).length}`,
     "slurm.jobs_found": roots.cpuset.some(existsSync) ? "yes" : "no job yet",

@@ -42,6 +42,18 @@ export function lastingFindings(of: {
   };
 }
 
+/** What this node keeps, for who compares it with what Slurm keeps; a reload may change it. */
+export function keptFindings(
+  { reserveCores, reserveMemoryBytes }: Pick<AgentState["setup"], "reserveCores" | "reserveMemoryBytes">,
+  stateDir: string,
+): Record<string, string> {
+  return {
+    "reserve.cores": formatCpuList(reserveCores),
+    "reserve.memory_mib": `${Math.floor(reserveMemoryBytes / (1024 * 1024))}`,
+    "state.dir": stateDir,
+  };
+}
+
 /** Longest value that GetHealth sends. */
 const maxText = 256;
 

@@ -2,6 +2,7 @@
 import { formatDuration } from "../output.ts";
 import type { Facts, Finding } from "./facts.ts";
 import { neighbourFindings } from "./neighbours.ts";
+import { wiringFindings } from "./wiring-checks.ts";
 
 type Check = (facts: Facts) => Finding;
 
@@ -91,7 +92,7 @@ const slurmJobs: Check = ({ slurm }) => {
     return fail(
       "slurm config",
       "no Prolog is set: nobody tells the agent that a job arrives",
-      "set Prolog=/usr/lib/sublet/sublet-hook (or call it in your own prolog), and Epilog the same",
+      "set Prolog=/usr/lib/sublet/bin/sublet-hook (or call it in your own prolog), and Epilog the same",
     );
   return ok("slurm config", `jobs in cgroups, Prolog=${Prolog}`);
 };
@@ -275,5 +276,10 @@ const checks: readonly Check[] = [
 ];
 
 export function judge(facts: Facts): Finding[] {
-  return [...checks.map((check) => check(facts)), ...accountingFindings(facts), ...neighbourFindings(facts)];
+  return [
+    ...checks.map((check) => check(facts)),
+    ...accountingFindings(facts),
+    ...wiringFindings(facts),
+    ...neighbourFindings(facts),
+  ];
 }

@@ -9,9 +9,10 @@ import { type Configuration, readAgent, readCli, readController } from "../../co
 import { settingsJson } from "../../config/show.ts";
 import { listLeases } from "../leases.ts";
 import { type Session, withAgent, withController } from "../session.ts";
+import { readOptional, runSlurm } from "./ask.ts";
 import { judge } from "./checks.ts";
 import { formatFindings } from "./doctor.ts";
-import { gatherFacts, readOptional, runSlurm } from "./gather.ts";
+import { gatherFacts } from "./gather.ts";
 import { parseSlurmConfig } from "./parse.ts";
 import type { AllSources } from "./secrets.ts";
 

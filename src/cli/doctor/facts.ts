@@ -5,6 +5,45 @@ export type Asked<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly why: string };
 
+/** spank_sublet.so, as plugstack.conf has it. */
+export interface PluginFacts {
+  readonly conf: string;
+  /** optional or required; undefined: no line names it. */
+  readonly kind: string | undefined;
+  readonly path: string | undefined;
+  /** Slurm's version as a number, which slurmd compares; undefined: the file has none. */
+  readonly builtFor: number | undefined;
+  readonly missing?: boolean;
+}
+
+/** This node by slurmctld. */
+export interface SlurmNodeFacts {
+  readonly cpus: number | undefined;
+  /** Without those that are kept for the system; Slurm says so from 22.05 on. */
+  readonly cpusForJobs: number | undefined;
+  readonly specMemoryMib: number | undefined;
+}
+
+/** How Slurm and PAM of this machine are wired to us. Texts by path, as far as they are on this machine. */
+export interface Wiring {
+  readonly prolog: Readonly<Record<string, string>>;
+  readonly epilog: Readonly<Record<string, string>>;
+  /** undefined: plugstack.conf is not on this machine. */
+  readonly plugin: PluginFacts | undefined;
+  readonly pamAdopt: boolean;
+  /** undefined: no agent here says which it is. */
+  readonly node: Asked<SlurmNodeFacts> | undefined;
+  readonly forcedPartitions: readonly string[];
+}
+
+/** A folder that daemons write to. */
+export interface FolderFacts {
+  readonly path: string;
+  readonly freeBytes: number;
+  /** undefined: its file system does not count them. */
+  readonly freeFiles: number | undefined;
+}
+
 export interface Facts {
   /** The user who runs the doctor: some things can be seen by root only. */
   readonly uid: number;
@@ -25,7 +64,11 @@ export interface Facts {
     readonly config: Asked<Readonly<Record<string, string>>>;
     /** Text by path of the programs that Slurm runs beside jobs on this node, as far as they are scripts. */
     readonly scripts?: Readonly<Record<string, string>>;
+    /** How it is wired to us; undefined where slurmctld does not answer. */
+    readonly wiring?: Wiring;
   };
+  /** Where agent and starter of this node write. */
+  readonly folders?: readonly FolderFacts[];
   /** The uid that a credential made here was decoded to. */
   readonly munge: Asked<number>;
   readonly agent: Asked<{

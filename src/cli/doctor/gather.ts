@@ -1,35 +1,18 @@
 /** Looks at this node for `sublet doctor`. Changes nothing; every question has a deadline. */
-import { execFile } from "node:child_process";
 import { constants } from "node:fs";
-import { access, readFile, stat } from "node:fs/promises";
+import { access, stat, statfs } from "node:fs/promises";
 import { request } from "node:http";
 import { networkInterfaces } from "node:os";
-import { join } from "node:path";
-import { toSubletError } from "../../common/errors.ts";
+import { dirname, join } from "node:path";
 import { mungeIdentity } from "../../rpc/munge.ts";
 import { type Session, withAgent, withController } from "../session.ts";
+import { asked, readOptional, runSlurm } from "./ask.ts";
 import { knobPaths } from "./checks.ts";
-import type { Asked, Facts } from "./facts.ts";
+import type { Facts, FolderFacts } from "./facts.ts";
 import { clockOffsetMs, parseCgroupMounts, parseSlurmConfig } from "./parse.ts";
+import { readWiring } from "./wiring.ts";
 
 const slurmCommands = ["scontrol", "sinfo", "squeue", "sbatch"];
-const maxOutputBytes = 1024 * 1024;
-
-export async function asked<T>(work: () => Promise<T>): Promise<Asked<T>> {
-  try {
-    return { ok: true, value: await work() };
-  } catch (thrown) {
-    return { ok: false, why: toSubletError(thrown).message };
-  }
-}
-
-export async function readOptional(path: string): Promise<string | undefined> {
-  try {
-    return (await readFile(path, "utf8")).trim();
-  } catch {
-    return undefined; // This kernel does not have it, or does not show it to us.
-  }
-}
 
 async function findCommand(name: string): Promise<string | undefined> {
   for (const folder of (process.env.PATH ?? "").split(":")) {
@@ -44,18 +27,6 @@ async function findCommand(name: string): Promise<string | undefined> {
   return undefined;
 }
 
-export function runSlurm(args: readonly string[], timeoutMs: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const options = { timeout: timeoutMs, killSignal: "SIGKILL" as const, maxBuffer: maxOutputBytes };
-    execFile("scontrol", args, options, (error, stdout, stderr) => {
-      // `scontrol ping` says DOWN on its output and by its status.
-      if (error === null || stdout.trim() !== "") resolve(stdout);
-      else if (error.killed === true) reject(new Error(`scontrol did not answer within ${timeoutMs} ms`));
-      else reject(new Error(stderr.trim() === "" ? error.message : stderr.trim()));
-    });
-  });
-}
-
 /** Those of the programs that can be read and are text. */
 async function readScripts(paths: readonly (string | undefined)[]): Promise<Record<string, string>> {
   const texts = await Promise.all(
@@ -64,6 +35,20 @@ async function readScripts(paths: readonly (string | undefined)[]): Promise<Reco
       .map(async (path = "") => [path, (await readOptional(path)) ?? ""] as const),
   );
   return Object.fromEntries(texts.filter(([, text]) => text.startsWith("#!")));
+}
+
+/** Those that are there. */
+async function readFolders(paths: readonly (string | undefined)[]): Promise<FolderFacts[]> {
+  const wanted = [...new Set(paths.filter((path) => path !== undefined && path !== ""))];
+  const found = await Promise.all(
+    wanted.map((path = "") =>
+      asked(async (): Promise<FolderFacts> => {
+        const { bavail, bsize, files, ffree } = await statfs(path);
+        return { path, freeBytes: bavail * bsize, freeFiles: files === 0 ? undefined : ffree };
+      }),
+    ),
+  );
+  return found.flatMap((each) => (each.ok ? [each.value] : []));
 }
 
 /** The controller's metrics port answers with its time. */
@@ -129,6 +114,9 @@ export async function gatherFacts(session: Session): Promise<Facts> {
     readOptional("/proc/pressure/cpu"),
     readOptional("/proc/meminfo"),
   ]);
+  const node = agent.ok && agent.value.node !== "" ? agent.value.node : undefined;
+  const wiring = slurmConfig.ok ? await readWiring(slurmConfig.value, node, timeoutMs) : undefined;
+  const stateDir = agent.ok ? agent.value.findings["state.dir"] : undefined;
   const programs = slurmConfig.ok ? [slurmConfig.value.Epilog, slurmConfig.value.HealthCheckProgram] : [];
   return {
     uid: process.getuid?.() ?? -1,
@@ -138,7 +126,9 @@ export async function gatherFacts(session: Session): Promise<Facts> {
       ping,
       config: slurmConfig,
       scripts: await readScripts(programs),
+      ...(wiring === undefined ? {} : { wiring }),
     },
+    folders: await readFolders([dirname(agentSocket), stateDir]),
     munge,
     agent,
     agentSocket,

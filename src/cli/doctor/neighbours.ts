@@ -51,7 +51,17 @@ const gang: Rule = ({ PreemptMode }) =>
       }
     : undefined;
 
-const rules: readonly Rule[] = [constrained, epilog, powerSaving, gang];
+const forced: Rule = (_, { wiring }) => {
+  const names = wiring?.forcedPartitions ?? [];
+  if (names.length === 0) return undefined;
+  return {
+    check: "slurm oversubscribe",
+    found: `OverSubscribe=FORCE in ${names.join(", ")}: jobs share cores whether they ask for it or not`,
+    mend: "nothing to mend: a core is lent when the last job on it has gone, and shared only if all of them share; little is spare there, so lend from other partitions",
+  };
+};
+
+const rules: readonly Rule[] = [constrained, epilog, powerSaving, gang, forced];
 
 /** Only what wants a word: a site that does none of this sees nothing. */
 export function neighbourFindings({ slurm }: Facts): Finding[] {

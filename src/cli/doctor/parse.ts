@@ -24,12 +24,14 @@ export function parseCgroupMounts(mounts: string): CgroupMounts {
   return { v1, v2Dir, readOnly };
 }
 
-/** `Key = value` lines of `scontrol show config`. */
+/** `Key = value` lines of `scontrol show config`; values of a key with several (`Prolog[0]`) are joined by commas. */
 export function parseSlurmConfig(text: string): Record<string, string> {
   const config: Record<string, string> = {};
   for (const line of text.split("\n")) {
-    const match = /^(\w+)\s*=\s*(.*?)\s*$/.exec(line);
-    if (match?.[1] !== undefined) config[match[1]] = match[2] ?? "";
+    const match = /^(\w+)(\[\d+\])?\s*=\s*(.*?)\s*$/.exec(line);
+    if (match?.[1] === undefined) continue;
+    const before = match[2] === undefined ? undefined : config[match[1]];
+    config[match[1]] = before === undefined ? (match[3] ?? "") : `${before},${match[3]}`;
   }
   return config;
 }
