@@ -3,6 +3,7 @@ import { commandPage, commandReference } from "./commands.ts";
 import { daemonPages } from "./daemons.ts";
 import { exampleFile } from "./example.ts";
 import { grafanaDashboard } from "./grafana.ts";
+import { harmPage, keptHarm } from "./harm.ts";
 import { catalog, logsPage } from "./logs.ts";
 import { manPage } from "./man.ts";
 import { configurationPage } from "./markdown.ts";
@@ -15,6 +16,7 @@ export function pages(): ReadonlyMap<string, string> {
     ["docs/cli.md", commandReference()],
     ["docs/logs.md", logsPage()],
     ["docs/metrics.md", metricsPage()],
+    ["docs/harm.md", harmPage(keptHarm())],
     ["deploy/grafana/sublet.json", grafanaDashboard()],
     ["deploy/man/sublet.1", commandPage()],
     ...daemonPages(),

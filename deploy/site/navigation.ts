@@ -33,6 +33,7 @@ export const navigation: readonly Group[] = [
       docs("how-it-decides", "How it decides"),
       docs("neighbours", "Consent and neighbours"),
       docs("guard", "The guard"),
+      docs("harm", "What it does to jobs"),
       docs("security", "Security"),
       docs("accounting", "Accounting and quotas"),
       docs("runbook", "Runbook"),

@@ -5,13 +5,14 @@
  * mixed in twice a round, and each figure is a ratio to those of its own round.
  *
  *   npm run bench:harm [-- --rounds N] [--only NAME,...]
+ *   npm run docs:harm < build/bench/harm.json       puts the figures into docs/harm.md
  *
  * The job has a core of its own. The guest has another one, which on a machine of two cores it shares with its own client
  * and with this program: what is shown here is what guests cost through caches, memory and the kernel.
  */
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { cpus } from "node:os";
+import { cpus, loadavg, release } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -20,6 +21,7 @@ import { keepOffTheJob } from "../../deploy/testbed/main-job/noise.ts";
 import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { pause, run, until } from "../../deploy/testbed/shell.ts";
 import { treeRoot } from "../../deploy/testbed/sublet-conf.ts";
+import { version } from "../../src/common/version.ts";
 import { type Bed, submit, withBed } from "./bed.ts";
 import { plotSvg } from "./path/plot.ts";
 import {
@@ -269,6 +271,17 @@ function rowsOf(found: readonly Seconds[], chosen: readonly Beside[]): Row[] {
   return rows;
 }
 
+function machineOf(load: number): object {
+  return {
+    cores: cpus().length,
+    model: cpus()[0]?.model ?? "?",
+    kernel: release(),
+    load,
+    date: new Date().toISOString().slice(0, 10),
+    version,
+  };
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -287,6 +300,7 @@ async function main(): Promise<void> {
   }
   const chosen = kinds.filter(({ name, agent }) => !agent || only === undefined || only.includes(name));
   mkdirSync(out, { recursive: true });
+  const [load = 0] = loadavg();
   const found: Seconds[] = [];
   let actions = 0;
   await withBed({ agentSettings: { lease_here_first: false } }, async (bed) => {
@@ -310,7 +324,7 @@ async function main(): Promise<void> {
   const json = join(out, "harm.json");
   writeFileSync(
     json,
-    `${JSON.stringify({ rows: jsonRows(rows), runs: found, guardActions: actions }, undefined, 2)}\n`,
+    `${JSON.stringify({ machine: machineOf(load), rounds, rows: jsonRows(rows), guardActions: actions, runs: found }, undefined, 2)}\n`,
   );
   writeFileSync(svg, plotSvg("Sublet: what guests cost the job beside them", machine, rows));
   console.log(

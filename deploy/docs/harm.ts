@@ -1,0 +1,148 @@
+/**
+ * docs/harm.md: what guests cost the jobs beside them. The table is a run of `npm run bench:harm` that somebody put in with
+ * `npm run docs:harm < build/bench/harm.json`; it is kept as harm.json beside this file, without the single runs.
+ */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { text as readAll } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+
+const recordFile = fileURLToPath(new URL("harm.json", import.meta.url));
+/** With fewer the interval of a median is all of its values. */
+const roundsLeast = 5;
+
+const figure = z.number().nullable();
+const row = z.object({
+  what: z.string(),
+  value: figure,
+  unit: z.string(),
+  baseline: z.object({ what: z.string(), value: figure }).optional(),
+  ratio: figure,
+  interval: z.tuple([figure, figure]).optional(),
+  mark: z.number().optional(),
+  verdict: z.enum(["met", "NOT met", "not shown here", "not measured", ""]),
+  note: z.string().optional(),
+});
+const record = z.object({
+  machine: z.object({
+    cores: z.int(),
+    model: z.string(),
+    kernel: z.string(),
+    /** Of the minute before the run. */
+    load: z.number(),
+    date: z.string().regex(/^\d{4}-\d\d-\d\d$/),
+    version: z.string(),
+  }),
+  rounds: z
+    .int()
+    .min(roundsLeast, `fewer than ${roundsLeast} rounds say nothing: npm run bench:harm -- --rounds 7`),
+  guardActions: z.number(),
+  rows: z.array(row).min(1),
+});
+export type HarmRecord = z.output<typeof record>;
+type HarmRow = HarmRecord["rows"][number];
+
+/** @throws z.ZodError, SyntaxError: it is not what bench:harm writes. */
+export function parseHarm(text: string): HarmRecord {
+  return record.parse(JSON.parse(text));
+}
+
+const percent = (ratio: number | null): string =>
+  ratio === null ? "" : `${ratio >= 1 ? "+" : "−"}${Math.abs((ratio - 1) * 100).toFixed(1)} %`;
+const seconds = (value: number | null | undefined, unit: string): string =>
+  value === null || value === undefined ? "" : `${value.toFixed(2)} ${unit}`;
+
+function line(each: HarmRow): string {
+  const [low, high] = each.interval ?? [null, null];
+  const cells = [
+    each.what,
+    seconds(each.baseline?.value, each.unit),
+    seconds(each.value, each.unit),
+    percent(each.ratio),
+    low === null || high === null ? "" : `${percent(low)} to ${percent(high)}`,
+    each.mark === undefined ? "" : `≤ ${percent(each.mark)}: ${each.verdict}`,
+    each.note ?? "",
+  ];
+  return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+}
+
+function table({ machine, rounds, guardActions, rows }: HarmRecord): string[] {
+  const quiet =
+    machine.load < 0.3 ? "" : " **The machine was not quiet**: read the intervals before the medians.";
+  return [
+    `${machine.date}, Sublet ${machine.version}: ${machine.cores} cores (${machine.model}), Linux ${machine.kernel}, ` +
+      `${rounds} rounds, load ${machine.load.toFixed(2)} before the run.${quiet} ` +
+      `The guard acted ${guardActions} times at most in one agent's life.`,
+    "",
+    "| beside the job | alone | so | change | 90 % interval | mark | |",
+    "|---|---|---|---|---|---|---|",
+    ...rows.map(line),
+  ];
+}
+
+const missing = [
+  "No run of a quiet machine has been put in yet. On one of yours, with nothing else on it:",
+  "",
+  "    npm run bench:harm -- --rounds 7",
+  "    npm run docs:harm < build/bench/harm.json",
+  "",
+  "The first takes about an hour; the second checks the figures and writes them here.",
+];
+
+export function harmPage(found: HarmRecord | undefined): string {
+  const lines = [
+    "# What it does to jobs",
+    "",
+    "Two real applications run again and again in one job on a core of their own: LAMMPS, which computes, and HPCC (HPL, PTRANS, STREAM,",
+    "RandomAccess, FFT), of which half is bound to memory. What is beside them changes from run to run, in an order that is drawn anew",
+    "each round. Runs alone, with no agent on the node, are mixed in twice a round; every figure is a ratio to those of its own round, and the",
+    "first row is what two runs alone differ by: nothing below that is an effect.",
+    "",
+    "## Measured",
+    "",
+    ...(found === undefined ? missing : table(found)),
+    "",
+    "## What each row is",
+    "",
+    "| beside the job | what | mark |",
+    "|---|---|---|",
+    "| an idle agent | the node's agent and starter, no lease | ≤ 0.5 % |",
+    "| an idle lease | an executor that sleeps | ≤ 0.5 % |",
+    "| a guest that computes | one core busy, no memory traffic | ≤ 2 %, worst ≤ 4 % |",
+    "| a guest that streams memory | as much traffic as one core makes; with the guard, and without | ≤ 5 % with the guard |",
+    "| a region | another node's job reads and writes it at a rate | ≤ 5 % at 1 GB/s |",
+    "| leases come and go | 50 a second | |",
+    "",
+    "On a machine of two cores the guest shares a core with its own client and with the benchmark, and both cores share one last-level cache and",
+    "one memory channel: such a machine shows what guests cost through caches, memory and the kernel at their worst, and not what they cost on a",
+    "node of many cores. There is one job on one node; how a parallel job of many nodes feels a delay on one of them is not shown.",
+    "",
+    "## On your own cluster",
+    "",
+    "- `[lending] hold_out = 0.05` in agent.toml: a share of the nodes, by lot, lends nothing; the dashboard compares the jobs on both.",
+    "- Each job has a receipt: who was beside it, for how long, what the guard did, the pressure with and without guests. `sublet jobs JOBID`,",
+    "  and the job's own record if the site wants that ([consent and neighbours](neighbours.md#the-receipt-of-a-job)).",
+    "- `npm run bench:harm` on a node of yours, with your own kernel and caches; the policy of [the guard](guard.md#the-policy-file) is in force there.",
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** The run that was put in; undefined: none. */
+export function keptHarm(): HarmRecord | undefined {
+  return existsSync(recordFile) ? parseHarm(readFileSync(recordFile, "utf8")) : undefined;
+}
+
+async function main(): Promise<void> {
+  if (process.stdin.isTTY === true) throw new Error("usage: npm run docs:harm < build/bench/harm.json");
+  const found = parseHarm(await readAll(process.stdin));
+  writeFileSync(recordFile, `${JSON.stringify(found, undefined, 2)}\n`);
+  writeFileSync(fileURLToPath(new URL("../../docs/harm.md", import.meta.url)), harmPage(found));
+  console.log(`docs/harm.md: ${found.rows.length} rows of ${found.machine.date}`);
+}
+
+if (import.meta.main)
+  main().catch((thrown: unknown) => {
+    const why = thrown instanceof z.ZodError ? z.prettifyError(thrown) : String(thrown);
+    console.error(`docs:harm: not what bench:harm writes; nothing is changed.\n${why}`);
+    process.exit(1);
+  });
