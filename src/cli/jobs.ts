@@ -1,7 +1,9 @@
 /** `sublet jobs JOBID`: what guests cost a job, node by node; to its owner and admins. */
 import { SubletError } from "../common/errors.ts";
+import { formatBytes } from "../common/units.ts";
 import type { LocalReceipts, PressureMessage, ReceiptGuestMessage, ReceiptMessage } from "../rpc/messages.ts";
-import { type Column, formatBytes, formatDuration, formatEnum, formatTable, writeJson } from "./output.ts";
+import { stalled, summaryOf } from "../rpc/summary.ts";
+import { type Column, formatDuration, formatEnum, formatTable, writeJson } from "./output.ts";
 import { type Session, withAgent, withController } from "./session.ts";
 
 const columns: readonly Column<ReceiptGuestMessage>[] = [
@@ -13,18 +15,13 @@ const columns: readonly Column<ReceiptGuestMessage>[] = [
   { title: "MEMORY", text: ({ byteSeconds }) => `${formatBytes(byteSeconds)}·s`, align: "right" },
 ];
 
-/** "1.5 %": of the time, somebody waited. */
-function percent(us: number, durationMs: number): string {
-  return durationMs === 0 ? "-" : `${((us / 1000 / durationMs) * 100).toFixed(2)} %`;
-}
-
 function pressureText(what: string, pressure: PressureMessage | null): string {
   if (pressure === null || pressure.durationMs === 0) return `${what}: never`;
   const { durationMs, cpuUs, memoryUs, ioUs } = pressure;
   const parts = [
-    `cpu ${percent(cpuUs, durationMs)}`,
-    `memory ${percent(memoryUs, durationMs)}`,
-    `io ${percent(ioUs, durationMs)}`,
+    `cpu ${stalled(cpuUs, durationMs)}`,
+    `memory ${stalled(memoryUs, durationMs)}`,
+    `io ${stalled(ioUs, durationMs)}`,
   ];
   return `${what} (${formatDuration(durationMs)}): ${parts.join(", ")}`;
 }
@@ -60,26 +57,6 @@ export function formatReceipts(found: LocalReceipts, width: number | undefined):
   const { receipts, leftOut } = found;
   const text = receipts.map((receipt) => formatReceipt(receipt, width)).join("\n");
   return leftOut === 0 ? text : `${text}\n${leftOut} more nodes: ask the controller (--controller).\n`;
-}
-
-/** One line for the job's record in Slurm: sums over all nodes. No quotes, no blanks at its ends, below 200 characters. */
-export function summaryOf(receipts: readonly ReceiptMessage[]): string {
-  const guests = receipts.flatMap((receipt) => receipt.guests);
-  const leases = guests.reduce((sum, guest) => sum + guest.leases, 0);
-  if (leases === 0) return "sublet: no guests";
-  const coreSeconds = guests.reduce((sum, guest) => sum + guest.coreSeconds, 0);
-  const byteSeconds = guests.reduce((sum, guest) => sum + guest.byteSeconds, 0);
-  const acted = receipts.flatMap(({ actions }) => actions).reduce((sum, { count }) => sum + count, 0);
-  const cpu = (of: (receipt: ReceiptMessage) => PressureMessage | null): string => {
-    const spans = receipts.flatMap((receipt) => of(receipt) ?? []);
-    const sum = (key: keyof PressureMessage): number => spans.reduce((all, span) => all + span[key], 0);
-    return percent(sum("cpuUs"), sum("durationMs"));
-  };
-  return (
-    `sublet: ${leases} ${leases === 1 ? "guest" : "guests"}, ${coreSeconds.toFixed(1)} core s, ` +
-    `${formatBytes(byteSeconds)} s, guard acted ${acted} times, ` +
-    `cpu pressure ${cpu(({ alone }) => alone)} without and ${cpu(({ beside }) => beside)} with guests`
-  );
 }
 
 export interface JobsOptions {

@@ -2,9 +2,10 @@
 import type { Command } from "commander";
 import { formatCpuList } from "../common/cpulist.ts";
 import { SubletError } from "../common/errors.ts";
+import { formatBytes } from "../common/units.ts";
 import type { LeaseMessage } from "../rpc/messages.ts";
 import { parseHostList } from "../slurm/hostlist.ts";
-import { type Column, formatBytes, formatDuration, formatEnum, writeJson } from "./output.ts";
+import { type Column, formatDuration, formatEnum, writeJson } from "./output.ts";
 import { type Session, withAgent, withController } from "./session.ts";
 import { addTableOptions, show, type TableOptions, viewTable } from "./table-options.ts";
 

@@ -1,12 +1,13 @@
 /** `sublet nodes`: what Slurm has given away, and what is spare and lent, node by node. */
 import type { Command } from "commander";
 import { SubletError } from "../common/errors.ts";
+import { formatBytes } from "../common/units.ts";
 import { nearestWord } from "../config/nearest.ts";
 import type { ControllerClient } from "../rpc/client.ts";
 import type { ListNodesResponse, NodeStatusMessage, OfferMessage } from "../rpc/messages.ts";
 import { nodesFromColumns } from "../rpc/node-columns.ts";
 import { parseHostList } from "../slurm/hostlist.ts";
-import { type Column, formatBytes, formatDuration, formatEnum } from "./output.ts";
+import { type Column, formatDuration, formatEnum } from "./output.ts";
 import { type Session, withController } from "./session.ts";
 import { addTableOptions, show, type TableOptions, viewTable } from "./table-options.ts";
 

@@ -1,7 +1,8 @@
 /** `sublet status`: what the agent of this node offers and found. */
 import { formatCpuList } from "../common/cpulist.ts";
+import { formatBytes } from "../common/units.ts";
 import type { LocalStatusReport } from "../rpc/messages.ts";
-import { formatBytes, formatEnum, formatTable, writeJson } from "./output.ts";
+import { formatEnum, formatTable, writeJson } from "./output.ts";
 import { type Session, withAgent } from "./session.ts";
 
 export function formatStatus(report: LocalStatusReport, width: number | undefined): string {

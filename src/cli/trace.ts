@@ -4,8 +4,9 @@
  */
 import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { formatBytes } from "../common/units.ts";
 import { type Handle, libsubletPath, loadLibsublet, type Trace, type TracePart } from "./libsublet.ts";
-import { type Column, formatBytes, formatTable, wrap, writeJson } from "./output.ts";
+import { type Column, formatTable, wrap, writeJson } from "./output.ts";
 import type { Session } from "./session.ts";
 
 export interface TraceOptions {

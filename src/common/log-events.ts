@@ -142,6 +142,23 @@ export const logEvents = {
       "Leases go on. Records wait at the agents and are stored when it is back; quotas are as they were last known. See the reason in the line.",
     fields: ["place", "why"],
   },
+  job_comments_failing: {
+    id: "541f8b7ab3ab40179c9ee89b53f8893b",
+    daemon: "controller",
+    level: "warn",
+    subject: "Admin comments of jobs cannot be written",
+    about:
+      "receipts.admin_comment is on, and sacct or sacctmgr fails: slurmdbd is away, or the controller's user is no operator there (sacctmgr add user sublet account=root adminlevel=operator). Jobs and leases are not concerned; `sublet jobs JOBID` has the receipts. Said once until it works.",
+    fields: ["message"],
+  },
+  job_comments_work: {
+    id: "066c3393e5e24d28b1551ee94798fde8",
+    daemon: "controller",
+    level: "info",
+    subject: "Admin comments of jobs are written again",
+    about: "Jobs that ended meanwhile and still wait get theirs. Nothing is to be done.",
+    fields: [],
+  },
   accounting_back: {
     id: "f7836fe8a1ece4b4ed3670ba56ffc563",
     daemon: "controller",

@@ -15,6 +15,7 @@ import { guardPolicyFile } from "./guard.ts";
 import type { Environment } from "./layers.ts";
 import { type LendingConfig, lendingConfig } from "./lending.ts";
 import type { LogConfig } from "./log.ts";
+import { type ReceiptsConfig, receiptsConfig } from "./receipts.ts";
 import type { agentSchema, cliSchema, controllerSchema, fabricProviders } from "./schema.ts";
 import {
   agentKind,
@@ -93,6 +94,7 @@ export interface ControllerConfig {
   readonly tls: TlsConfig | undefined;
   readonly log: LogConfig;
   readonly accounting: AccountingConfig;
+  readonly receipts: ReceiptsConfig;
   readonly dashboard: DashboardConfig;
 }
 
@@ -262,6 +264,7 @@ export function compileController(read: Read<ControllerRaw>): Configuration<Cont
     tls: tlsOf(raw.tls),
     log: raw.log,
     accounting: accountingConfig(raw.accounting, read.subject),
+    receipts: receiptsConfig(raw.receipts),
     dashboard: dashboardConfig(raw.dashboard),
   };
   return { config, read, computed: {} };

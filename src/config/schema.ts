@@ -7,6 +7,7 @@ import { guardSchema } from "./guard.ts";
 import { lendingSchema } from "./lending.ts";
 import { logSchema } from "./log.ts";
 import { live } from "./meta.ts";
+import { receiptsSchema } from "./receipts.ts";
 import { reclaimSchema } from "./reclaim.ts";
 
 const address = z
@@ -168,6 +169,7 @@ export const controllerSchema = z.strictObject({
   tls: tls.optional(),
   log: logSchema,
   accounting: accountingSchema,
+  receipts: receiptsSchema,
   dashboard: dashboardSchema,
 });
 

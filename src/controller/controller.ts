@@ -19,10 +19,12 @@ import { type CommandRunner, createPoller, maxPollDelayMs, type PollerClock } fr
 import { controllerAccounting } from "./accounting.ts";
 import { agentPool } from "./agents.ts";
 import { clusterDrain } from "./cluster-drain.ts";
+import { JobComments } from "./comments.ts";
 import { DashboardFeed } from "./dashboard.ts";
 import { startDashboard } from "./dashboard-server.ts";
 import { newLearner, setConfidence } from "./horizon.ts";
 import { countRpcs, measuredRunner, notGrantedCounter, showCluster } from "./metrics.ts";
+import { ReceiptStore } from "./receipts.ts";
 import { type ControllerEvents, controllerService } from "./service.ts";
 import { newState } from "./state.ts";
 import { clusterFigures } from "./views.ts";
@@ -62,8 +64,9 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const state = newState();
   const agents = agentPool((address) => connectNode(address, { identity, tls: config.tls }));
 
+  const runner = measuredRunner(options.runner, metrics);
   const poller = createPoller({
-    runner: measuredRunner(options.runner, metrics),
+    runner,
     clock,
     get intervalMs() {
       return now.config.pollIntervalMs;
@@ -123,7 +126,19 @@ export async function startController(options: ControllerOptions): Promise<Contr
     nowMs: clock.nowMs,
   });
   const learner = newLearner(config.horizonConfidence, clock.nowMs());
+  const receipts = new ReceiptStore();
+  const comments = new JobComments({
+    config: () => now.config.receipts,
+    runner,
+    receiptsOf: (jobId) => receipts.of(jobId),
+    nowMs: clock.nowMs,
+    unixMs: clock.unixMs,
+    log,
+    metrics,
+  });
   const service = controllerService({
+    receipts,
+    onReceipts: (fresh) => comments.told(fresh),
     state,
     accounting,
     agents,
@@ -167,6 +182,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   polling.catch((thrown: unknown) => log.error({ err: thrown }, "the poller stopped"));
   const timer = setInterval(() => {
     service.tick();
+    comments.tick();
     show();
   }, tickMs);
   log.info(logEvent("ready", { address: server.address, metrics: http.address }), "controller is ready");
@@ -189,6 +205,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
       await http.close();
       await dashboard.close();
       await accounting.close();
+      await comments.close();
       await polling.catch(() => undefined); // told above
     },
   };

@@ -16,6 +16,7 @@ import type {
   NodeOutcome,
   OfferMessage,
   PrincipalMessage,
+  ReceiptMessage,
 } from "../rpc/messages.ts";
 import { nodesToColumns } from "../rpc/node-columns.ts";
 import type { CallContext, ControllerHandlers, ReportHandler } from "../rpc/server.ts";
@@ -82,6 +83,9 @@ export interface ServiceOptions {
   readonly learner: HorizonLearner;
   readonly accounting?: AccountingParts;
   readonly dashboard?: DashboardFeed;
+  /** Receipts that were not known before. */
+  readonly onReceipts?: (fresh: readonly ReceiptMessage[]) => void;
+  readonly receipts?: ReceiptStore;
   /** The drain of the whole cluster, if one stands. */
   readonly clusterDrain?: ClusterDrain;
 }
@@ -108,7 +112,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
   const told = new FactsTold();
   /** Who has nothing left, as each node was told last. */
   const quotasTold = new Map<string, string>();
-  const receipts = new ReceiptStore();
+  const receipts = options.receipts ?? new ReceiptStore();
 
   /** Learns from the offer; gives the model that this stream has not heard of yet. */
   function horizonOf(offer: OfferMessage, told: number | undefined): HorizonModelMessage | null {
@@ -206,6 +210,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
           if (downlinks.get(reporter)?.streamId === streamId) tell(reporter, { ackedUsage: [...keys] });
         });
         const fresh = checked.receipts.filter((receipt) => receipts.add(receipt));
+        options.onReceipts?.(fresh);
         options.dashboard?.reported({ ...checked, receipts: fresh }, ended);
         tellOwners(ended, draining);
       }

@@ -51,6 +51,10 @@ export function controllerMetrics(registry: Registry) {
     accountingErrors: counter(registry, "accounting_database_errors_total", {
       help: "Times that the data base of the accounting was lost.",
     }),
+    jobComments: counter(registry, "job_comments_total", {
+      help: "Jobs whose receipts should go into their admin comment, by what became of it: written, kept (the comment has our line already, or quotes), failed, dropped (no end in Slurm's accounting, or too many waited).",
+      labels: ["outcome"],
+    }),
     quotaExhausted: gauge(registry, "quota_exhausted_accounts", {
       help: "Accounts that have used what they may use today.",
     }),

@@ -7,8 +7,8 @@
  * the agents from the cgroups. Each of the two also asks for the partitions: two RPCs a command (22.05, sdiag).
  */
 
-/** What is asked of Slurm. */
-export type Question = "nodes" | "jobs";
+/** What is asked of Slurm: nodes and jobs by the poller; records and comment of jobs that ended (comments.ts). */
+export type Question = "nodes" | "jobs" | "records" | "comment";
 
 export interface SlurmCommand {
   readonly question: Question;

@@ -5,8 +5,9 @@
 import { createHash, randomBytes } from "node:crypto";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { SubletError, toSubletError } from "../../common/errors.ts";
+import { formatBytes } from "../../common/units.ts";
 import { version } from "../../common/version.ts";
-import { formatBytes, writeJson } from "../output.ts";
+import { writeJson } from "../output.ts";
 import type { Session } from "../session.ts";
 import { allSources, type Gathered, gatherAll, items, thisHost } from "./collect.ts";
 import { secretsOf, withoutSecrets } from "./secrets.ts";

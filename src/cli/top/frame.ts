@@ -1,4 +1,6 @@
 /** One picture of `sublet top`: what the cluster is at a moment, as lines that fit the terminal. Pure. */
+
+import { formatBytes } from "../../common/units.ts";
 import type { Shares } from "../../dashboard/api.ts";
 import { addShares, noShares, sharesOf } from "../../dashboard/shares.ts";
 import type {
@@ -8,7 +10,7 @@ import type {
   NodeStatusMessage,
   OfferMessage,
 } from "../../rpc/messages.ts";
-import { type Column, formatBytes, formatDuration, formatTable } from "../output.ts";
+import { type Column, formatDuration, formatTable } from "../output.ts";
 
 export interface Cluster {
   readonly controller: string;

@@ -1,14 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import {
-  type Column,
-  formatBytes,
-  formatDuration,
-  formatEnum,
-  formatTable,
-  wrap,
-} from "../../../src/cli/output.ts";
+import { type Column, formatDuration, formatEnum, formatTable, wrap } from "../../../src/cli/output.ts";
+import { formatBytes } from "../../../src/common/units.ts";
 
 interface Row {
   readonly name: string;

@@ -222,6 +222,7 @@ describe("controller.toml and sublet.toml", () => {
         totalsRetentionDays: 3650,
         quota: {},
       },
+      receipts: { adminComment: false, adminCommentsPerMinute: 60 },
       dashboard: { listen: "127.0.0.1:7704", cluster: "", pagesDir: undefined, price: undefined },
     });
     assert.equal(loadCliConfig(file('controller = "h:7700"'), {}).controller, "h:7700");

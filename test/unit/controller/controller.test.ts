@@ -59,6 +59,7 @@ async function controllerWith(
       tls: undefined,
       log: { level: "info", to: "stderr" },
       dashboard: { listen: "127.0.0.1:0", cluster: "", pagesDir: undefined, price: undefined },
+      receipts: { adminComment: false, adminCommentsPerMinute: 60 },
       accounting: {
         enabled: true,
         mariadb: undefined,

@@ -76,6 +76,7 @@ async function page(): Promise<string> {
   controller.usageRecords.inc({ outcome: "stored" }, 7);
   controller.accountingUp.set(1);
   controller.accountingErrors.inc(2);
+  controller.jobComments.inc({ outcome: "written" }, 4);
   controller.quotaExhausted.set(1);
   controller.clusterCores.set({ state: "total" }, 24);
   controller.clusterMemoryBytes.set({ state: "total" }, 2 ** 36);
