@@ -52,7 +52,7 @@ export function controllerMetrics(registry: Registry) {
       help: "Times that the data base of the accounting was lost.",
     }),
     jobComments: counter(registry, "job_comments_total", {
-      help: "Jobs whose receipts should go into their admin comment, by what became of it: written, kept (the comment has our line already, or quotes), failed, dropped (no end in Slurm's accounting, or too many waited).",
+      help: "Jobs whose receipts should go into their admin comment, by what became of it: written, kept (the comment has our line already, or quotes or capitals, which sacctmgr would change), failed, dropped (no end in Slurm's accounting, or too many waited).",
       labels: ["outcome"],
     }),
     quotaExhausted: gauge(registry, "quota_exhausted_accounts", {

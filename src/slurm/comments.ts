@@ -2,8 +2,8 @@
  * The admin comment of jobs that ended, in Slurm's accounting (slurmdbd): read for many jobs with one sacct, written with one
  * sacctmgr a job. slurmctld is asked nothing: it refuses to change a job that has finished, and slurmdbd keeps what it is told.
  *
- * sacctmgr turns quotes into backticks and takes whatever else there is; so a comment that holds any, or control characters, is
- * left as it is rather than spoilt.
+ * sacctmgr turns quotes into backticks and capitals into small letters (22.05), also in what was there before; so a comment that
+ * holds any, or control characters, is left as it is rather than spoilt.
  */
 import type { SlurmCommand } from "./commands.ts";
 
@@ -64,7 +64,7 @@ export function parseRecords(text: string): Map<number, JobRecord> {
 
 /** The comment with our line behind what is there; undefined: it stays as it is. */
 export function mergedComment(there: string, line: string): string | undefined {
-  if (ours.test(there) || /["'`\p{Cc}]/u.test(there)) return undefined;
+  if (ours.test(there) || /["'`A-Z\p{Cc}]/u.test(there)) return undefined;
   const merged = there === "" ? line : `${there}; ${line}`;
   return merged.length > maxCommentChars ? undefined : merged;
 }

@@ -134,6 +134,7 @@ test("what is in a comment stays, ours comes behind, once; what sacctmgr would s
     "it's",
     "`id`",
     "two\nlines",
+    "Ticket 7",
     "x".repeat(2000),
   ])
     assert.equal(mergedComment(there, "sublet: x"), undefined, there);
