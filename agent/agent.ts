@@ -251,6 +251,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     "slurm.jobs_found": roots.cpuset.some(existsSync) ? "yes" : "no job yet",
     drained: drainText(shell.state.drain),
     "guard.policy": `${now.config.guardPolicyFile ?? "built-in"}: ${guard.policy.mode}`,
+    "guard.counters": signals.counters,
     "guard.policy_refused": guard.policyRefused ? "yes" : "no",
     "consent.use_of_cores": following.source,
     starter: shell.state.starterUp ? "connected" : "not connected",
@@ -378,7 +379,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const tick = setInterval(() => {
     jobs.rescan();
     shell.sampleMemory();
-    guard.check();
+    guard.tick();
     following.tick();
     usage.tick();
     lend();

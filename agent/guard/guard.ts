@@ -86,8 +86,7 @@ export class Guard {
     this.#options = options;
     this.#policy = options.policy;
     this.#metrics = guardMetrics(options.registry, () => this.#show());
-    for (const name of signalNames)
-      this.#metrics.found.set({ signal: name }, options.signals.found[name] ? 1 : 0);
+    this.#showFound();
     this.#adopt();
     options.shell.listen({
       onEffect: (effect) => {
@@ -113,6 +112,26 @@ export class Guard {
     const { use, enter } = this.#policy.signals.node_memory_pressure;
     if (use) this.#trigger = watchPressure(memoryPressure, enter, () => this.#pressed());
     this.#look();
+  }
+
+  /** For the agent's slow tick. */
+  tick(): void {
+    this.check();
+    if (this.#ended || this.#timer !== undefined) return;
+    const { signals, shell } = this.#options;
+    const jobs =
+      this.#policy.mode === "off" ? [] : [...shell.state.jobs.values()].filter((job) => job.present);
+    if (jobs.length > 0 && this.#guests().length > 0) return;
+    signals.alone(this.#policy, jobs, shell.nowMs());
+    this.#showFound();
+  }
+
+  /** What this machine has; of what the policy asks for and it has not, once. */
+  #showFound(): void {
+    const { signals, log } = this.#options;
+    for (const name of signalNames) this.#metrics.found.set({ signal: name }, signals.found[name] ? 1 : 0);
+    const lacking = signals.lacking(this.#policy);
+    if (lacking !== undefined) log.warn({ lacking }, "guard: signals that the policy asks for are not here");
   }
 
   /** The kernel says that memory is short: look now. */
@@ -160,11 +179,13 @@ export class Guard {
     }
     this.#alarm("priority", settleRoot(tree));
     this.#rest();
+    this.#showFound();
     this.check();
   }
 
   close(): void {
     this.#ended = true;
+    this.#options.signals.close();
     this.#rest();
   }
 
@@ -264,6 +285,7 @@ export class Guard {
     };
     const readings = scene.jobs.length === 0 ? [] : signals.sample(this.#policy, scene);
     this.#metrics.samples.inc();
+    this.#showFound();
     this.#showReadings(readings);
     const facts = guests.map(({ lease, grantedUnixMs }) => ({
       leaseId: lease.id,

@@ -4,13 +4,15 @@
  *
  * A rate wants two looks: a job and a guest count from the second one on.
  */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type GuestTree, guestDirs } from "../cgroup/guests.ts";
 import type { JobRoots } from "../jobs/roots.ts";
 import { jobDirs } from "../jobs/scan.ts";
 import type { Reading } from "./decide.ts";
+import { type CounterReader, type CounterSignal, counterSignals, JobCounters } from "./job-counters.ts";
 import type { GuardPolicy } from "./policy.ts";
+import { bandwidthBytes } from "./resctrl.ts";
 import { type SignalKind, type SignalName, signalNames, signalTable } from "./table.ts";
 import { TaskMeter, tasksBelow } from "./tasks.ts";
 import { type Growth, Window } from "./window.ts";
@@ -41,6 +43,8 @@ export interface SignalRoots {
   readonly availableBytes: () => number;
   readonly proc?: string;
   readonly resctrl?: string;
+  /** Counters of a job's cgroup on these cores, in place of the kernel's. */
+  readonly openCounters?: (dir: string, cores: readonly number[]) => CounterReader;
 }
 
 /** A guest that ran less than this part of one core is no cause of a CPU signal. */
@@ -73,18 +77,6 @@ export function fieldSum(content: string | undefined, keys: readonly string[]): 
   return sum;
 }
 
-/** Bytes that all sockets moved to and from memory since resctrl was mounted; undefined: this machine does not count them. */
-export function bandwidthBytes(resctrl: string): number | undefined {
-  const domains = join(resctrl, "mon_data");
-  if (!existsSync(domains)) return undefined;
-  const counts = readdirSync(domains).map((name) => text(join(domains, name, "mbm_total_bytes")));
-  // "Unavailable" or "Error" now and then, as the counters are handed round.
-  const numbers = counts.filter((count) => /^\d+\s*$/.test(count ?? "")).map(Number);
-  return numbers.length === 0 || numbers.length < counts.length
-    ? undefined
-    : numbers.reduce((a, b) => a + b, 0);
-}
-
 /** With the v1 hierarchy the sums over the job's steps carry another name. */
 const refaultKeys = {
   1: ["total_workingset_refault_anon", "total_workingset_refault_file"],
@@ -100,6 +92,8 @@ export class Signals {
   #nowMs = 0;
   #windowMs = 0;
   readonly #resctrl: string;
+  readonly #counters: JobCounters;
+  #told: string | undefined;
   readonly found: Record<SignalName, boolean>;
 
   constructor(where: SignalRoots) {
@@ -122,6 +116,53 @@ export class Signals {
     this.found.node_memory_pressure = existsSync(join(proc, "pressure", "memory"));
     this.found.node_memory_headroom = true;
     this.found.node_bandwidth = bandwidthBytes(this.#resctrl) !== undefined;
+    const { openCounters: open } = where;
+    this.#counters = new JobCounters({
+      version,
+      resctrl: this.#resctrl,
+      prefix: where.tree.root.replaceAll("/", "_"),
+      ...(open === undefined ? {} : { open }),
+    });
+    for (const name of counterSignals) this.found[name] = this.#counters.why(name) === undefined;
+  }
+
+  /** Why signals of the hardware that the policy asks for cannot be read; undefined: all can, or it was said before. */
+  lacking(policy: GuardPolicy): string | undefined {
+    const lacks = counterSignals.filter((name) => policy.signals[name].use && !this.found[name]);
+    const text = lacks.map((name) => `${name}: ${this.#counters.why(name)}`).join("; ");
+    if (text === this.#told || text === "") return undefined;
+    this.#told = text;
+    return text;
+  }
+
+  /** For the findings: what the hardware's counters are to this agent. */
+  get counters(): string {
+    const why = (name: CounterSignal): string => this.#counters.why(name) ?? "yes";
+    return `cycles and cache misses: ${why("job_cpi")}; bandwidth of jobs: ${why("job_bandwidth")}`;
+  }
+
+  /** Jobs have no guests beside them: what the hardware counts of them now is their normal. Call with the agent's slow tick. */
+  alone(policy: GuardPolicy, jobs: readonly SampledJob[], nowMs: number): void {
+    this.#count(policy, { jobs, guests: [], nowMs }, true);
+  }
+
+  #count(policy: GuardPolicy, { jobs, nowMs }: Scene, alone: boolean): ReturnType<JobCounters["look"]> {
+    const uses = (name: CounterSignal): boolean => policy.signals[name].use && this.found[name];
+    const dirs = counterSignals.some(uses)
+      ? jobDirs(this.#where.roots, this.#where.roots.tasks).jobs
+      : undefined;
+    const watched = jobs.map(({ jobId, cores }) => ({
+      jobId,
+      dir: dirs?.get(jobId)?.[0],
+      cores: cores ?? this.#where.siblings.flat(),
+    }));
+    const found = this.#counters.look(uses, watched, alone, nowMs, policy.escalateMs);
+    for (const name of counterSignals) this.found[name] = this.#counters.why(name) === undefined;
+    return found;
+  }
+
+  close(): void {
+    this.#counters.close();
   }
 
   /** All readings of now. Call at most one policy's interval apart, and again soon after guests and jobs met. */
@@ -130,13 +171,16 @@ export class Signals {
     this.#used = new Set();
     this.#nowMs = scene.nowMs;
     this.#windowMs = policy.escalateMs;
-    const active = this.#activeGuests(scene);
+    const { active, unknown } = this.#activeGuests(scene);
     const readings: Reading[] = [];
     const add = (signal: SignalName, job: SampledJob | undefined, value: number | undefined): void => {
       if (value === undefined) return;
       const leaseIds = this.#suspects(signalTable[signal].kind, job, scene, active);
       readings.push({ signal, jobId: job?.jobId, value, leaseIds });
     };
+    const counted = this.#count(policy, scene, active.size === 0 && !unknown);
+    for (const job of scene.jobs)
+      for (const name of counterSignals) add(name, job, counted.get(job.jobId)?.[name]);
     const cpuDirs = jobDirs(this.#where.roots, this.#where.roots.tasks).jobs;
     const memoryDirs = jobDirs(this.#where.roots, this.#where.roots.memory).jobs;
     for (const job of scene.jobs) {
@@ -196,15 +240,17 @@ export class Signals {
     return growth && { spanMs: growth.spanMs, runNs: growth.by[0] ?? 0, waitNs: growth.by[1] ?? 0 };
   }
 
-  /** Guests that used CPU; those whose first look it is do not count yet. */
-  #activeGuests({ guests }: Scene): Set<string> {
+  /** Guests that used CPU; those whose first look it is do not count yet, and are unknown. */
+  #activeGuests({ guests }: Scene): { active: Set<string>; unknown: boolean } {
+    let unknown = false;
     const active = new Set<string>();
     for (const { leaseId } of guests) {
       const [dir] = guestDirs(this.#where.tree, leaseId);
       const did = this.#tasks(`guest ${leaseId}`, dir);
+      unknown ||= did === undefined;
       if (did !== undefined && did.runNs / 1e6 >= activeShare * did.spanMs) active.add(leaseId);
     }
-    return active;
+    return { active, unknown };
   }
 
   #suspects(

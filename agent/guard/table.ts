@@ -28,6 +28,9 @@ export const signalTable = {
   job_throttled: { ...row("cpu", "percent", "above", 10, 4), use: false },
   job_memory_pressure: row("memory", "percent", "above", 5, 1),
   job_refaults: row("memory", "per_s", "above", 2000, 200),
+  job_cpi: { ...row("bus", "percent", "above", 15, 5), use: false, strongest: "freeze" },
+  job_cache_misses: { ...row("bus", "percent", "above", 50, 20), use: false, strongest: "throttle" },
+  job_bandwidth: { ...row("bus", "percent", "above", 20, 10), use: false, strongest: "freeze" },
   node_memory_pressure: row("memory", "percent", "above", 10, 2),
   node_memory_headroom: row("memory", "mib", "below", 192, 320),
   node_bandwidth: { ...row("bus", "mib", "above", 100_000, 80_000), use: false, strongest: "freeze" },
@@ -55,6 +58,12 @@ export const signalAbout: Readonly<Record<SignalName, string>> = {
     "time that the job was throttled by a quota of its own cgroup (cgroup v2); off, since its guests are rarely the cause",
   job_memory_pressure: "PSI of the job's cgroup, memory, some (cgroup v2); suspects: all guests",
   job_refaults: "pages of the job that were dropped and had to be read again; suspects: all guests",
+  job_cpi:
+    "cycles per instruction of the job, percent above what it had while no guest ran, beyond its own noise; off: it takes hardware counters that a profiler in a job may want, and was not yet tried on a machine that has them. Needs cgroup v2, CAP_PERFMON; suspects: all guests that run",
+  job_cache_misses:
+    "misses of the last-level cache per instruction of the job, compared in the same way; off for the same reason; suspects: all guests that run",
+  job_bandwidth:
+    "memory bandwidth of the job, percent below what it had while no guest ran (resctrl, where nobody else has groups in it); off, not yet tried on a machine that has it; suspects: all guests that run",
   node_memory_pressure: "PSI of the node, memory, some; suspects: all guests",
   node_memory_headroom:
     "available memory of the node; bad below, so leave is above enter; suspects: all guests",
