@@ -6,6 +6,7 @@
 
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { Days, localTimeZone } from "../../src/common/days.ts";
 import { HistoryStore } from "../../src/dashboard/history.ts";
 import type { Live } from "../../src/dashboard/live.ts";
 import { serveDashboard } from "../../src/dashboard/server.ts";
@@ -38,6 +39,7 @@ const dashboard = await serveDashboard({
   history,
   cluster: "fake",
   version: "fake",
+  days: new Days(localTimeZone()),
   price: { currency: "EUR", perCoreHour: 0.01, perGibHour: 0.001 },
   pagesDir: fileURLToPath(new URL("../../build/dashboard", import.meta.url)),
   onTrouble: (why) => console.error(why),

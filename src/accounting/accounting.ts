@@ -6,12 +6,12 @@
  * Away: opening failed, or a statement did. Told once; tried again after 1 s, then ever longer up to 30 s.
  */
 
+import { Days } from "../common/days.ts";
 import { SubletError, toSubletError } from "../common/errors.ts";
 import type { UsageRecord } from "../common/nouns.ts";
 import { usageKey } from "../common/nouns.ts";
 import type { Exhausted } from "../common/quota.ts";
 import type { AccountingConfig } from "../config/accounting.ts";
-import { Days } from "./days.ts";
 import type { Database } from "./db/database.ts";
 import { migrate } from "./db/migrations.ts";
 import { type AccountQuota, exhausted, quotaOf, type Running, usedNow } from "./quota.ts";

@@ -3,9 +3,10 @@
  * day, account and user are kept in the transaction that stores the record, so that they hold what the records hold; what
  * spans midnight is divided. Leases and invocations count in the day of a record's end and begin: see `add`.
  */
+
+import type { Days } from "../common/days.ts";
 import type { UsageRecord } from "../common/nouns.ts";
 import { usageKey } from "../common/nouns.ts";
-import type { Days } from "./days.ts";
 import type { Database, Row, Statements, Value } from "./db/database.ts";
 
 export type UsageGroup = "day" | "user" | "account";

@@ -1,26 +1,27 @@
 /** `sublet gain`: what lending has brought, against Slurm alone and against perfect packing, and what the jobs paid. */
 import { type Command, InvalidArgumentError } from "commander";
+import { Days, localTimeZone } from "../common/days.ts";
 import type { GainCostMessage, GainHoursMessage, GetGainResponse } from "../rpc/messages.ts";
 import { type Column, formatTable, writeJson } from "./output.ts";
 import { type Session, withController } from "./session.ts";
 
 export interface GainOptions {
-  readonly from?: number;
-  readonly to?: number;
+  readonly from?: string;
+  readonly to?: string;
 }
 
 const spans = ["today", "yesterday", "7d", "30d"] as const;
 
-/** When a day, or so many days back, begins here. @throws InvalidArgumentError. */
-export function beginMs(text: string, nowMs = Date.now()): number {
-  const today = new Date(nowMs).setHours(0, 0, 0, 0);
+/** When a day, or so many days back, begins at the site. @throws InvalidArgumentError. */
+export function beginMs(text: string, days: Days, nowMs: number): number {
+  const today = days.dayOf(nowMs);
   const back = /^(\d{1,4})d$/.exec(text)?.[1];
-  const days =
+  const count =
     text === "today" ? 0 : text === "yesterday" ? 1 : back === undefined ? undefined : Number(back);
-  if (days !== undefined) return new Date(today).setDate(new Date(today).getDate() - days);
-  const at = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?)?$/.test(text)
-    ? Date.parse(text.includes("T") ? text : `${text}T00:00:00`)
-    : Number.NaN;
+  if (count !== undefined) return days.startOf(days.shift(today, -count));
+  const [, day, time] = /^(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d(?::\d\d)?))?$/.exec(text) ?? [];
+  const is = day !== undefined && !Number.isNaN(Date.parse(`${day}T${time ?? "00:00"}Z`));
+  const at = !is ? Number.NaN : time === undefined ? days.startOf(day) : days.momentOf(`${day}T${time}`);
   if (Number.isNaN(at))
     throw new InvalidArgumentError(`Expected ${spans.join(", ")}, 2026-11-25 or 2026-11-25T12:00.`);
   return at;
@@ -69,18 +70,16 @@ function costLines(cost: GainCostMessage | null): string[] {
   ];
 }
 
-const stamp = (ms: number): string =>
-  new Date(ms - new Date(ms).getTimezoneOffset() * 60_000).toISOString().slice(0, 16).replace("T", " ");
-
-export function formatGain(gain: GetGainResponse, width: number | undefined): string {
+export function formatGain(gain: GetGainResponse, days: Days, width: number | undefined): string {
   const { coreHours, gibHours, covered, money, currency } = gain;
+  const stamp = (ms: number): string => days.clockAt(ms).slice(0, 16);
   const rows = names.map(([key, what]) => ({ what, cores: coreHours?.[key], memory: gibHours?.[key] }));
   const worth =
     currency === ""
       ? []
       : [`Worth ${money.toLocaleString("en-US", { maximumFractionDigits: 2 })} ${currency}.`];
   return `${[
-    `${stamp(gain.fromUnixMs)} to ${stamp(gain.toUnixMs)}, watched ${(100 * covered).toFixed(0)} % of it:`,
+    `${stamp(gain.fromUnixMs)} to ${stamp(gain.toUnixMs)} (${days.timeZone}), watched ${(100 * covered).toFixed(0)} % of it:`,
     formatTable(columns, rows, width).trimEnd(),
     `Lent: ${share(coreHours?.lent, coreHours?.slurmAlone)} of the core hours of Slurm alone, ` +
       `${share(coreHours?.lent, coreHours?.perfectPacking)} of perfect packing's.`,
@@ -90,16 +89,27 @@ export function formatGain(gain: GetGainResponse, width: number | undefined): st
 }
 
 export async function gain(session: Session, { from, to }: GainOptions): Promise<void> {
-  const found = await withController(session, (controller) =>
-    controller.getGain({ fromUnixMs: from ?? 0, toUnixMs: to ?? 0 }),
-  );
+  const { found, days } = await withController(session, async (controller) => {
+    // A controller without accounting does not say where its days begin.
+    const zone = await controller.getUsage({}).then(
+      ({ timeZone }) => timeZone,
+      () => localTimeZone(),
+    );
+    const days = new Days(zone);
+    const at = (text: string | undefined): number =>
+      text === undefined ? 0 : beginMs(text, days, Date.now());
+    return { days, found: await controller.getGain({ fromUnixMs: at(from), toUnixMs: at(to) }) };
+  });
   if (session.json)
     writeJson(session.output, found); // what is not a number is null
-  else session.output.write(formatGain(found, session.output.width));
+  else session.output.write(formatGain(found, days, session.output.width));
 }
 
 export function addGainCommand(program: Command, session: () => Session): void {
-  const parse = (text: string): number => beginMs(text);
+  const parse = (text: string): string => {
+    beginMs(text, new Days("UTC"), 0);
+    return text;
+  };
   program
     .command("gain")
     .description(
@@ -107,7 +117,7 @@ export function addGainCommand(program: Command, session: () => Session): void {
     )
     .option(
       "--from <time>",
-      `${spans.join(", ")} (that day, or so many days back), or 2026-11-25T12:00; default today`,
+      `${spans.join(", ")} (that day, or so many days back), or 2026-11-25T12:00, at the site's clock; default today`,
       parse,
     )
     .option("--to <time>", "likewise, the beginning of that day; default now", parse)

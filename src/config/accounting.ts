@@ -1,6 +1,7 @@
 /** [accounting] of controller.toml: where usage is stored, for how long, and what accounts may use in a day. */
 import { isIP } from "node:net";
 import { z } from "zod";
+import { localTimeZone } from "../common/days.ts";
 import { SubletError } from "../common/errors.ts";
 import { live, secret } from "./meta.ts";
 
@@ -180,7 +181,7 @@ export function accountingConfig(raw: Raw, path: string): AccountingConfig {
   return {
     enabled: raw.enabled,
     mariadb: raw.url === undefined ? undefined : mariadbConfig(raw.url, raw, path),
-    timeZone: raw.time_zone ?? new Intl.DateTimeFormat().resolvedOptions().timeZone,
+    timeZone: raw.time_zone ?? localTimeZone(),
     retentionDays: raw.retention_days,
     totalsRetentionDays: raw.totals_retention_days,
     quota: raw.quota,

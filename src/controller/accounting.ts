@@ -1,10 +1,10 @@
 /** The accounting within a controller: records out of reports, quotas into leasing and reports, GetUsage. */
 import type { Logger } from "pino";
 import { type Accounting, startAccounting } from "../accounting/accounting.ts";
-import { parseDay } from "../accounting/days.ts";
 import { databasePlace, openDatabase } from "../accounting/open.ts";
 import type { Running } from "../accounting/quota.ts";
 import type { UsageGroup } from "../accounting/store.ts";
+import { parseDay } from "../common/days.ts";
 import { SubletError } from "../common/errors.ts";
 import { logEvent } from "../common/log-events.ts";
 import type { Billing } from "../common/nouns.ts";

@@ -3,6 +3,7 @@ import { accessSync, constants, mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
+import { Days } from "../common/days.ts";
 import { toSubletError } from "../common/errors.ts";
 import { version } from "../common/version.ts";
 import type { ControllerConfig } from "../config/config.ts";
@@ -11,7 +12,7 @@ import { type Dashboard, serveDashboard } from "../dashboard/server.ts";
 import type { DashboardFeed } from "./dashboard.ts";
 
 export interface DashboardServerOptions {
-  readonly config: Pick<ControllerConfig, "dashboard" | "stateDir">;
+  readonly config: Pick<ControllerConfig, "dashboard" | "stateDir" | "accounting">;
   readonly feed: DashboardFeed;
   readonly log: Pick<Logger, "info" | "warn" | "error">;
 }
@@ -48,6 +49,7 @@ export async function startDashboard({
       cluster: dashboard.cluster || (hostname().split(".")[0] ?? ""),
       version,
       price: dashboard.price,
+      days: new Days(config.accounting.timeZone),
       pagesDir: dashboard.pagesDir ?? builtPages,
       onLogin: (user, admin) => log.info({ user, admin }, "somebody logged in at the dashboard"),
       onTrouble,

@@ -3,6 +3,7 @@
  * releases go to the lease's owner node, whose agent checks whose lease it is. A Principal in a request is believed from
  * trusted daemons only; everyone else acts for himself.
  */
+import { Days, localTimeZone } from "../common/days.ts";
 import { SubletError, toSubletError } from "../common/errors.ts";
 import { leaseEnded } from "../lease/lifecycle.ts";
 import { openMs } from "../placement/place.ts";
@@ -360,7 +361,8 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
     },
     async getGain({ fromUnixMs, toUnixMs }) {
       const toMs = toUnixMs || Date.now();
-      const fromMs = fromUnixMs || new Date(toMs).setHours(0, 0, 0, 0);
+      const days = accounting?.accounting.days ?? new Days(localTimeZone());
+      const fromMs = fromUnixMs || days.startOf(days.dayOf(toMs));
       if (!(toMs > fromMs)) throw new SubletError("INVALID_ARGUMENT", "from must be before to");
       const gain = options.dashboard?.gain(fromMs, toMs);
       if (gain === undefined) throw new SubletError("UNAVAILABLE", "this controller keeps no history");

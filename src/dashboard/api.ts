@@ -54,8 +54,10 @@ export interface Summary {
   invocations: { total: number; perSecond: number };
   reclaim: { total: number; p50Ms: number | null; p99Ms: number | null };
   guardActions: { throttle: number; freeze: number; shrink: number; evict: number };
-  /** Of today and of the last 30 days. */
+  /** Of today, which began at the site's midnight, and of the last 30 days. */
   gain: { today: Gain; month: Gain };
+  /** Where the site's days begin: Europe/Zurich. */
+  timeZone: string;
   snapshot: { valid: boolean; ageMs: number };
   /** What a person should know now, worst first. */
   notices: Notice[];
@@ -93,7 +95,10 @@ export interface NodeTable {
   leases: number[];
 }
 
-/** Rows of NodeTable that changed since `fromRevision`; `table` in its place when that is too long ago. */
+/**
+ * Rows of NodeTable that changed since `fromRevision`; `table` in its place when that is too long ago. Who has an older
+ * revision than `fromRevision` reads the table anew.
+ */
 export interface NodeChanges {
   atMs: number;
   fromRevision: number;
@@ -164,6 +169,8 @@ export interface LeaseChanges {
   /** Begun or changed. */
   live: LeaseRow[];
   ended: LeaseRow[];
+  /** The reader was too slow: some changes were not sent, so leases have to be read anew. */
+  missed?: boolean;
 }
 
 /** Points of equal distance; each array as long as `atMs`; null where nothing was recorded. */

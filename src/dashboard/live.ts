@@ -2,7 +2,8 @@
  * What all viewers share: looked at once, whoever watches. Every second while somebody watches, else every ten seconds for
  * the history. Answers are strings that are made once; a viewer costs what it takes to send them.
  */
-import type { Gain, LeaseRow, ReclaimRow, Summary } from "./api.ts";
+import type { Days } from "../common/days.ts";
+import type { Gain, LeaseChanges, LeaseRow, NodeChanges, ReclaimRow, Summary } from "./api.ts";
 import type { HistoryStore } from "./history.ts";
 import { NodeBoard } from "./nodes.ts";
 import { gainOf, type Price } from "./points.ts";
@@ -19,6 +20,8 @@ export interface LiveOptions {
   readonly cluster: string;
   readonly version: string;
   readonly price: Price | undefined;
+  /** Of the site: where its days begin. */
+  readonly days: Days;
   readonly unixMs: () => number;
   /** Monotonic. */
   readonly nowMs: () => number;
@@ -44,7 +47,7 @@ export class Live {
   #sampledAtMs = Number.NEGATIVE_INFINITY;
   #savedAtMs: number;
   #gain: { readonly atMs: number; readonly today: Gain; readonly month: Gain } | undefined;
-  #told = { text: "", atMs: Number.NEGATIVE_INFINITY };
+  #told = { text: "", sent: "", atMs: Number.NEGATIVE_INFINITY };
   /** What was told of each live lease. */
   #leases = new Map<string, string>();
   #ended: LeaseRow[] = [];
@@ -131,18 +134,20 @@ export class Live {
 
   #gains(now: number): { readonly today: Gain; readonly month: Gain } {
     if (this.#gain !== undefined && now - this.#gain.atMs < gainMs) return this.#gain;
+    const { days } = this.#options;
     const unixMs = this.#options.unixMs();
-    const midnight = new Date(unixMs).setHours(0, 0, 0, 0);
+    const midnight = days.startOf(days.dayOf(unixMs));
     this.#gain = {
       atMs: now,
-      today: this.gain(midnight, unixMs),
+      // In the first moment of a day there is nothing yet to divide by.
+      today: this.gain(midnight, Math.max(unixMs, midnight + 1)),
       month: this.gain(unixMs - 30 * dayMs, unixMs),
     };
     return this.#gain;
   }
 
   summary(): Summary {
-    const { cluster, version, unixMs, nowMs } = this.#options;
+    const { cluster, version, days, unixMs, nowMs } = this.#options;
     const facts = this.#now();
     const now = nowMs();
     const { cores, memory } = this.#gauges(facts);
@@ -179,9 +184,20 @@ export class Live {
         evict: totals.evict,
       },
       gain: { today, month },
+      timeZone: days.timeZone,
       snapshot: facts.snapshot,
       notices: [...facts.notices],
     };
+  }
+
+  /** For a viewer that missed some of a topic: how things are, or that it has to read them anew. */
+  latest(topic: Topic): string {
+    const atMs = this.#options.unixMs();
+    if (topic === "summary") return this.#told.sent || JSON.stringify(this.summary());
+    if (topic === "leases")
+      return JSON.stringify({ atMs, live: [], ended: [], missed: true } satisfies LeaseChanges);
+    const { revision } = this.board.table;
+    return JSON.stringify({ atMs, fromRevision: revision, revision } satisfies NodeChanges);
   }
 
   #callsPerSecond({ invocations }: Totals, now: number): number {
@@ -199,8 +215,9 @@ export class Live {
     // Ages rise by themselves: alone they are no news.
     const text = JSON.stringify({ ...found, atMs: 0, snapshot: { ...found.snapshot, ageMs: 0 } });
     if (text === this.#told.text && now - this.#told.atMs < summaryMostMs) return;
-    this.#told = { text, atMs: now };
-    this.#options.onEvent("summary", JSON.stringify(found));
+    const sent = JSON.stringify(found);
+    this.#told = { text, sent, atMs: now };
+    this.#options.onEvent("summary", sent);
   }
 
   #tellLeases(): void {

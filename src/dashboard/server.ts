@@ -6,6 +6,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
+import type { Days } from "../common/days.ts";
 import { type ErrorCode, SubletError, toSubletError } from "../common/errors.ts";
 import type { Session } from "./api.ts";
 import { type Asset, loadAssets } from "./assets.ts";
@@ -25,6 +26,8 @@ export interface DashboardOptions {
   readonly cluster: string;
   readonly version: string;
   readonly price: Price | undefined;
+  /** Of the site: where its days begin. */
+  readonly days: Days;
   readonly pagesDir: string;
   readonly unixMs?: () => number;
   readonly nowMs?: () => number;
@@ -80,13 +83,14 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
   const nowMs = options.nowMs ?? (() => performance.now());
   const assets = loadAssets(options.pagesDir);
   const sessions = new Sessions(nowMs, false);
-  const viewers = new Viewers();
-  const live = new Live({
+  const viewers = new Viewers({ latest: (topic) => live.latest(topic), nowMs });
+  const live: Live = new Live({
     source,
     history,
     cluster: options.cluster,
     version: options.version,
     price: options.price,
+    days: options.days,
     unixMs,
     nowMs,
     onEvent: (topic, text) => viewers.tell(topic, text),

@@ -1,27 +1,54 @@
 /**
- * The viewers' event streams (text/event-stream). One that reads too slowly is let go: it comes back by itself and reads
- * everything anew, so nothing is kept for it.
+ * The viewers' event streams (text/event-stream). Nothing is kept for one that reads too slowly: while more than a little
+ * waits for it, what happens is only noted; when it has read that, it is told how things are then, and that it missed some.
+ * So a viewer costs the bytes of one event, which all viewers share, however long it stands still; one that reads nothing
+ * at all is let go after a while, and its page comes back by itself.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Topic } from "./live.ts";
 
 const topicNames: readonly Topic[] = ["summary", "nodes", "leases"];
 const maxViewers = 256;
-/** As much may wait in a viewer's socket, and one event more: two tables of ten thousand nodes. */
-const maxWaitingBytes = 1024 * 1024;
+/** As much may wait for a viewer before it is told something more. */
+const maxWaitingBytes = 256 * 1024;
 const heartbeatMs = 15_000;
+/** Long enough for the largest table over a line of a megabit. */
+const stalledMs = 120_000;
 
 interface Viewer {
   readonly response: ServerResponse;
   readonly topics: ReadonlySet<Topic>;
   heardAtMs: number;
+  /** What it was not told. */
+  readonly missed: Set<Topic>;
+  /** Since when something waits. */
+  waitingSinceMs: number | undefined;
+}
+
+export interface ViewersOptions {
+  /** What tells a viewer that missed some of a topic how things are now. */
+  readonly latest: (topic: Topic) => string;
+  /** Monotonic. */
+  readonly nowMs: () => number;
 }
 
 export class Viewers {
   readonly #viewers = new Set<Viewer>();
+  readonly #options: ViewersOptions;
+
+  constructor(options: ViewersOptions) {
+    this.#options = options;
+  }
 
   get size(): number {
     return this.#viewers.size;
+  }
+
+  /** What waits for all of them. Events are shared: less memory than that is held. */
+  get waitingBytes(): number {
+    let bytes = 0;
+    for (const { response } of this.#viewers) bytes += response.writableLength;
+    return bytes;
   }
 
   /** False: there are too many. `first` is sent at once. */
@@ -33,7 +60,9 @@ export class Viewers {
     const viewer: Viewer = {
       response,
       topics: new Set(named.length === 0 ? topicNames : named),
-      heardAtMs: performance.now(),
+      heardAtMs: this.#options.nowMs(),
+      missed: new Set(),
+      waitingSinceMs: undefined,
     };
     response.writeHead(200, {
       "content-type": "text/event-stream; charset=utf-8",
@@ -44,7 +73,8 @@ export class Viewers {
     request.socket.setNoDelay(true);
     this.#viewers.add(viewer);
     response.on("close", () => this.#viewers.delete(viewer));
-    this.#send(viewer, frame("summary", first));
+    response.on("drain", () => this.#readAll(viewer));
+    this.#write(viewer, frame("summary", first));
     return true;
   }
 
@@ -55,24 +85,36 @@ export class Viewers {
 
   tell(topic: Topic, text: string): void {
     const bytes = Buffer.from(frame(topic, text));
-    for (const viewer of this.#viewers) if (viewer.topics.has(topic)) this.#send(viewer, bytes);
-  }
-
-  /** A comment to those who have heard nothing for a while. */
-  heartbeat(): void {
-    const nowMs = performance.now();
     for (const viewer of this.#viewers)
-      if (nowMs - viewer.heardAtMs >= heartbeatMs) this.#send(viewer, ": all is well\n\n");
+      if (viewer.topics.has(topic)) {
+        if (viewer.response.writableLength > maxWaitingBytes) viewer.missed.add(topic);
+        else this.#write(viewer, bytes);
+      }
   }
 
-  #send(viewer: Viewer, bytes: Buffer | string): void {
-    viewer.heardAtMs = performance.now();
-    if (viewer.response.writableLength > maxWaitingBytes) {
-      this.#viewers.delete(viewer);
-      viewer.response.destroy();
-      return;
+  /** Call about once a second: a comment to those who have heard nothing for a while; who stands still is let go. */
+  heartbeat(): void {
+    const nowMs = this.#options.nowMs();
+    for (const viewer of this.#viewers) {
+      const { response, waitingSinceMs } = viewer;
+      if (waitingSinceMs !== undefined && nowMs - waitingSinceMs >= stalledMs) {
+        this.#viewers.delete(viewer);
+        response.destroy();
+      } else if (waitingSinceMs === undefined && nowMs - viewer.heardAtMs >= heartbeatMs)
+        this.#write(viewer, ": all is well\n\n");
     }
-    viewer.response.write(bytes);
+  }
+
+  #write(viewer: Viewer, bytes: Buffer | string): void {
+    viewer.heardAtMs = this.#options.nowMs();
+    if (!viewer.response.write(bytes)) viewer.waitingSinceMs ??= viewer.heardAtMs;
+  }
+
+  #readAll(viewer: Viewer): void {
+    viewer.waitingSinceMs = undefined;
+    const missed = [...viewer.missed];
+    viewer.missed.clear();
+    for (const topic of missed) this.#write(viewer, frame(topic, this.#options.latest(topic)));
   }
 
   close(): void {

@@ -221,6 +221,7 @@ export class FakeCluster {
       reclaim: empty ? { total: 0, p50Ms: null, p99Ms: null } : { total: 55_211, p50Ms: 8.4, p99Ms: 61 },
       guardActions: { throttle: 181, freeze: 22, shrink: 2, evict: 7 },
       gain: { today: this.gain(1), month: this.gain(30) },
+      timeZone: "Europe/Zurich",
       snapshot: { valid: true, ageMs: 1800 },
       notices: this.#notices(off),
     };

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 import fc from "fast-check";
-import { Days } from "../../../src/accounting/days.ts";
 import type { Database } from "../../../src/accounting/db/database.ts";
 import { migrate, schemaVersion } from "../../../src/accounting/db/migrations.ts";
 import { Store } from "../../../src/accounting/store.ts";
+import { Days } from "../../../src/common/days.ts";
 import type { UsageRecord } from "../../../src/common/nouns.ts";
 import { type Open, onEach } from "./databases.ts";
 import { record } from "./records.ts";

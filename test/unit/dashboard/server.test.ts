@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
+import { Days } from "../../../src/common/days.ts";
 import { SubletError } from "../../../src/common/errors.ts";
 import type { AdminRequest, LeaseRow, NodeChanges, NodeTable, Summary } from "../../../src/dashboard/api.ts";
 import { HistoryStore } from "../../../src/dashboard/history.ts";
@@ -68,6 +69,7 @@ before(async () => {
     cluster: "test",
     version: "1",
     price: undefined,
+    days: new Days("UTC"),
     pagesDir: pages,
     onTrouble: (why) => console.error(why),
   });

@@ -40,10 +40,16 @@ function useLeases(): { view: LeaseView | undefined; load: ReturnType<typeof use
   useEffect(
     () =>
       onLeases((changes) => {
+        // What was said before a gap may be of leases whose end fell into it.
+        if (changes.missed) {
+          recent.current = [];
+          load.reload();
+          return;
+        }
         recent.current = [...recent.current.slice(1 - maxRecent), changes];
         setView((was) => was && withChanges(was, changes));
       }),
-    [],
+    [load.reload],
   );
   return { view, load };
 }

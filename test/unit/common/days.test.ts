@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { Days, parseDay } from "../../../src/accounting/days.ts";
+import { Days, parseDay } from "../../../src/common/days.ts";
 
 const zurich = new Days("Europe/Zurich");
 const at = (text: string): number => Date.parse(text);
@@ -59,4 +59,17 @@ test("days are named as people name them", () => {
   assert.equal(read("2025-12-31"), "2025-12-31");
   for (const bad of ["2026-02-30", "0d", "now", "2026-1-1", "7", "-7d"])
     assert.equal(read(bad), undefined, bad);
+});
+
+test("a clock's time is a moment, also where clocks change", () => {
+  const at = (clock: string) => new Date(zurich.momentOf(clock)).toISOString().slice(0, 16);
+  assert.equal(at("2026-11-25T12:00"), "2026-11-25T11:00");
+  assert.equal(at("2026-03-29T01:59"), "2026-03-29T00:59");
+  assert.equal(at("2026-03-29T02:30"), "2026-03-29T01:30", "skipped: 03:30 it is");
+  assert.equal(at("2026-03-29T03:00"), "2026-03-29T01:00");
+  assert.equal(at("2026-10-25T02:30"), "2026-10-25T00:30", "the first of two");
+  assert.equal(at("2026-10-25T03:00:30"), "2026-10-25T02:00");
+  assert.equal(zurich.clockAt(Date.parse("2026-10-25T22:59:59Z")), "2026-10-25 23:59:59");
+  const fleeting = new Days("Pacific/Apia");
+  assert.equal(fleeting.clockAt(fleeting.momentOf("2011-12-31T00:00")), "2011-12-31 00:00:00");
 });

@@ -4,6 +4,11 @@ const dayMs = 86_400_000;
 /** No clock is further from UTC than this. */
 const zoneMs = 15 * 3_600_000;
 
+/** This machine's. */
+export function localTimeZone(): string {
+  return new Intl.DateTimeFormat().resolvedOptions().timeZone;
+}
+
 export interface DayPart {
   /** 2026-11-25 */
   readonly day: string;
@@ -14,18 +19,17 @@ export interface DayPart {
 export class Days {
   readonly timeZone: string;
   readonly #format: Intl.DateTimeFormat;
+  readonly #clock: Intl.DateTimeFormat;
   /** The day that was asked for last, [from, to). */
   #last = { day: "", fromMs: 0, toMs: 0 };
 
   constructor(timeZone: string) {
     this.timeZone = timeZone;
     // Sweden writes dates as ISO 8601 does.
-    this.#format = new Intl.DateTimeFormat("sv-SE", {
-      timeZone,
-      year: "numeric",
-      month: "2-digit",
-      day: "2-digit",
-    });
+    const day = { timeZone, year: "numeric", month: "2-digit", day: "2-digit" } as const;
+    this.#format = new Intl.DateTimeFormat("sv-SE", day);
+    const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit" } as const;
+    this.#clock = new Intl.DateTimeFormat("sv-SE", { ...day, ...clock });
   }
 
   /** The day of a moment. */
@@ -34,6 +38,24 @@ export class Days {
     const day = this.#format.format(unixMs);
     this.#last = { day, fromMs: this.startOf(day), toMs: this.endOf(day) };
     return day;
+  }
+
+  /** What a clock shows there: 2026-11-25 12:00:00. */
+  clockAt(unixMs: number): string {
+    return this.#clock.format(unixMs);
+  }
+
+  /** When a clock there shows 2026-11-25T12:00; of two such moments the first, where it skips one the same time later. */
+  momentOf(clock: string): number {
+    const utcMs = Date.parse(`${clock}Z`);
+    const offsetMs = (atMs: number): number =>
+      Date.parse(`${this.clockAt(atMs).replace(" ", "T")}Z`) - Math.floor(atMs / 1000) * 1000;
+    const [earlier, later] = [utcMs - zoneMs, utcMs + zoneMs].map((atMs) => utcMs - offsetMs(atMs)) as [
+      number,
+      number,
+    ];
+    const is = (atMs: number): boolean => offsetMs(atMs) === utcMs - atMs;
+    return !is(earlier) && is(later) ? later : earlier;
   }
 
   /** The first moment of a day: midnight, or what comes first where a clock skips it. */
