@@ -1,6 +1,7 @@
 /** Starts the dashboard within a controller. Nothing of it is needed by anything else: what fails here is told, and that is all. */
 import { accessSync, constants, mkdirSync } from "node:fs";
 import { hostname } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
 import { Days } from "../common/days.ts";
@@ -33,13 +34,12 @@ export async function startDashboard({
   const none: DashboardServer = { address: undefined, close: async () => undefined };
   if (dashboard.listen === undefined) return none;
   const onTrouble = (why: string): void => log.warn({ why }, "the dashboard has trouble");
-  const file = historyFile(config.stateDir);
-  if (file === undefined)
+  if (!canWrite(config.stateDir))
     log.warn(
       { folder: config.stateDir },
-      "state_dir cannot be written: the dashboard's history ends with this process",
+      "state_dir cannot be written: the dashboard's history ends with this process, unless it can later",
     );
-  const history = await HistoryStore.open({ file, onTrouble });
+  const history = await HistoryStore.open({ file: join(config.stateDir, "history.db"), onTrouble });
   let server: Dashboard;
   try {
     server = await serveDashboard({
@@ -64,13 +64,12 @@ export async function startDashboard({
   return { address: server.address, close: () => server.close() };
 }
 
-/** undefined: there is no place for it. */
-function historyFile(stateDir: string): string | undefined {
+function canWrite(stateDir: string): boolean {
   try {
     mkdirSync(stateDir, { recursive: true, mode: 0o750 });
     accessSync(stateDir, constants.W_OK);
-    return `${stateDir}/history.db`;
+    return true;
   } catch {
-    return undefined;
+    return false;
   }
 }

@@ -1,15 +1,15 @@
 /**
  * Keeps the history: points of a minute for 48 hours, of ten minutes for 31 days, in memory and in history.db, where a
- * controller finds them again. Losing the file costs pictures and nothing else: one that cannot be read is put aside.
+ * controller finds them again. Losing the file costs pictures and nothing else: one that is broken is put aside. One that cannot
+ * be opened or written now (a full disk) is tried again each minute; what came meanwhile waits in memory.
  *
  * Clocks: a point belongs to the wall clock's minute in which it was taken; how long a sample stood is measured on the
  * monotonic clock. A wall clock that steps back adds to points that are there; one that steps forward leaves a gap. A sample
  * stands for 30 s at most: what passed while the machine slept was not watched. How much is kept is a number of points, not
  * an age: a clock that says 2036 for a minute costs no month; its points go once the clock is right again.
  */
-import { existsSync, renameSync } from "node:fs";
-import type { DatabaseSync as Database } from "node:sqlite";
-import { addPoint, addSample, fieldNames, newPoint, type Point, type Sample } from "./points.ts";
+import { HistoryFile, isBroken, putAside, type StoredPoint } from "./history-file.ts";
+import { addPoint, addSample, newPoint, type Point, type Sample } from "./points.ts";
 import type { Totals } from "./source.ts";
 
 const minuteMs = 60_000;
@@ -30,61 +30,72 @@ export const resolutions: readonly [Resolution, Resolution] = [
 export interface HistoryOptions {
   /** undefined: in memory only. */
   readonly file: string | undefined;
+  /** Told once, until it was well again. */
   readonly onTrouble: (why: string) => void;
 }
 
 export class HistoryStore {
   readonly #levels = resolutions.map((resolution) => ({ resolution, points: new Map<number, Point>() }));
-  #database: Database | undefined;
+  readonly #path: string | undefined;
+  readonly #sqlite: typeof import("node:sqlite") | undefined;
+  #file: HistoryFile | undefined;
   readonly #onTrouble: (why: string) => void;
+  #trouble = "";
   #last: { readonly totals: Totals; readonly atMs: number } | undefined;
   readonly #unsaved = new Set<string>();
 
-  private constructor(onTrouble: (why: string) => void) {
+  private constructor({ file, onTrouble }: HistoryOptions, sqlite: typeof import("node:sqlite") | undefined) {
+    this.#path = file;
+    this.#sqlite = sqlite;
     this.#onTrouble = onTrouble;
   }
 
-  static async open({ file, onTrouble }: HistoryOptions): Promise<HistoryStore> {
-    const store = new HistoryStore(onTrouble);
-    if (file !== undefined) await store.#open(file);
+  static async open(options: HistoryOptions): Promise<HistoryStore> {
+    const sqlite = options.file === undefined ? undefined : await import("node:sqlite");
+    const store = new HistoryStore(options, sqlite);
+    store.#attempt(() => store.#attach());
     return store;
   }
 
-  async #open(file: string): Promise<void> {
-    const { DatabaseSync } = await import("node:sqlite");
-    for (const attempt of ["as it is", "anew"]) {
-      try {
-        const database = new DatabaseSync(file);
-        database.exec(
-          "pragma journal_mode = wal; pragma synchronous = normal; pragma busy_timeout = 200;" +
-            "create table if not exists points (step_ms integer not null, at_ms integer not null, " +
-            "covered_ms real not null, vals blob not null, primary key (step_ms, at_ms)) without rowid",
-        );
-        const rows = database.prepare("select step_ms, at_ms, covered_ms, vals from points").all();
-        for (const row of rows) this.#load(row as unknown as Row);
-        this.#database = database;
-        return;
-      } catch (thrown) {
-        this.#onTrouble(`history.db: ${(thrown as Error).message} (${attempt})`);
-        if (attempt === "anew" || !existsSync(file)) return;
-        try {
-          renameSync(file, `${file}.unreadable`);
-        } catch {
-          return;
-        }
-      }
+  /** Reads the file and puts together what it has and what came since the start. */
+  #attach(): void {
+    if (this.#sqlite === undefined || this.#path === undefined || this.#file !== undefined) return;
+    const file = new HistoryFile(this.#sqlite, this.#path);
+    let stored: readonly StoredPoint[];
+    try {
+      stored = file.read();
+    } catch (thrown) {
+      file.close();
+      throw thrown;
+    }
+    this.#file = file;
+    for (const { resolution, points } of this.#levels)
+      for (const atMs of points.keys()) this.#touched(resolution, atMs);
+    for (const { stepMs, atMs, point } of stored) {
+      const points = this.#levels.find(({ resolution }) => resolution.stepMs === stepMs)?.points;
+      const known = points?.get(atMs);
+      if (point === undefined) continue;
+      if (known === undefined) points?.set(atMs, point);
+      else addPoint(known, point);
     }
   }
 
-  #load({ step_ms, at_ms, covered_ms, vals }: Row): void {
-    const level = this.#levels.find(({ resolution }) => resolution.stepMs === step_ms);
-    if (level === undefined || vals.byteLength % 8 !== 0) return;
-    const point = newPoint(at_ms);
-    point.coveredMs = covered_ms;
-    const view = new DataView(vals.buffer, vals.byteOffset, vals.byteLength);
-    for (let i = 0; i < Math.min(fieldNames.length, vals.byteLength / 8); i++)
-      point.values[i] = view.getFloat64(i * 8, true);
-    level.points.set(at_ms, point);
+  /** What is broken is put aside, once, and begun anew with what is in memory; what may pass is tried again next time. */
+  #attempt(act: () => void): void {
+    for (const again of [true, false])
+      try {
+        act();
+        this.#trouble = "";
+        return;
+      } catch (thrown) {
+        const why = `history.db: ${(thrown as Error).message}`;
+        if (this.#trouble !== why) this.#onTrouble(why);
+        this.#trouble = why;
+        if (!again || !isBroken(thrown) || this.#path === undefined) return;
+        this.#file?.close();
+        this.#file = undefined;
+        putAside(this.#path);
+      }
   }
 
   /** Call every ten seconds or so. nowMs: monotonic. */
@@ -108,45 +119,38 @@ export class HistoryStore {
   }
 
   #drop(resolution: Resolution, points: Map<number, Point>, unixMs: number): void {
-    const ascending = [...points.keys()].sort((a, b) => a - b);
-    const future = ascending.filter((atMs) => atMs > unixMs + futureMs);
-    const kept = ascending.length - future.length;
-    const old = ascending.slice(0, Math.max(0, kept - resolution.keepMs / resolution.stepMs));
-    for (const atMs of [...future, ...old]) {
+    const drop = (atMs: number): void => {
       points.delete(atMs);
       this.#touched(resolution, atMs);
+    };
+    for (const atMs of points.keys()) if (atMs > unixMs + futureMs) drop(atMs);
+    while (points.size > resolution.keepMs / resolution.stepMs) {
+      let oldestMs = Number.POSITIVE_INFINITY;
+      for (const atMs of points.keys()) oldestMs = Math.min(oldestMs, atMs);
+      drop(oldestMs);
     }
   }
 
   #touched({ stepMs }: Resolution, atMs: number): void {
-    if (this.#database !== undefined) this.#unsaved.add(`${stepMs} ${atMs}`);
+    if (this.#file !== undefined) this.#unsaved.add(`${stepMs} ${atMs}`);
+  }
+
+  *#changes(): Generator<StoredPoint> {
+    for (const key of this.#unsaved) {
+      const [stepMs = 0, atMs = 0] = key.split(" ").map(Number);
+      const level = this.#levels.find(({ resolution }) => resolution.stepMs === stepMs);
+      yield { stepMs, atMs, point: level?.points.get(atMs) };
+    }
   }
 
   /** Writes what changed. Call once a minute and at the end. */
   save(): void {
-    const database = this.#database;
-    if (database === undefined || this.#unsaved.size === 0) return;
-    try {
-      database.exec("begin immediate");
-      const put = database.prepare("insert or replace into points values (?, ?, ?, ?)");
-      const remove = database.prepare("delete from points where step_ms = ? and at_ms = ?");
-      for (const key of this.#unsaved) {
-        const [stepMs = 0, atMs = 0] = key.split(" ").map(Number);
-        const level = this.#levels.find(({ resolution }) => resolution.stepMs === stepMs);
-        const point = level?.points.get(atMs);
-        if (point === undefined) remove.run(stepMs, atMs);
-        else put.run(stepMs, atMs, point.coveredMs, bytesOf(point.values));
-      }
-      database.exec("commit");
+    this.#attempt(() => {
+      this.#attach();
+      if (this.#file === undefined || this.#unsaved.size === 0) return;
+      this.#file.write(this.#changes());
       this.#unsaved.clear();
-    } catch (thrown) {
-      try {
-        database.exec("rollback");
-      } catch {
-        // There was no transaction.
-      }
-      this.#onTrouble(`history.db: ${(thrown as Error).message}`);
-    }
+    });
   }
 
   /** Points that cover a span, the finest that are kept so long, ascending, no time twice. */
@@ -177,23 +181,7 @@ export class HistoryStore {
 
   close(): void {
     this.save();
-    this.#database?.close();
-    this.#database = undefined;
+    this.#file?.close();
+    this.#file = undefined;
   }
-}
-
-interface Row {
-  readonly step_ms: number;
-  readonly at_ms: number;
-  readonly covered_ms: number;
-  readonly vals: Uint8Array;
-}
-
-function bytesOf(values: Float64Array): Uint8Array {
-  const bytes = new Uint8Array(values.length * 8);
-  const view = new DataView(bytes.buffer);
-  values.forEach((value, i) => {
-    view.setFloat64(i * 8, value, true);
-  });
-  return bytes;
 }

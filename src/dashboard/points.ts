@@ -27,9 +27,8 @@ export function newPoint(atMs: number): Point {
 
 export function addPoint(sum: Point, more: Point): void {
   sum.coveredMs += more.coveredMs;
-  more.values.forEach((value, i) => {
-    sum.values[i] = (sum.values[i] ?? 0) + value;
-  });
+  const { values } = sum;
+  for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + (more.values[i] ?? 0);
 }
 
 export interface Sample {
