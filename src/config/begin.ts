@@ -5,7 +5,6 @@ import { type DaemonArguments, daemonArguments, exits } from "./arguments.ts";
 import type { Configuration } from "./config.ts";
 import { type Hangups, hearHangups } from "./hangup.ts";
 import { settingsJson, settingsText } from "./show.ts";
-import type { Sources } from "./sources.ts";
 
 export interface BeginOptions<C, R> {
   /** agent, controller. */
@@ -15,7 +14,7 @@ export interface BeginOptions<C, R> {
   readonly flags: Readonly<Record<string, string>>;
   readonly switches?: readonly string[];
   /** Reads and checks all that a start would. @throws SubletError. */
-  readonly read: (sources: Sources) => Configuration<C, R>;
+  readonly read: (given: DaemonArguments) => Configuration<C, R>;
 }
 
 export interface Begun<C, R> {

@@ -7,12 +7,40 @@ const address = z
   .refine((text) => !(Number(text.slice(text.lastIndexOf(":") + 1)) > 65535), "port is beyond 65535");
 const money = z.number().min(0).max(1e9);
 
+const file = z.string().regex(/^\//, "expected an absolute path");
+
 export const dashboardSchema = z
   .strictObject({
     listen: address
       .default("127.0.0.1:7704")
       .describe(
         'HTTP for the dashboard; "" = none. Whoever reaches it may read; the default is for a proxy or a tunnel on this machine',
+      ),
+    tls: z
+      .strictObject({
+        cert_file: file
+          .describe("PEM of the dashboard's certificate, and of those between it and the authority's")
+          .meta({ example: "/etc/sublet/tls/dashboard.pem" }),
+        key_file: file
+          .describe("PEM of its key: without passphrase, and not for every user to read")
+          .meta({ example: "/etc/sublet/tls/dashboard.key" }),
+      })
+      .optional()
+      .describe("HTTPS for the dashboard; SIGHUP reads both files again"),
+    hsts_days: z
+      .int()
+      .min(0)
+      .max(730)
+      .default(30)
+      .describe(
+        "with tls: for so long browsers use HTTPS for every port of this host name, whatever they are told; 0: do not say so",
+      ),
+    proxies: z
+      .array(z.union([z.ipv4(), z.ipv6()], { error: "expected an IP address" }))
+      .max(16)
+      .default([])
+      .describe(
+        "addresses of reverse proxies whose X-Forwarded-Proto, -Host and -For count; without tls people log in by them and from this machine only",
       ),
     cluster: z
       .string()
@@ -37,22 +65,34 @@ export const dashboardSchema = z
   .prefault({})
   .describe("the pages that show what is lent, what it brings and what it costs");
 
+export interface TlsFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
 export interface DashboardConfig {
   /** undefined: no dashboard. */
   readonly listen: string | undefined;
   readonly cluster: string;
   readonly pagesDir: string | undefined;
+  /** undefined: plain HTTP. */
+  readonly tls: TlsFiles | undefined;
+  readonly hstsSeconds: number;
+  readonly proxies: readonly string[];
   readonly price:
     | { readonly currency: string; readonly perCoreHour: number; readonly perGibHour: number }
     | undefined;
 }
 
 export function dashboardConfig(found: z.output<typeof dashboardSchema>): DashboardConfig {
-  const { price } = found;
+  const { price, tls } = found;
   return {
     listen: found.listen === "" ? undefined : found.listen,
     cluster: found.cluster,
     pagesDir: found.pages_dir,
+    tls: tls === undefined ? undefined : { certFile: tls.cert_file, keyFile: tls.key_file },
+    hstsSeconds: found.hsts_days * 86_400,
+    proxies: found.proxies,
     price:
       price.per_core_hour === 0 && price.per_gib_hour === 0
         ? undefined

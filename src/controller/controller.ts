@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { logEvent } from "../common/log-events.ts";
 import type { ControllerConfig } from "../config/config.ts";
+import type { TlsPair } from "../dashboard/tls.ts";
 import { controllerMetrics } from "../metrics/controller.ts";
 import { createRegistry, type Registry } from "../metrics/registry.ts";
 import { serveMetrics } from "../metrics/serve.ts";
@@ -44,8 +45,8 @@ export interface Controller {
   /** undefined: there is none. */
   readonly dashboardAddress: string | undefined;
   readonly registry: Registry;
-  /** The configuration was read again. The poller goes by it after its next look. */
-  apply(config: ControllerConfig): void;
+  /** The configuration was read again. The poller goes by it after its next look. tls: the dashboard's, as its files are now. */
+  apply(config: ControllerConfig, tls?: TlsPair): void;
   /** Ends within some seconds; leases and guests go on. */
   close(): Promise<void>;
 }
@@ -192,7 +193,8 @@ export async function startController(options: ControllerOptions): Promise<Contr
     metricsAddress: http.address,
     dashboardAddress: dashboard.address,
     registry,
-    apply(next) {
+    apply(next, tls) {
+      if (tls !== undefined) dashboard.renew(tls);
       now.config = next;
       metrics.horizonConfidence.set(next.horizonConfidence);
       setConfidence(learner, next.horizonConfidence);

@@ -10,6 +10,7 @@ import { version } from "../common/version.ts";
 import type { ControllerConfig } from "../config/config.ts";
 import { HistoryStore } from "../dashboard/history.ts";
 import { type Dashboard, serveDashboard } from "../dashboard/server.ts";
+import { readTls, type TlsPair } from "../dashboard/tls.ts";
 import type { DashboardFeed } from "./dashboard.ts";
 
 export interface DashboardServerOptions {
@@ -20,9 +21,12 @@ export interface DashboardServerOptions {
 
 export interface DashboardServer {
   readonly address: string | undefined;
+  /** Its certificate was read again. */
+  renew(tls: TlsPair): void;
   close(): Promise<void>;
 }
 
+const warnDays = 14;
 const builtPages = fileURLToPath(new URL("../../build/dashboard", import.meta.url));
 
 export async function startDashboard({
@@ -31,7 +35,11 @@ export async function startDashboard({
   log,
 }: DashboardServerOptions): Promise<DashboardServer> {
   const { dashboard } = config;
-  const none: DashboardServer = { address: undefined, close: async () => undefined };
+  const none: DashboardServer = {
+    address: undefined,
+    renew: () => undefined,
+    close: async () => undefined,
+  };
   if (dashboard.listen === undefined) return none;
   const onTrouble = (why: string): void => log.warn({ why }, "the dashboard has trouble");
   if (!canWrite(config.stateDir))
@@ -42,6 +50,9 @@ export async function startDashboard({
   const history = await HistoryStore.open({ file: join(config.stateDir, "history.db"), onTrouble });
   let server: Dashboard;
   try {
+    // Without its certificate there is none: never in the clear what was to be hidden.
+    const tls = dashboard.tls === undefined ? undefined : readTls(dashboard.tls);
+    if (tls !== undefined) warnOfEnd(tls, log);
     server = await serveDashboard({
       listen: dashboard.listen,
       source: feed,
@@ -50,6 +61,9 @@ export async function startDashboard({
       version,
       price: dashboard.price,
       days: new Days(config.accounting.timeZone),
+      tls,
+      hstsSeconds: dashboard.hstsSeconds,
+      proxies: dashboard.proxies,
       pagesDir: dashboard.pagesDir ?? builtPages,
       onLogin: (user, admin) => log.info({ user, admin }, "somebody logged in at the dashboard"),
       onTrouble,
@@ -60,8 +74,23 @@ export async function startDashboard({
     return none;
   }
   feed.show(server.live, (fromMs, toMs) => server.live.gain(fromMs, toMs));
-  log.info({ url: `http://${server.address}/` }, "dashboard is ready");
-  return { address: server.address, close: () => server.close() };
+  const scheme = dashboard.tls === undefined ? "http" : "https";
+  log.info({ url: `${scheme}://${server.address}/` }, "dashboard is ready");
+  return {
+    address: server.address,
+    renew(tls) {
+      warnOfEnd(tls, log);
+      server.renew(tls);
+    },
+    close: () => server.close(),
+  };
+}
+
+function warnOfEnd({ endsUnixMs }: TlsPair, log: Pick<Logger, "warn">): void {
+  const days = Math.floor((endsUnixMs - Date.now()) / 86_400_000);
+  const ends = new Date(endsUnixMs).toISOString();
+  if (days < 0) log.warn({ ended: ends }, "the dashboard's certificate has ended: browsers refuse it");
+  else if (days < warnDays) log.warn({ ends, days }, "the dashboard's certificate ends soon");
 }
 
 function canWrite(stateDir: string): boolean {

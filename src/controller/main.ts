@@ -7,8 +7,9 @@ import { logEvent } from "../common/log-events.ts";
 import { daemonLog } from "../common/logger.ts";
 import { controllerFlags, exits, settingsUsage } from "../config/arguments.ts";
 import { begin } from "../config/begin.ts";
-import { compileController, readController } from "../config/config.ts";
+import { type ControllerConfig, compileController, readController } from "../config/config.ts";
 import { reloadOnHangup } from "../config/hangup.ts";
+import { readTls, type TlsPair } from "../dashboard/tls.ts";
 import { configMetrics } from "../metrics/config.ts";
 import { mungeIdentity } from "../rpc/munge.ts";
 import { serviceManager } from "../rpc/notify.ts";
@@ -26,12 +27,23 @@ function leave(code: number): never {
   process.exit(code);
 }
 
+/** The dashboard's certificate, if it is to have one. @throws SubletError FAILED_PRECONDITION. */
+function tlsOf({ dashboard }: ControllerConfig): TlsPair | undefined {
+  if (dashboard.listen === undefined || dashboard.tls === undefined) return undefined;
+  return readTls(dashboard.tls);
+}
+
 async function main(): Promise<void> {
   const { given, settings, hangups } = begin({
     name: "controller",
     usage,
     flags: controllerFlags,
-    read: readController,
+    read: (sources) => {
+      const found = readController(sources);
+      // A start goes on without a dashboard; who asks whether all is well is told.
+      if (sources.checkConfig) tlsOf(found.config);
+      return found;
+    },
   });
   const { config } = settings;
   daemon.configure(config.log);
@@ -50,9 +62,12 @@ async function main(): Promise<void> {
     onBegun: (done) => manager.reloading(done),
     read: (read) => readController(given, read),
     compile: compileController,
-    prepare: (next) => () => {
-      log.level = next.log.level;
-      controller.apply(next);
+    prepare: (next) => {
+      const tls = tlsOf(next);
+      return () => {
+        log.level = next.log.level;
+        controller.apply(next, tls);
+      };
     },
     log,
     onOutcome(outcome, pending) {

@@ -263,6 +263,8 @@ export interface Session {
   /** null: not logged in. */
   user: string | null;
   admin: boolean;
+  /** Why nobody can log in by the way that the reader came: "over a network without TLS". */
+  noLogin?: string;
 }
 
 export interface LoginRequest {

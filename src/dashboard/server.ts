@@ -2,20 +2,29 @@
  * The dashboard's HTTP: the built pages, and the routes of api.ts. Reading needs no login. Whatever comes in is bounded:
  * connections, headers, bodies, time. Paths are looked up in tables, never on disk.
  */
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from "node:http";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { promisify } from "node:util";
-import { gzip } from "node:zlib";
 import type { Days } from "../common/days.ts";
 import { type ErrorCode, SubletError, toSubletError } from "../common/errors.ts";
+import { Packer, Ready, sendAsset, sendJson } from "./answers.ts";
 import type { Session } from "./api.ts";
-import { type Asset, loadAssets } from "./assets.ts";
+import { loadAssets } from "./assets.ts";
+import { Attempts } from "./attempts.ts";
+import { mustBeOurs, mustBeSafe, type Way, wayOf } from "./entry.ts";
 import type { HistoryStore } from "./history.ts";
 import { Live } from "./live.ts";
 import { historyOf, type Price } from "./points.ts";
 import { adminRequest, loginRequest } from "./requests.ts";
 import { Sessions } from "./sessions.ts";
-import type { DashboardSource } from "./source.ts";
+import type { DashboardSource, Person } from "./source.ts";
+import type { TlsPair } from "./tls.ts";
 import { Viewers } from "./viewers.ts";
 
 export interface DashboardOptions {
@@ -29,6 +38,12 @@ export interface DashboardOptions {
   /** Of the site: where its days begin. */
   readonly days: Days;
   readonly pagesDir: string;
+  /** undefined: plain HTTP. */
+  readonly tls?: TlsPair | undefined;
+  /** For so long browsers go by HTTPS to this host, whatever is asked for; 0: they are not told. */
+  readonly hstsSeconds?: number;
+  /** Reverse proxies whose word for the browser's side counts. */
+  readonly proxies?: readonly string[];
   readonly unixMs?: () => number;
   readonly nowMs?: () => number;
   /** For logs: who logged in, and what could not be answered. */
@@ -40,6 +55,8 @@ export interface Dashboard {
   readonly address: string;
   readonly live: Live;
   readonly viewers: number;
+  /** Of new connections, from now on; does nothing without TLS. */
+  renew(tls: TlsPair): void;
   close(): Promise<void>;
 }
 
@@ -53,7 +70,6 @@ const tickMs = 1_000;
 const maxPoints = 2_000;
 const maxLeases = 10_000;
 const dayMs = 86_400_000;
-const compressAbove = 4096;
 const policy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; " +
   "form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
@@ -75,14 +91,16 @@ const hints: Partial<Record<ErrorCode, string>> = {
   PERMISSION_DENIED: "Only root and members of the admin group may; log in as one of them.",
   INTERNAL: "The controller's log says why.",
 };
-const squeeze = promisify(gzip);
 
 export async function serveDashboard(options: DashboardOptions): Promise<Dashboard> {
   const { source, history } = options;
   const unixMs = options.unixMs ?? Date.now;
   const nowMs = options.nowMs ?? (() => performance.now());
   const assets = loadAssets(options.pagesDir);
-  const sessions = new Sessions(nowMs, false);
+  const sessions = new Sessions(nowMs);
+  const attempts = new Attempts(nowMs);
+  const packer = new Packer();
+  const proxies = options.proxies ?? [];
   const viewers = new Viewers({ latest: (topic) => live.latest(topic), nowMs });
   const live: Live = new Live({
     source,
@@ -162,26 +180,44 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
   }
 
   function whoami(request: IncomingMessage): Session {
-    const person = sessions.find(request.headers.cookie);
-    return person === undefined ? { user: null, admin: false } : { user: person.user, admin: person.admin };
+    const way = wayOf(request, proxies);
+    const person = sessions.find(request.headers.cookie, way);
+    if (person !== undefined) return { user: person.user, admin: person.admin };
+    return { user: null, admin: false, ...(way.refused === undefined ? {} : { noLogin: way.refused }) };
+  }
+
+  async function logIn(body: unknown, way: Way): Promise<Person> {
+    const { credential } = loginRequest(body);
+    const wasNoGuess = attempts.begin(way.from);
+    try {
+      const person = await source.identify(credential);
+      wasNoGuess();
+      return person;
+    } catch (thrown) {
+      // Nor is it one when munged is away.
+      if (toSubletError(thrown).code !== "UNAUTHENTICATED") wasNoGuess();
+      throw thrown;
+    }
   }
 
   async function write(path: string, request: IncomingMessage, response: ServerResponse): Promise<unknown> {
-    mustBeOurs(request);
+    const way = wayOf(request, proxies);
+    mustBeOurs(request, way);
     const body = await bodyOf(request);
+    if (path === "logout") {
+      response.setHeader("set-cookie", sessions.end(request.headers.cookie, way));
+      return {};
+    }
+    mustBeSafe(way);
     if (path === "login") {
-      const person = await source.identify(loginRequest(body).credential);
-      response.setHeader("set-cookie", sessions.begin(person));
+      const person = await logIn(body, way);
+      response.setHeader("set-cookie", sessions.begin(person, way));
       options.onLogin?.(person.user, person.admin);
       return { user: person.user, admin: person.admin } satisfies Session;
     }
-    if (path === "logout") {
-      response.setHeader("set-cookie", sessions.end(request.headers.cookie));
-      return {};
-    }
     if (path !== "drain" && path !== "resume" && path !== "reclaim")
       throw new SubletError("NOT_FOUND", "there is nothing to POST to here");
-    const person = sessions.find(request.headers.cookie);
+    const person = sessions.find(request.headers.cookie, way);
     if (person === undefined) throw new SubletError("UNAUTHENTICATED", "log in first");
     if (!person.admin) throw new SubletError("PERMISSION_DENIED", `${person.user} may not ${path}`);
     return await source.administer(path, adminRequest(body), person);
@@ -194,7 +230,6 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
     response: ServerResponse,
   ) {
     try {
-      const withBody = request.method !== "HEAD";
       if (request.method === "GET" && path === "events") {
         if (!viewers.add(request, response, query.get("topics"), JSON.stringify(live.summary())))
           throw new SubletError("RESOURCE_EXHAUSTED", "too many viewers");
@@ -203,33 +238,21 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
       const reads = request.method === "GET" || request.method === "HEAD";
       if (!reads && request.method !== "POST") throw new SubletError("INVALID_ARGUMENT", "GET, HEAD or POST");
       const found = reads ? await read(path, query, request) : await write(path, request, response);
-      if (found instanceof Ready) await sendReady(request, response, found.text, withBody);
-      else await sendJson(request, response, 200, JSON.stringify(found), withBody);
+      if (found instanceof Ready) await packer.send(request, response, found);
+      else await sendJson(request, response, 200, JSON.stringify(found));
     } catch (thrown) {
       const error = toSubletError(thrown);
       if (error.code === "INTERNAL") options.onTrouble?.(`${path.slice(0, 80)}: ${error.message}`);
       if (response.headersSent) return response.destroy();
-      const text = JSON.stringify({ error: error.message, hint: hints[error.code] ?? "" });
-      await sendJson(request, response, statuses[error.code], text, true);
+      const hint = error.details.hint ?? hints[error.code] ?? "";
+      const text = JSON.stringify({ error: error.message, hint });
+      await sendJson(request, response, statuses[error.code], text);
     }
   }
 
-  /** A hundred pages that come back at once want the same table: it is packed once. */
-  let packed: { readonly text: string; readonly bytes: Promise<Buffer> } | undefined;
-  async function sendReady(
-    request: IncomingMessage,
-    response: ServerResponse,
-    text: string,
-    withBody: boolean,
-  ): Promise<void> {
-    if (!takesGzip(request)) return await sendJson(request, response, 200, text, withBody);
-    if (packed?.text !== text) packed = { text, bytes: squeeze(text, { level: 1 }) };
-    const body = await packed.bytes;
-    response.setHeader("content-encoding", "gzip");
-    sendBytes(response, 200, body, withBody);
-  }
-
-  const server = createServer(
+  const { tls } = options;
+  const hsts = options.hstsSeconds ?? 0;
+  const server = listener(
     {
       headersTimeout: requestTimeoutMs,
       requestTimeout: requestTimeoutMs,
@@ -237,13 +260,15 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
       keepAliveTimeout: 30_000,
       connectionsCheckingInterval: 5_000,
     },
+    tls,
     (request, response) => {
       response.setHeader("content-security-policy", policy);
       response.setHeader("x-content-type-options", "nosniff");
       response.setHeader("referrer-policy", "no-referrer");
+      if (tls !== undefined && hsts > 0) response.setHeader("strict-transport-security", `max-age=${hsts}`);
       const { path, query } = partsOf(request.url ?? "/");
       if (path === undefined)
-        return void sendJson(request, response, 400, '{"error":"the address is not one","hint":""}', true);
+        return void sendJson(request, response, 400, '{"error":"the address is not one","hint":""}');
       if (path.startsWith("/api/v1/"))
         return void api(path.slice("/api/v1/".length), query, request, response);
       sendAsset(assets.get(path === "/" ? "/index.html" : path), request, response, assets.size > 0);
@@ -277,6 +302,9 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
     get viewers() {
       return viewers.size;
     },
+    renew(next) {
+      (server as Partial<TlsServer>).setSecureContext?.({ cert: next.cert, key: next.key });
+    },
     async close() {
       clearInterval(timer);
       viewers.close();
@@ -289,12 +317,12 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
   };
 }
 
-/** JSON that is made already. */
-class Ready {
-  readonly text: string;
-  constructor(text: string) {
-    this.text = text;
-  }
+type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+
+function listener(options: ServerOptions, tls: TlsPair | undefined, handler: Handler): Server | TlsServer {
+  if (tls === undefined) return createServer(options, handler);
+  const { cert, key } = tls;
+  return createTlsServer({ ...options, cert, key, handshakeTimeout: requestTimeoutMs }, handler);
 }
 
 function partsOf(url: string): { path: string | undefined; query: URLSearchParams } {
@@ -331,15 +359,6 @@ function numberOf(
   return value;
 }
 
-/** A page of another site can send forms and plain text here, but no JSON, and it has its own origin. */
-function mustBeOurs({ headers }: IncomingMessage): void {
-  if (!/^application\/json\b/.test(headers["content-type"] ?? ""))
-    throw new SubletError("INVALID_ARGUMENT", "content-type must be application/json");
-  const { origin, host } = headers;
-  if (origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`)
-    throw new SubletError("PERMISSION_DENIED", "that request comes from another site");
-}
-
 async function bodyOf(request: IncomingMessage): Promise<unknown> {
   const parts: Buffer[] = [];
   let bytes = 0;
@@ -354,70 +373,4 @@ async function bodyOf(request: IncomingMessage): Promise<unknown> {
   } catch {
     throw new SubletError("INVALID_ARGUMENT", "the body is not JSON");
   }
-}
-
-async function sendJson(
-  request: IncomingMessage,
-  response: ServerResponse,
-  status: number,
-  text: string,
-  withBody: boolean,
-): Promise<void> {
-  let body = Buffer.from(text);
-  if (body.length > compressAbove && takesGzip(request)) {
-    body = await squeeze(body, { level: 1 });
-    response.setHeader("content-encoding", "gzip");
-  }
-  sendBytes(response, status, body, withBody);
-}
-
-function takesGzip({ headers }: IncomingMessage): boolean {
-  return /\bgzip\b/.test(String(headers["accept-encoding"] ?? ""));
-}
-
-function sendBytes(response: ServerResponse, status: number, body: Buffer, withBody: boolean): void {
-  response.setHeader("content-type", "application/json; charset=utf-8");
-  response.setHeader("cache-control", "no-store");
-  response.writeHead(status, { "content-length": body.length });
-  response.end(withBody ? body : undefined);
-}
-
-function sendAsset(
-  asset: Asset | undefined,
-  { method, headers }: IncomingMessage,
-  response: ServerResponse,
-  built: boolean,
-): void {
-  if (method !== "GET" && method !== "HEAD") {
-    response.writeHead(405, { allow: "GET, HEAD" }).end();
-    return;
-  }
-  if (asset === undefined) {
-    const why = built ? "not found\n" : "The pages are not built here; the API is under /api/v1/.\n";
-    response.writeHead(404, { "content-type": "text/plain; charset=utf-8" }).end(why);
-    return;
-  }
-  const shared = {
-    etag: asset.etag,
-    vary: "accept-encoding",
-    "cache-control": asset.immutable ? "public, max-age=31536000, immutable" : "no-cache",
-  };
-  if (headers["if-none-match"] === asset.etag) {
-    response.writeHead(304, shared).end();
-    return;
-  }
-  const takes = String(headers["accept-encoding"] ?? "");
-  const [encoding, body] =
-    asset.brotli !== undefined && /\bbr\b/.test(takes)
-      ? ["br", asset.brotli]
-      : asset.gzip !== undefined && /\bgzip\b/.test(takes)
-        ? ["gzip", asset.gzip]
-        : [undefined, asset.body];
-  response.writeHead(200, {
-    ...shared,
-    "content-type": asset.type,
-    "content-length": body.length,
-    ...(encoding === undefined ? {} : { "content-encoding": encoding }),
-  });
-  response.end(method === "HEAD" ? undefined : body);
 }

@@ -4,9 +4,12 @@
  * JSON from our own pages) nor to a script (HttpOnly).
  */
 import { createHash, randomBytes } from "node:crypto";
+import type { Way } from "./entry.ts";
 import type { Person } from "./source.ts";
 
 const cookieName = "sublet_session";
+/** One that a browser takes over HTTPS and from this host alone: no page on plain HTTP can put another in its place. */
+const secureName = `__Host-${cookieName}`;
 const lifeMs = 8 * 3_600_000;
 const maxSessions = 1000;
 
@@ -14,24 +17,23 @@ export class Sessions {
   /** By the hash of the cookie: a core dump has no cookie in it that works. */
   readonly #people = new Map<string, { readonly person: Person; readonly untilMs: number }>();
   readonly #nowMs: () => number;
-  readonly #secure: boolean;
 
-  constructor(nowMs: () => number, secure: boolean) {
+  constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
-    this.#secure = secure;
   }
 
   /** Value of Set-Cookie. */
-  begin(person: Person): string {
+  begin(person: Person, way: Way): string {
     const token = randomBytes(32).toString("base64url");
     const oldest = this.#people.keys().next();
     if (this.#people.size >= maxSessions && !oldest.done) this.#people.delete(oldest.value);
     this.#people.set(keyOf(token), { person, untilMs: this.#nowMs() + lifeMs });
-    return this.#cookie(token, lifeMs / 1000);
+    return cookie(token, lifeMs / 1000, way);
   }
 
-  find(cookies: string | undefined): Person | undefined {
-    const key = keyIn(cookies);
+  /** Nobody, on a way by which nobody logs in. */
+  find(cookies: string | undefined, way: Way): Person | undefined {
+    const key = way.refused === undefined ? keyIn(cookies, way) : undefined;
     const found = key === undefined ? undefined : this.#people.get(key);
     if (found === undefined || key === undefined) return undefined;
     if (found.untilMs > this.#nowMs()) return found.person;
@@ -39,23 +41,24 @@ export class Sessions {
     return undefined;
   }
 
-  end(cookies: string | undefined): string {
-    const key = keyIn(cookies);
+  end(cookies: string | undefined, way: Way): string {
+    const key = keyIn(cookies, way);
     if (key !== undefined) this.#people.delete(key);
-    return this.#cookie("", 0);
+    return cookie("", 0, way);
   }
+}
 
-  #cookie(value: string, seconds: number): string {
-    const secure = this.#secure ? "; Secure" : "";
-    return `${cookieName}=${value}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${seconds}${secure}`;
-  }
+function cookie(value: string, seconds: number, { secure }: Way): string {
+  const rest = `Path=/; HttpOnly; SameSite=Strict; Max-Age=${seconds}`;
+  return secure ? `${secureName}=${value}; ${rest}; Secure` : `${cookieName}=${value}; ${rest}`;
 }
 
 function keyOf(token: string): string {
   return createHash("sha256").update(token).digest("base64");
 }
 
-function keyIn(cookies: string | undefined): string | undefined {
-  const token = new RegExp(`(?:^|;\\s*)${cookieName}=([A-Za-z0-9_-]{43})(?:;|$)`).exec(cookies ?? "")?.[1];
+function keyIn(cookies: string | undefined, { secure }: Way): string | undefined {
+  const name = secure ? secureName : cookieName;
+  const token = new RegExp(`(?:^|;\\s*)${name}=([A-Za-z0-9_-]{43})(?:;|$)`).exec(cookies ?? "")?.[1];
   return token === undefined ? undefined : keyOf(token);
 }

@@ -223,7 +223,15 @@ describe("controller.toml and sublet.toml", () => {
         quota: {},
       },
       receipts: { adminComment: false, adminCommentsPerMinute: 60 },
-      dashboard: { listen: "127.0.0.1:7704", cluster: "", pagesDir: undefined, price: undefined },
+      dashboard: {
+        listen: "127.0.0.1:7704",
+        cluster: "",
+        pagesDir: undefined,
+        tls: undefined,
+        hstsSeconds: 2_592_000,
+        proxies: [],
+        price: undefined,
+      },
     });
     assert.equal(loadCliConfig(file('controller = "h:7700"'), {}).controller, "h:7700");
     assert.equal(loadCliConfig(file(""), { SUBLET_CONTROLLER: "e:1" }).controller, "e:1");

@@ -58,8 +58,16 @@ async function controllerWith(
       stateDir,
       tls: undefined,
       log: { level: "info", to: "stderr" },
-      dashboard: { listen: "127.0.0.1:0", cluster: "", pagesDir: undefined, price: undefined },
       receipts: { adminComment: false, adminCommentsPerMinute: 60 },
+      dashboard: {
+        listen: "127.0.0.1:0",
+        cluster: "",
+        pagesDir: undefined,
+        tls: undefined,
+        hstsSeconds: 2_592_000,
+        proxies: [],
+        price: undefined,
+      },
       accounting: {
         enabled: true,
         mariadb: undefined,

@@ -1,13 +1,15 @@
 /** The program itself: settings, the line that says it is ready, signals. Without munged and without Slurm. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, test } from "node:test";
+import { connect as connectTls } from "node:tls";
 import { fileURLToPath } from "node:url";
+import { certificate } from "../dashboard/certificates.ts";
 
 const main = fileURLToPath(new URL("../../../src/controller/main.ts", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "sublet-controller-"));
@@ -97,4 +99,66 @@ test("SIGHUP: what changed, what wants a restart, what was refused", async () =>
     ["poll_interval_ms: 60000 -> 50", 'log.level: "info" -> "debug"'],
   );
   assert.match(seen.find(({ restart }) => restart)?.restart?.join() ?? "", /^slurm_conf: unset -> "\/s"/);
+});
+
+test("the dashboard's certificate: checked before, renewed by SIGHUP, a wrong one changes nothing", async () => {
+  const first = certificate(folder, "first");
+  const second = certificate(folder, "second");
+  const { certFile, keyFile } = first;
+  const toml = `${good}[dashboard]\nlisten = "127.0.0.1:0"\ntls.cert_file = "${certFile}"\ntls.key_file = "${keyFile}"\n`;
+  const child = start(toml);
+  const check = () =>
+    spawnSync(process.execPath, [main, "--config", join(folder, "controller.toml"), "--check-config"]);
+  assert.equal(check().status, 0);
+  const seen: (Line & { url?: string })[] = [];
+  let url = "";
+  const served = () =>
+    new Promise<string>((resolve, reject) => {
+      const { hostname, port } = new URL(url);
+      const socket = connectTls({ host: hostname, port: Number(port), rejectUnauthorized: false }, () => {
+        resolve(String(socket.getPeerCertificate().subject.CN));
+        socket.destroy();
+      }).on("error", reject);
+    });
+  for await (const line of linesOf(child)) {
+    seen.push(line);
+    url = (line as { url?: string }).url ?? url;
+    if (line.msg === "controller is ready") {
+      assert.match(url, /^https:/);
+      assert.equal(await served(), "first");
+      // The key of one and the certificate of the other, as between two writes of a renewal.
+      copyFileSync(second.certFile, certFile);
+      child.kill("SIGHUP");
+    }
+    if (line.msg?.startsWith("configuration refused")) {
+      assert.match(line.reasons?.join() ?? "", /key_file .* is not the key of/);
+      assert.equal(await served(), "first", "nothing was applied");
+      assert.match(String(check().stderr), /is not the key of/);
+      assert.equal(check().status, 78);
+      copyFileSync(second.keyFile, keyFile);
+      child.kill("SIGHUP");
+    }
+    if (line.msg?.startsWith("configuration read again")) {
+      assert.equal(await served(), "second");
+      child.kill("SIGTERM");
+    }
+  }
+  assert.ok(seen.some(({ msg }) => msg?.startsWith("configuration refused")));
+  assert.ok(
+    seen.some(({ msg }) => msg === "the dashboard's certificate ends soon"),
+    "two days are not long",
+  );
+});
+
+test("a dashboard whose certificate cannot be read is not served in the clear, and the controller goes on", async () => {
+  const { certFile } = certificate(folder, "lonely");
+  const tls = `tls.cert_file = "${certFile}"\ntls.key_file = "${folder}/none.key"\n`;
+  const child = start(`${good}[dashboard]\nlisten = "127.0.0.1:0"\n${tls}`);
+  const seen: string[] = [];
+  for await (const line of linesOf(child)) {
+    seen.push(line.msg ?? "");
+    if (line.msg === "controller is ready") child.kill("SIGTERM");
+  }
+  assert.ok(seen.includes("there is no dashboard"), seen.join("\n"));
+  assert.equal(seen.includes("dashboard is ready"), false);
 });

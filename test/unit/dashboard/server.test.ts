@@ -278,6 +278,28 @@ describe("changing", () => {
     assert.equal((await post("nothing", {}, { cookie: root })).status, 404);
     assert.equal(asked.length, before);
   });
+  it("is not for guesses: ten within a minute, also all at once", async () => {
+    const tries = await Promise.all(
+      Array.from({ length: 30 }, () => post("login", { credential: "guess" }).then(({ status }) => status)),
+    );
+    assert.equal(tries.filter((status) => status === 429).length >= 20, true, tries.join());
+    assert.equal(tries.includes(200), false);
+    const late = await post("login", { credential: "root" });
+    assert.equal(late.status, 429);
+    assert.match(((await late.json()) as { hint: string }).hint, /^Try again in \d+ s\.$/);
+  });
+  it("is not for who comes by a proxy that nobody named: that may be anybody, by any way", async () => {
+    const headers = { "x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "https" };
+    for (const path of ["login", "drain"]) {
+      const refused = await post(path, { credential: "root" }, headers);
+      assert.equal(refused.status, 403);
+      const { error, hint } = (await refused.json()) as { error: string; hint: string };
+      assert.match(error, /dashboard\.proxies does not name/);
+      assert.match(hint, /\[dashboard\.tls\]/);
+    }
+    const whoami = await fetch(`${url}/api/v1/whoami`, { headers });
+    assert.match(((await whoami.json()) as { noLogin: string }).noLogin, /does not name/);
+  });
   it("survives garbage on the port", async () => {
     const [host = "", port = ""] = dashboard.address.split(":");
     for (const bytes of [
