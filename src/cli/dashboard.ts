@@ -1,4 +1,4 @@
-/** `sublet dashboard`: where the dashboard is, and a credential to log in there as whoever runs the command. */
+/** `sublet dashboard`: where the dashboard is, and an address that logs in there, once, whoever ran the command. */
 import { SubletError } from "../common/errors.ts";
 import { mungeIdentity } from "../rpc/munge.ts";
 import { writeJson } from "./output.ts";
@@ -14,26 +14,45 @@ const defaultPort = 7704;
 const loginAudience = "dashboard";
 const loginMethod = "login";
 
-export async function dashboard({ config, output, json }: Session, options: DashboardOptions): Promise<void> {
+/** What a browser has to do first, and where it goes then. @throws SubletError INVALID_ARGUMENT. */
+function placeOf({ config }: Session, given: string | undefined): { url: string; first: string } {
+  const url = given ?? config.dashboardUrl;
+  if (url !== undefined) {
+    const parsed = URL.parse(url);
+    if (parsed === null || !/^https?:$/.test(parsed.protocol) || parsed.hash !== "")
+      throw new SubletError("INVALID_ARGUMENT", `--url ${url}: expected "https://HOST:PORT/"`);
+    // The page finds its parts beside itself.
+    if (!parsed.pathname.endsWith("/")) parsed.pathname += "/";
+    return { url: parsed.href, first: "" };
+  }
   const { controller } = config;
-  if (options.url === undefined && controller === undefined)
+  if (controller === undefined)
     throw new SubletError(
       "INVALID_ARGUMENT",
-      "no controller is named; use --controller HOST:PORT or --url, or set `controller` in the settings",
+      "no controller is named; use --controller HOST:PORT or --url, or set `controller` or `dashboard_url` in the settings",
     );
-  const host = controller?.replace(/:\d+$/, "") ?? "";
-  const url = options.url ?? `http://${host}:${defaultPort}/`;
+  const host = controller.replace(/:\d+$/, "");
+  const tunnel = `ssh -L ${defaultPort}:localhost:${defaultPort} ${host}`;
+  return { url: `http://localhost:${defaultPort}/`, first: `On the machine of your browser: ${tunnel}\n` };
+}
+
+/** What follows # stays in the browser: no server, proxy or log on the way sees the credential, nor the next page as a referrer. */
+function loginUrl(url: string, credential: string): string {
+  return `${url}#/login/${encodeURIComponent(credential)}`;
+}
+
+export async function dashboard(session: Session, options: DashboardOptions): Promise<void> {
+  const { config, output, json } = session;
+  const { url, first } = placeOf(session, options.url);
   const credential =
     options.login === true
       ? await mungeIdentity({ socket: config.mungeSocket }).credential(loginAudience, loginMethod)
       : undefined;
-  if (json) writeJson(output, { url, ...(credential === undefined ? {} : { credential }) });
-  else if (credential === undefined)
-    output.write(
-      `${url}\nReading needs no login. If the page cannot be reached from your machine: ssh -L ${defaultPort}:localhost:${defaultPort} ${host}\n`,
-    );
+  const login = credential === undefined ? undefined : loginUrl(url, credential);
+  if (json) writeJson(output, { url, ...(login === undefined ? {} : { credential, loginUrl: login }) });
+  else if (login === undefined) output.write(`${url}\n${first}Reading needs no login.\n`);
   else
     output.write(
-      `Open ${url}, choose "Log in", and give this credential within a minute:\n\n${credential}\n`,
+      `${login}\n\n${first}This address logs you in, once, within a minute. Nobody else should see it before you have used it.\n`,
     );
 }

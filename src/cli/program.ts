@@ -215,9 +215,12 @@ export function commandTree(output: Output, environment: NodeJS.ProcessEnv): Tre
   addEstimateCommand(program, session);
   program
     .command("dashboard")
-    .description("where the dashboard is; with --login, a credential to log in there as yourself")
-    .option("--login", "print a credential of MUNGE, good once and for a minute")
-    .option("--url <url>", "the dashboard, if it is not on the controller's port 7704")
+    .description("where the dashboard is; with --login, an address that logs you in there as yourself")
+    .option("--login", "print an address that is good once and for a minute")
+    .option(
+      "--url <url>",
+      "where the browser reaches it; default: dashboard_url of the settings, else a tunnel",
+    )
     .action(async (options: { login?: boolean; url?: string }) => {
       const { dashboard } = await import("./dashboard.ts");
       await dashboard(session(), options);

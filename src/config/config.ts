@@ -100,6 +100,7 @@ export interface ControllerConfig {
 
 export interface CliConfig {
   readonly controller: string | undefined;
+  readonly dashboardUrl: string | undefined;
   readonly agentSocket: string;
   readonly starterSocket: string;
   readonly mungeSocket: string | undefined;
@@ -276,6 +277,7 @@ export function readCli(sources: Sources): Configuration<CliConfig, CliRaw> {
   const { raw } = read;
   const config = {
     controller: raw.controller,
+    dashboardUrl: raw.dashboard_url,
     agentSocket: raw.agent_socket,
     starterSocket: raw.starter_socket,
     mungeSocket: raw.munge_socket,

@@ -175,6 +175,11 @@ export const controllerSchema = z.strictObject({
 
 export const cliSchema = z.strictObject({
   controller: address.optional().describe("the controller to ask").meta({ example: "head:7700" }),
+  dashboard_url: z
+    .url({ protocol: /^https?$/, error: 'expected "https://HOST:PORT/"' })
+    .optional()
+    .describe("where browsers reach the dashboard; default: through a tunnel to the controller's port 7704")
+    .meta({ example: "https://head.example.org:7704/" }),
   agent_socket: path.default("/run/sublet/agent.sock").describe("socket of this node's agent"),
   starter_socket: path.default("/run/sublet/starter.sock").describe("socket of its starter, for the doctor"),
   munge_socket: path

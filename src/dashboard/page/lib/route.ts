@@ -7,8 +7,20 @@ import { createStore, useStore } from "./store.ts";
 
 export { href, type Query } from "./address.ts";
 
-const route = createStore<Route>(parseRoute(globalThis.location?.hash ?? ""));
-globalThis.addEventListener?.("hashchange", () => route.set(parseRoute(location.hash)));
+/** Of an address that logs in, `#/login/CREDENTIAL`, until somebody takes it. */
+export const loginCredential = createStore<string | undefined>(undefined);
+
+/** What the address says now. A credential is taken out of it at once: neither the bar nor the history keeps it. */
+function here(): Route {
+  const found = parseRoute(globalThis.location?.hash ?? "");
+  if (found.path[0] !== "login") return found;
+  history.replaceState(null, "", href([]));
+  loginCredential.set(found.path[1]);
+  return parseRoute("");
+}
+
+const route = createStore<Route>(here());
+globalThis.addEventListener?.("hashchange", () => route.set(here()));
 
 export function useRoute(): Route {
   return useStore(route);

@@ -1,7 +1,7 @@
 /** What stands around every page: navigation, the cluster's name, the state of the stream, theme and login. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { LoginButton } from "../admin/login.tsx";
+import { LoginButton, LoginLink } from "../admin/login.tsx";
 import { iso, span, time } from "../lib/format.ts";
 import { href, useRoute } from "../lib/route.ts";
 import { useStore } from "../lib/store.ts";
@@ -133,6 +133,7 @@ export function Shell(props: { children: ComponentChildren; title: string }) {
       </header>
       <main ref={main} tabIndex={-1} aria-label={props.title}>
         <Stale />
+        <LoginLink />
         {props.children}
       </main>
     </div>
