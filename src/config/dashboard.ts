@@ -16,17 +16,6 @@ export const dashboardSchema = z
       .describe(
         'HTTP for the dashboard; "" = none. Whoever reaches it may read; the default is for a proxy or a tunnel on this machine',
       ),
-    tls: z
-      .strictObject({
-        cert_file: file
-          .describe("PEM of the dashboard's certificate, and of those between it and the authority's")
-          .meta({ example: "/etc/sublet/tls/dashboard.pem" }),
-        key_file: file
-          .describe("PEM of its key: without passphrase, and not for every user to read")
-          .meta({ example: "/etc/sublet/tls/dashboard.key" }),
-      })
-      .optional()
-      .describe("HTTPS for the dashboard; SIGHUP reads both files again"),
     hsts_days: z
       .int()
       .min(0)
@@ -53,6 +42,17 @@ export const dashboardSchema = z
       .optional()
       .describe("folder with the built pages; default: the one that came with the controller")
       .meta({ example: "/usr/share/sublet/dashboard" }),
+    tls: z
+      .strictObject({
+        cert_file: file
+          .describe("PEM of the dashboard's certificate, and of those between it and the authority's")
+          .meta({ example: "/etc/sublet/tls/dashboard.pem" }),
+        key_file: file
+          .describe("PEM of its key: without passphrase, and not for every user to read")
+          .meta({ example: "/etc/sublet/tls/dashboard.key" }),
+      })
+      .optional()
+      .describe("HTTPS for the dashboard; SIGHUP reads both files again"),
     price: z
       .strictObject({
         currency: z.string().min(1).max(8).default("EUR").describe("its name, as it is shown"),

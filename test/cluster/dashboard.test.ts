@@ -35,7 +35,8 @@ async function loginAs(user: typeof root): Promise<string> {
   const args = ["--controller", controller, "dashboard", "--login", "--json"];
   const said = await sublet(cluster, "n1", user, args);
   assert.equal(said.status, 0, said.out + said.error);
-  const { credential } = said.json();
+  const { credential, loginUrl } = said.json();
+  assert.equal(loginUrl, `http://localhost:7704/#/login/${encodeURIComponent(credential)}`);
   const response = await post("login", { credential });
   assert.equal(response.status, 200, await response.clone().text());
   assert.equal((await post("login", { credential })).status, 401, "a credential is good once");
@@ -109,4 +110,27 @@ test("draining wants an admin who has logged in with MUNGE", async () => {
     (await get<NodeDetail>("nodes/n2")).lending === "drained" ? true : undefined,
   );
   assert.equal((await post("resume", drain, cookie)).status, 200);
+});
+
+test("from another machine, without TLS, nobody logs in: the page is read only", async () => {
+  const { credential } = (
+    await sublet(cluster, "n1", root, ["--controller", controller, "dashboard", "--login", "--json"])
+  ).json();
+  const script = `
+    const ask = async (path, body) => {
+      const answer = await fetch("${url}/api/v1/" + path, body && {
+        method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+      return [answer.status, await answer.json()];
+    };
+    const login = await ask("login", { credential: ${JSON.stringify(credential)} });
+    console.log(JSON.stringify({ login, whoami: await ask("whoami"), summary: (await ask("summary"))[0] }));`;
+  const { stdout, stderr, exitCode } = await cluster.runOnNode("n1", [process.execPath, "-e", script]);
+  assert.equal(exitCode, 0, stderr);
+  const { login, whoami, summary } = JSON.parse(stdout);
+  assert.equal(login[0], 403);
+  assert.match(login[1].error, /over a network without TLS/);
+  assert.match(login[1].hint, /\[dashboard\.tls\].*ssh -L/);
+  assert.match(whoami[1].noLogin, /without TLS/);
+  assert.equal(summary, 200);
+  assert.equal((await post("login", { credential })).status, 200, "and the credential was not spent by it");
 });

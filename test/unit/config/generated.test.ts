@@ -24,7 +24,7 @@ test("the generated files are as the code says: else run `npm run docs:config`",
 /** Takes the "#" away from defaults, and with `examples` from the rest too. */
 function uncommented(text: string, examples: boolean): string {
   const defaults = text.replace(/^#(?=[a-z_]+ = )/gm, "");
-  return examples ? defaults.replace(/^# (?=[a-z_]+ = |\[[a-z_]+\]$)/gm, "") : defaults;
+  return examples ? defaults.replace(/^# (?=[a-z_]+ = |\[[a-z_.]+\]$)/gm, "") : defaults;
 }
 
 for (const { file, schema, ships = {} } of subjects)
