@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -56,6 +57,7 @@ sublet_status agent_connect(struct sublet_session *session)
         return SUBLET_ERR_BUSY;
     }
     agent->fd = fd;
+    agent->watched = false;
     agent->backoff_ns = 0;
     agent->input_bytes = 0;
     agent->output_bytes = 0;
@@ -82,6 +84,9 @@ static void finish(struct sublet_session *session, struct agent_request *request
     request->answer = answer;
     request->done = true;
     pthread_cond_broadcast(&session->changed);
+    uint64_t one = 1;
+    if (session->agent.reader)
+        (void)!write(session->agent.answered_fd, &one, sizeof(one));
 }
 
 void agent_disconnect(struct sublet_session *session)
@@ -94,11 +99,15 @@ void agent_disconnect(struct sublet_session *session)
     agent->retry_ns = now_ns() + BACKOFF_FIRST_NS;
     while (agent->requests != NULL)
         finish(session, agent->requests, SUBLET_ERR_LOST, NULL);
+    background_wake(session); /* to connect again, in case another thread has seen the end */
 }
 
 void agent_destroy(struct sublet_session *session)
 {
     agent_disconnect(session);
+    if (session->agent.answered_fd >= 0)
+        close(session->agent.answered_fd);
+    session->agent.answered_fd = -1;
     free(session->agent.input);
     free(session->agent.output);
 }
@@ -109,7 +118,21 @@ void agent_answer_free(Sublet__V1__LocalResponse *answer)
         sublet__v1__local_response__free_unpacked(answer, NULL);
 }
 
-/** Puts one frame into the output and wakes the background thread. */
+/** Sends what the socket takes; a broken connection shows itself to who reads. */
+static void send_some(struct agent *agent)
+{
+    while (agent->output_bytes > 0) {
+        ssize_t sent = send(agent->fd, agent->output, agent->output_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent <= 0)
+            return;
+        agent->output_bytes -= (size_t)sent;
+        memmove(agent->output, agent->output + sent, agent->output_bytes);
+    }
+}
+
+/** Sends one frame; what does not go out at once is the background thread's. */
 static sublet_status send_frame(struct sublet_session *session, struct agent_request *request,
                                 Sublet__V1__LocalRequest *message)
 {
@@ -134,8 +157,32 @@ static sublet_status send_frame(struct sublet_session *session, struct agent_req
     agent->output_bytes = needed;
     request->next = agent->requests;
     agent->requests = request;
-    background_wake(session);
+    send_some(agent);
+    if (agent->output_bytes > 0 || !agent->watched)
+        background_wake(session);
     return SUBLET_OK;
+}
+
+/** Sleeps until something came from the agent, or another thread took an answer. Drops the lock meanwhile. */
+static void wait_for_answer(struct sublet_session *session, uint64_t end_ns)
+{
+    struct agent *agent = &session->agent;
+    if (agent->answered_fd < 0)
+        agent->answered_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (agent->reader || agent->answered_fd < 0 || agent->fd < 0) {
+        session_sleep(session, end_ns);
+        return;
+    }
+    struct pollfd polls[] = {{.fd = agent->fd, .events = POLLIN}, {.fd = agent->answered_fd, .events = POLLIN}};
+    uint64_t count;
+    agent->reader = true;
+    pthread_mutex_unlock(&session->lock);
+    int ready = poll(polls, 2, left_ms(end_ns));
+    pthread_mutex_lock(&session->lock);
+    agent->reader = false;
+    (void)!read(agent->answered_fd, &count, sizeof(count));
+    if (ready > 0 && polls[0].revents != 0 && agent->fd == polls[0].fd)
+        agent_ready(session, polls[0].revents);
 }
 
 sublet_status agent_ask(struct sublet_session *session, Sublet__V1__LocalRequest *message, uint64_t end_ns,
@@ -150,7 +197,7 @@ sublet_status agent_ask(struct sublet_session *session, Sublet__V1__LocalRequest
     if (status != SUBLET_OK)
         return status;
     while (!request.done && now_ns() < end_ns)
-        session_sleep(session, end_ns);
+        wait_for_answer(session, end_ns);
     if (!request.done) {
         finish(session, &request, SUBLET_ERR_TIMEOUT, NULL);
         return error_set(SUBLET_ERR_TIMEOUT, "the agent at %s did not answer in time", session->agent.path);
@@ -255,15 +302,7 @@ static bool take_frames(struct sublet_session *session)
 void agent_ready(struct sublet_session *session, short events)
 {
     struct agent *agent = &session->agent;
-    while (agent->output_bytes > 0) {
-        ssize_t sent = send(agent->fd, agent->output, agent->output_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent <= 0)
-            break; /* a broken connection shows itself below */
-        agent->output_bytes -= (size_t)sent;
-        memmove(agent->output, agent->output + sent, agent->output_bytes);
-    }
+    send_some(agent);
     while ((events & (POLLIN | POLLHUP | POLLERR)) != 0) {
         ssize_t got = recv(agent->fd, agent->input + agent->input_bytes,
                            AGENT_FRAME_MAX + sizeof(uint32_t) - agent->input_bytes, MSG_DONTWAIT);

@@ -1,9 +1,10 @@
 /**
  * The connection to the agent of this node: frames of u32 length + protobuf (proto/sublet/v1/local.proto).
  *
- * The session's background thread alone reads and writes the socket. Others put a request into the output and sleep
- * until its answer came. A lease ends with the connection it was asked for on; when the agent went away and came
- * back, renewing it on the new connection binds it to that one.
+ * Who asks sends his request himself, as far as the socket takes it, and one of those who wait reads the socket beside
+ * the session's background thread (two threads less to be woken on the way to a lease); the others sleep until their
+ * answer came. Whoever reads takes what is there for everybody. A lease ends with the connection it was asked for on;
+ * when the agent went away and came back, renewing it on the new connection binds it to that one.
  *
  * Races: an answer may arrive after its asker gave up: its entry is gone by then and the answer is dropped.
  */
@@ -40,7 +41,10 @@ struct agent_request {
 };
 
 struct agent {
-    int fd; /* -1: no connection */
+    int fd;          /* -1: no connection */
+    bool watched;    /* the background thread polls this connection */
+    bool reader;     /* one of those who wait polls it, too */
+    int answered_fd; /* eventfd: wakes that one when another thread took the answer; -1: none yet */
     uint32_t next_id;
     struct agent_request *requests;
     unsigned char *input;
@@ -66,7 +70,7 @@ void agent_answer_free(Sublet__V1__LocalResponse *answer);
 sublet_status agent_renew(struct sublet_session *session, const char *lease_id, const char *node);
 /** Gives a lease back without waiting. */
 sublet_status agent_release(struct sublet_session *session, const char *lease_id, const char *node);
-/** Background thread: moves bytes after poll said so. */
+/** Moves bytes after poll said so. */
 void agent_ready(struct sublet_session *session, short events);
 /** A code of the agent as a status. */
 sublet_status agent_status_of(uint32_t code);

@@ -52,6 +52,7 @@ static void watch_fill(struct watch *watch, struct sublet_session *session)
     short events = (short)(POLLIN | (session->agent.output_bytes > 0 ? POLLOUT : 0));
     if (!watch_add(watch, session->agent.fd, events, NULL))
         return;
+    session->agent.watched = session->agent.fd >= 0;
     for (struct sublet_lease *lease = session->leases; lease != NULL; lease = lease->next) {
         struct link *link = lease->link;
         if (link == NULL || atomic_load(&link->lost) != 0)

@@ -60,12 +60,9 @@ sublet_status link_socket(const struct link *link, int *fd_out)
     return SUBLET_OK;
 }
 
-sublet_status link_stream(const struct link *link, enum stream_role role, uint64_t end_ns,
-                          struct stream_welcome *welcome_out, int *fd_out)
+static sublet_status begin_stream(const struct link *link, enum stream_role role, uint64_t end_ns, int *fd_out)
 {
     struct stream_hello hello = {.magic = STREAM_MAGIC, .version = STREAM_VERSION, .role = (uint16_t)role};
-    struct stream_welcome welcome;
-    size_t fds = 0;
     int fd;
     memcpy(hello.token, link->token, sizeof(hello.token));
     sublet_status status = link_socket(link, &fd);
@@ -75,16 +72,34 @@ sublet_status link_stream(const struct link *link, enum stream_role role, uint64
     if (status == SUBLET_OK)
         status = fds_send(fd, &hello, sizeof(hello), NULL, 0, end_ns);
     if (status == SUBLET_OK)
-        status = fds_receive(fd, &welcome, sizeof(welcome), NULL, 0, &fds, end_ns);
-    if (status == SUBLET_OK)
-        status = stream_welcome_check(&welcome);
-    if (status != SUBLET_OK) {
+        *fd_out = fd;
+    else
         close(fd);
-        return status;
-    }
-    *welcome_out = welcome;
-    *fd_out = fd;
-    return SUBLET_OK;
+    return status;
+}
+
+/** The answer to its hello; without it the connection is closed. */
+static sublet_status end_stream(int fd, uint64_t end_ns, struct stream_welcome *welcome_out)
+{
+    size_t fds = 0;
+    sublet_status status = fds_receive(fd, welcome_out, sizeof(*welcome_out), NULL, 0, &fds, end_ns);
+    if (status == SUBLET_OK)
+        status = stream_welcome_check(welcome_out);
+    if (status != SUBLET_OK)
+        close(fd);
+    return status;
+}
+
+sublet_status link_stream(const struct link *link, enum stream_role role, uint64_t end_ns,
+                          struct stream_welcome *welcome_out, int *fd_out)
+{
+    int fd;
+    sublet_status status = begin_stream(link, role, end_ns, &fd);
+    if (status == SUBLET_OK)
+        status = end_stream(fd, end_ns, welcome_out);
+    if (status == SUBLET_OK)
+        *fd_out = fd;
+    return status;
 }
 
 /** Checks the head of an answer; `size` is what it must bring. */
@@ -297,26 +312,37 @@ static sublet_status open_here(struct link *link, uint64_t region_bytes, uint64_
     return status;
 }
 
+/**
+ * A fabric takes up to 0.4 s to load, and what it needs is not in a guest's sandbox. Without one the first worker's
+ * connection is on its way before the welcome says how many there are: a round trip, and a wake-up of the executor.
+ */
 static sublet_status open_there(struct link *link, uint64_t region_bytes, uint64_t end_ns)
 {
     struct stream_welcome welcome;
-    sublet_status status = link_stream(link, STREAM_CONTROL, end_ns, &welcome, &link->control);
+    bool fabric = !link->lease->imported && ofi_wanted(link->session->fabric);
+    bool early = region_bytes == 0 && !fabric;
+    int fd;
+    sublet_status status = begin_stream(link, STREAM_CONTROL, end_ns, &fd);
+    if (status == SUBLET_OK && early)
+        stream_link_begin(link);
+    if (status == SUBLET_OK)
+        status = end_stream(fd, end_ns, &welcome);
     if (status != SUBLET_OK)
         return status;
+    link->control = fd;
     if (region_bytes > 0)
         return welcome.region_bytes < region_bytes ? SUBLET_ERR_INVALID
                                                    : region_access_connect(link, region_bytes, end_ns);
     if (welcome.workers == 0)
         return SUBLET_ERR_INVALID;
-    link->workers = welcome.workers;
     link->traces = (welcome.features & STREAM_FEATURE_TRACE) != 0;
-    /* A fabric takes up to 0.4 s to load, and what it needs is not in a guest's sandbox. */
-    sublet_status status_of_fabric = link->lease->imported ? SUBLET_ERR_NOT_FOUND : ofi_link_open(link, end_ns);
-    if (status_of_fabric == SUBLET_OK)
-        return SUBLET_OK;
-    if (ofi_wanted(link->session->fabric) && !link->lease->imported)
+    if (fabric) {
+        link->workers = welcome.workers;
+        if (ofi_link_open(link, end_ns) == SUBLET_OK)
+            return SUBLET_OK;
         atomic_fetch_add(&link->falls, 1);
-    return stream_link_open(link, end_ns);
+    }
+    return stream_link_open(link, welcome.workers, end_ns);
 }
 
 static bool address_here(struct link *link, const char *path)

@@ -137,7 +137,9 @@ sublet_status link_socket(const struct link *link, int *fd_out);
 
 /** Transports: made from what HELLO brought; on failure nothing is left. */
 sublet_status ring_link_open(struct link *link, const int *fds);
-sublet_status stream_link_open(struct link *link, uint64_t end_ns);
+sublet_status stream_link_open(struct link *link, uint32_t workers, uint64_t end_ns);
+/** Sends the first worker's hello off, before it is known how many there are; stream_link_open goes on from it. */
+void stream_link_begin(struct link *link);
 /** Of a link that has a fabric. */
 const char *ofi_link_provider(const struct link *link);
 /** NOT_FOUND: no fabric here, or none wanted. Before the link has a transport; loads libfabric, for up to 0.4 s. */

@@ -95,7 +95,7 @@ sublet_status sublet_open(const sublet_options *options, sublet_session **sessio
     session->spill_bytes = wanted.spill_bytes;
     if (fabric != NULL)
         snprintf(session->fabric, sizeof(session->fabric), "%s", fabric);
-    session->agent.fd = -1;
+    session->agent.fd = session->agent.answered_fd = -1;
     session->background.wake_fd = -1;
     snprintf(session->agent.path, sizeof(session->agent.path), "%s", path);
     *session_out = session;

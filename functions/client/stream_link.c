@@ -250,14 +250,44 @@ sublet_status stream_link_prepare(struct link *link)
     return SUBLET_OK;
 }
 
-sublet_status stream_link_open(struct link *link, uint64_t end_ns)
+void stream_link_begin(struct link *link)
 {
-    sublet_status prepared = stream_link_prepare(link);
+    link->workers = 1;
+    if (stream_link_prepare(link) != SUBLET_OK)
+        return;
+    link->transport = &stream_transport;
+    if (stream_connection_begin(link, &link->streams[0]) == SUBLET_OK) /* else it is tried again */
+        stream_connection_send(link, &link->streams[0]);
+}
+
+/** Room for all workers; the first may have been begun. */
+static sublet_status stream_link_grow(struct link *link, uint32_t workers)
+{
+    struct stream_worker *begun = link->streams;
+    uint32_t before = link->workers;
+    link->workers = workers;
+    link->streams = NULL;
+    if (stream_link_prepare(link) == SUBLET_OK) {
+        if (begun != NULL)
+            link->streams[0] = *begun;
+        free(begun);
+        return SUBLET_OK;
+    }
+    link->streams = begun;
+    link->workers = before;
+    return SUBLET_ERR_NO_MEMORY;
+}
+
+sublet_status stream_link_open(struct link *link, uint32_t workers, uint64_t end_ns)
+{
+    sublet_status prepared = stream_link_grow(link, workers);
     if (prepared != SUBLET_OK)
         return prepared;
     link->transport = &stream_transport;
     /* All at once, then one after the other until each is open. */
     for (uint32_t i = 0; i < link->workers; i++) {
+        if (link->streams[i].state != STREAM_CLOSED)
+            continue;
         sublet_status status = stream_connection_begin(link, &link->streams[i]);
         if (status != SUBLET_OK)
             return status;
