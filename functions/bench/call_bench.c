@@ -1,6 +1,6 @@
 /**
- * sublet-call-bench function LIBBENCH SLOTS BYTES | region MIB: calls and regions as a program linked with libsublet
- * has them, from core 0, over the lease that $SUBLET_AGENT_SOCKET grants.
+ * sublet-call-bench function LIBBENCH SLOTS BYTES | region MIB | nested LIBSUM SOCKET: calls and regions as a program
+ * linked with libsublet has them, from core 0, over the lease that $SUBLET_AGENT_SOCKET grants.
  *
  * See measure.h for how it is told what to measure. A waiting call polls (the session's spin_us is large); what
  * sleeps is the other side.
@@ -10,12 +10,15 @@
  *   both   BYTES copied in and out, by nobody between    rate   DEPTH empty calls in flight, in place, are one step
  *   out    no arguments, BYTES of result, copied out     flight the same with calls that copy
  *   get, put   BYTES of the region at rising offsets
+ *   nested     a call of sum_both, which calls sum on the lease that the agent at SOCKET grants
+ *   alone      a call of sum there by this program
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench/measure.h"
+#include "examples/sum.h"
 #include "sublet/sublet.h"
 
 #define BYTES_MAX (16u << 20)
@@ -34,6 +37,10 @@ struct client {
     uint64_t region_bytes;
     unsigned char *from;
     unsigned char *to;
+    sublet_session *inner; /* of the lease that is called by a function */
+    sublet_lease *inner_lease;
+    sublet_function_ref *sum;
+    sublet_function_ref *sum_both;
 };
 
 static const char *text_of(sublet_status status)
@@ -139,17 +146,33 @@ static const char *step_region(void *context, const struct measure *measure, uin
                        : sublet_region_put(client->region, offset, client->from, measure->bytes));
 }
 
+static const char *step_nested(void *context, const struct measure *measure, uint32_t index)
+{
+    struct client *client = context;
+    struct sum_both_result result;
+    uint64_t sum;
+    size_t got;
+    sublet_call_options options = SUBLET_CALL_OPTIONS_INIT;
+    (void)index;
+    if (client->inner == NULL)
+        return "there is no inner lease";
+    if (strcmp(measure->name, "alone") == 0) {
+        options.lease = client->inner_lease;
+        return text_of(sublet_invoke(client->inner, client->sum, client->from + sizeof(struct sum_both_arguments),
+                                     measure->bytes, &sum, sizeof(sum), &got, &options));
+    }
+    options.lease = client->lease;
+    sublet_status status =
+        sublet_invoke(client->session, client->sum_both, client->from,
+                      sizeof(struct sum_both_arguments) + measure->bytes, &result, sizeof(result), &got, &options);
+    return text_of(status != SUBLET_OK ? status : (sublet_status)result.status);
+}
+
 static const struct measure_kind kinds[] = {
-    {"call", NULL, step_call, 0},
-    {"echo", NULL, step_call, 0},
-    {"both", NULL, step_call, 0},
-    {"out", NULL, step_call, 0},
-    {"place", prepare, step_place, 0},
-    {"touch", prepare, step_place, 0},
-    {"rate", prepare, step_rate, 1},
-    {"flight", NULL, step_flight, 1},
-    {"get", NULL, step_region, 0},
-    {"put", NULL, step_region, 0},
+    {"call", NULL, step_call, 0},    {"echo", NULL, step_call, 0},      {"both", NULL, step_call, 0},
+    {"out", NULL, step_call, 0},     {"place", prepare, step_place, 0}, {"touch", prepare, step_place, 0},
+    {"rate", prepare, step_rate, 1}, {"flight", NULL, step_flight, 1},  {"get", NULL, step_region, 0},
+    {"put", NULL, step_region, 0},   {"nested", NULL, step_nested, 0},  {"alone", NULL, step_nested, 0},
     {NULL, NULL, NULL, 0},
 };
 
@@ -171,6 +194,32 @@ static sublet_status lease(struct client *client, char **argv)
     return status == SUBLET_OK ? sublet_lease_acquire(client->session, &options, &client->lease) : status;
 }
 
+/** A lease here, and one of another agent's, handed on with the arguments. */
+static sublet_status nest(struct client *client, char **argv)
+{
+    sublet_library *library;
+    size_t bytes;
+    sublet_options options = SUBLET_OPTIONS_INIT;
+    sublet_lease_options wish = SUBLET_LEASE_OPTIONS_INIT;
+    struct sum_both_arguments *in = (void *)client->from;
+    options.agent_socket = argv[3];
+    wish.in_bytes = wish.out_bytes = 1u << 16;
+    sublet_status status = sublet_open(&options, &client->inner);
+    if (status == SUBLET_OK)
+        status = sublet_library_open(client->inner, argv[2], &library);
+    if (status == SUBLET_OK)
+        status = sublet_function_find(library, "sum", &client->sum);
+    if (status == SUBLET_OK)
+        status = sublet_lease_acquire(client->inner, &wish, &client->inner_lease);
+    if (status == SUBLET_OK)
+        status = sublet_lease_export(client->inner_lease, client->sum, in->other, sizeof(in->other), &bytes);
+    if (status == SUBLET_OK)
+        status = sublet_library_open(client->session, argv[2], &library);
+    if (status == SUBLET_OK)
+        status = sublet_function_find(library, "sum_both", &client->sum_both);
+    return status == SUBLET_OK ? sublet_lease_acquire(client->session, &wish, &client->lease) : status;
+}
+
 /** Leases the region and touches every page of it once, so that no access pays for a first touch. */
 static sublet_status rent(struct client *client, const char *mib)
 {
@@ -185,18 +234,20 @@ int main(int argc, char **argv)
 {
     struct client client = {.from = malloc(BYTES_MAX), .to = malloc(BYTES_MAX)};
     bool function = argc == 5 && strcmp(argv[1], "function") == 0;
-    if ((!function && (argc != 3 || strcmp(argv[1], "region") != 0)) || client.from == NULL || client.to == NULL) {
-        fprintf(stderr, "usage: %s function LIBBENCH SLOTS BYTES | region MIB\n", argv[0]);
+    bool nested = argc == 4 && strcmp(argv[1], "nested") == 0;
+    bool region = argc == 3 && strcmp(argv[1], "region") == 0;
+    if ((!function && !nested && !region) || client.from == NULL || client.to == NULL) {
+        fprintf(stderr, "usage: %s function LIBBENCH SLOTS BYTES | region MIB | nested LIBSUM SOCKET\n", argv[0]);
         return 2;
     }
     memset(client.from, 1, BYTES_MAX); /* no first touch is measured */
     memset(client.to, 1, BYTES_MAX);
     measure_pin(0);
     sublet_options options = SUBLET_OPTIONS_INIT;
-    options.spin_us = 1000000;
+    options.spin_us = nested ? 0 : 1000000; /* the inner worker is on this core */
     sublet_status status = sublet_open(&options, &client.session);
     if (status == SUBLET_OK)
-        status = function ? lease(&client, argv) : rent(&client, argv[2]);
+        status = function ? lease(&client, argv) : nested ? nest(&client, argv) : rent(&client, argv[2]);
     if (status != SUBLET_OK) {
         fprintf(stderr, "%s: %s: %s\n", argv[0], sublet_status_text(status), sublet_last_error());
         return 1;
@@ -204,5 +255,6 @@ int main(int argc, char **argv)
     int result = measure_serve(kinds, &client);
     sublet_region_free(client.region);
     sublet_close(client.session);
+    sublet_close(client.inner);
     return result;
 }

@@ -272,6 +272,10 @@ void lease_give_back(struct sublet_lease *lease)
 {
     struct sublet_session *session = lease->session;
     pthread_mutex_lock(&session->lock);
+    if (lease->imported && import_keep(lease)) {
+        pthread_mutex_unlock(&session->lock);
+        return;
+    }
     bool lived = lease_lives(lease);
     lease_end(lease, SUBLET_LEASE_RELEASED, "released", SUBLET_ERR_REVOKED);
     for (struct sublet_lease **at = &session->leases; *at != NULL; at = &(*at)->next)

@@ -27,7 +27,9 @@ struct sublet_lease {
     char id[64];
     char reason[64];
     char tcp_address[64];
-    bool imported; /* of another session (export.c): neither renewed nor given back */
+    bool imported;                 /* of another session (export.c): neither renewed nor given back */
+    uint32_t users;                /* of an imported one: imports that were not released */
+    sublet_function_ref *function; /* what an imported one is for */
     const char *node;
     uint32_t slots; /* what the link was asked for */
     uint64_t in_bytes;
@@ -80,6 +82,10 @@ static inline bool lease_lives(const struct sublet_lease *lease)
 {
     return lease->state == SUBLET_LEASE_ACTIVE || lease->state == SUBLET_LEASE_DRAINING;
 }
+/** One of its users releases an imported lease: true when it stays, for the others or for who imports it again. */
+bool import_keep(struct sublet_lease *lease);
+/** Lets go of all that were kept. */
+void imports_free(struct sublet_session *session);
 /** The agent's answer to a renewal; NULL when the connection broke. */
 void lease_renewed(struct sublet_session *session, const char *id, sublet_status status,
                    const Sublet__V1__LocalResponse *answer);

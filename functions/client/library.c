@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "client/error.h"
+#include "client/lease.h"
 #include "client/session.h"
 #include "wire/control.h"
 
@@ -183,8 +184,18 @@ sublet_status function_run(const struct sublet_function_ref *function, const voi
     return size > out_capacity ? SUBLET_ERR_TOO_LARGE : SUBLET_OK;
 }
 
-sublet_status function_import(struct sublet_session *session, const struct sublet_lease *lease, const char *name,
-                              struct sublet_function_ref **function_out)
+/** One whose lease has ended: a session that lives as long as its worker imports without end. Lock held. */
+static struct sublet_function_ref *ended_import(struct sublet_session *session)
+{
+    for (struct sublet_library *library = session->libraries; library != NULL; library = library->next) {
+        struct sublet_function_ref *function = library->functions;
+        if (library->bytes == NULL && function != NULL && function->home == NULL && !function->kept)
+            return function;
+    }
+    return NULL;
+}
+
+static sublet_status make_import(struct sublet_session *session, struct sublet_function_ref **function_out)
 {
     struct sublet_library *library = calloc(1, sizeof(*library));
     struct sublet_function_ref *function = calloc(1, sizeof(*function));
@@ -196,12 +207,11 @@ sublet_status function_import(struct sublet_session *session, const struct suble
         return status;
     }
     function->library = library;
-    function->home = lease;
-    snprintf(function->name, sizeof(function->name), "%s", name);
     pthread_mutex_lock(&session->lock);
     bool room = session->function_count < SESSION_FUNCTIONS_MAX;
     if (room) {
         function->number = session->function_count++;
+        function->kept = true; /* nobody else takes it */
         library->functions = function;
     }
     pthread_mutex_unlock(&session->lock);
@@ -209,6 +219,27 @@ sublet_status function_import(struct sublet_session *session, const struct suble
         free(function);
         return error_set(SUBLET_ERR_BUSY, "a session knows at most %u functions", SESSION_FUNCTIONS_MAX);
     }
+    *function_out = function;
+    return SUBLET_OK;
+}
+
+sublet_status function_import(struct sublet_session *session, struct sublet_lease *lease, const char *name,
+                              struct sublet_function_ref **function_out)
+{
+    pthread_mutex_lock(&session->lock);
+    struct sublet_function_ref *function = ended_import(session);
+    if (function != NULL)
+        function->kept = true;
+    pthread_mutex_unlock(&session->lock);
+    sublet_status status = function == NULL ? make_import(session, &function) : SUBLET_OK;
+    if (status != SUBLET_OK)
+        return status;
+    pthread_mutex_lock(&session->lock);
+    function->home = lease;
+    function->kept = false;
+    snprintf(function->name, sizeof(function->name), "%s", name);
+    lease->function = function;
+    pthread_mutex_unlock(&session->lock);
     *function_out = function;
     return SUBLET_OK;
 }

@@ -2,6 +2,8 @@
 #ifndef SUBLET_CLIENT_LIBRARY_H
 #define SUBLET_CLIENT_LIBRARY_H
 
+#include <stdbool.h>
+
 #include "sublet/function.h"
 #include "sublet/sublet.h"
 
@@ -12,6 +14,7 @@ struct sublet_function_ref {
     sublet_plain_function plain; /* one of the two is set */
     sublet_function context;
     const struct sublet_lease *home; /* imported with this lease (then neither is set), and called there only */
+    bool kept;                       /* imported with a lease that may be imported again */
     char name[128];
 };
 
@@ -28,8 +31,11 @@ struct sublet_library {
 /** Runs a function in the calling thread, with the rules of a worker. No lock. */
 sublet_status function_run(const struct sublet_function_ref *function, const void *in, size_t in_bytes, void *out,
                            size_t out_capacity, uint64_t timeout_ns, size_t *bytes_out);
-/** A function of an imported lease; its library has no bytes and no code here. */
-sublet_status function_import(struct sublet_session *session, const struct sublet_lease *lease, const char *name,
+/**
+ * A function of an imported lease; its library has no bytes and no code here. Takes the place of one whose lease has
+ * ended.
+ */
+sublet_status function_import(struct sublet_session *session, struct sublet_lease *lease, const char *name,
                               struct sublet_function_ref **function_out);
 /** Lock held: functions that were imported with the lease cannot be called any more. */
 void libraries_forget_lease(struct sublet_session *session, const struct sublet_lease *lease);

@@ -124,6 +124,7 @@ void sublet_close(sublet_session *session)
             lease_give_back(session->leases);
     }
     pthread_mutex_lock(&session->lock);
+    imports_free(session);
     calls_end_all(session);
     pthread_mutex_unlock(&session->lock);
     while (session->calls.all != NULL)

@@ -44,6 +44,7 @@ struct sublet_session {
     uint64_t opened_cycles;
     char fabric[OFI_PROVIDER_MAX + 1]; /* the provider to use, or "none"; "": the first that works */
     struct sublet_lease *leases;
+    struct sublet_lease *kept; /* imported ones that were released, the last one first (export.c) */
     struct sublet_library *libraries;
     uint32_t library_count;
     uint32_t function_count;

@@ -238,13 +238,19 @@ SUBLET_API sublet_status sublet_lease_export(sublet_lease *lease, sublet_functio
  * What somebody else has exported, as a lease of this session, reached over TCP. A function library brings libsublet
  * along (libsublet.a and libprotobuf-c); a session without an agent is enough, and no thread is started:
  *
- *   sublet_open(NULL, &session);
+ *   static sublet_session *session;
+ *   if (session == NULL)
+ *       sublet_open(NULL, &session);
  *   sublet_lease_import(session, bytes, size, &lease, &function);
  *   sublet_invoke(session, function, in, in_bytes, out, out_capacity, &out_bytes, NULL);
- *   sublet_close(session);
+ *   sublet_lease_release(lease);
  *
- * The function is called on this lease only, and only while its owner keeps it: then REVOKED or LOST. Calls without a
- * timeout get the session's timeout_ms, so that workers that wait for each other end with TIMEOUT.
+ * A worker serves many calls: with a session of its own for all of them, the same bytes find the connections that were
+ * made for them before (of the last 8 that were released). What is imported twice is released twice.
+ *
+ * The function goes with its last release. It is called on this lease only, and only while its owner keeps it: then
+ * REVOKED or LOST. Calls without a timeout get the session's timeout_ms, so that workers that wait for each other end
+ * with TIMEOUT.
  */
 SUBLET_API sublet_status sublet_lease_import(sublet_session *session, const void *bytes, size_t size,
                                              sublet_lease **lease_out, sublet_function_ref **function_out);

@@ -293,6 +293,13 @@ function asleep(rounds: Rounds, sleep: Sleep): Row[] {
     tail(rounds, { what: "same node, warm: p99", series: "warm_ring", ...futex, mark: 3 }),
     trip(rounds, { what: "across namespaces, warm, 64 B", series: "far_warm_64", ...tcp, mark: 1.2 }),
     tail(rounds, { what: "across namespaces, warm, 64 B: p99", series: "far_warm_64", ...tcp, mark: 3 }),
+    trip(rounds, {
+      what: "a function that calls another lease, 64 B",
+      series: "nested_64",
+      floor: "alone_64",
+      floorName: "that lease called by the client",
+      issue: "3.8",
+    }),
     trip(rounds, { what: "floor: futex, both sleep", series: "futex" }),
     trip(rounds, { what: "floor: blocking TCP on loopback, 64 B", series: "lo_block_64" }),
     trip(rounds, { what: "floor: blocking TCP across namespaces, 64 B", series: "block_64" }),

@@ -56,6 +56,7 @@ export async function openSeries(stage: Stage, quick: boolean): Promise<Benches>
     await stage.region({ path: loopback, shared: true, mib: 16 }),
     await stage.region({ path: veth, shared: false, mib: 16 }),
   ];
+  const nested = await stage.nested(loopback);
   const floor = stage.floor(loopback);
   const farFloor = stage.floor(veth);
   const redis = await startRedis(stage, loopback);
@@ -107,6 +108,10 @@ export async function openSeries(stage: Stage, quick: boolean): Promise<Benches>
   add(farFloor, { wake_64: { name: "tcp_wake", bytes: 64, ...slept } });
   add(farWarm.measurer, { far_warm_64: { name: "echo", bytes: 64, ...slept } });
   add(farFloor, { block_64: { name: "tcp_block", bytes: 64, ...slept } });
+
+  const numbers = { bytes: 64, count: 2000 };
+  add(nested, { nested_64: { name: "nested", ...numbers } });
+  add(nested, { alone_64: { name: "alone", ...numbers } });
 
   add(floor, { memcpy_4k: { name: "memcpy", bytes: 4 * kib, count: 5000 } });
   add(region, { get_4k: { name: "get", bytes: 4 * kib, count: 5000 } });

@@ -34,6 +34,8 @@ export interface Stage {
   /** An executor on core 1 of `path`'s other side, and a client of it on core 0 of this side. */
   function(options: FunctionOptions): Promise<{ readonly measurer: Measurer; readonly pid: number }>;
   region(options: { readonly path: Path; readonly shared: boolean; readonly mib: number }): Promise<Measurer>;
+  /** A client, an executor on core 1, and one on core 0 that functions of the first call. */
+  nested(path: Path): Promise<Measurer>;
   /** A region alone: the socket of its agent, the pid of its executor. */
   regionPlace(options: {
     readonly path: Path;
@@ -152,6 +154,11 @@ export async function openStage(): Promise<Stage> {
     async region({ path, shared, mib }) {
       const { socket } = await executor(path, shared, "none", 0, mib);
       return client(path, socket, ["region", `${mib}`]);
+    },
+    async nested(path) {
+      const outer = await executor(path, false, "1", 2000, 0);
+      const inner = await executor(path, false, "0", 0, 0);
+      return client(path, outer.socket, ["nested", join(native, "functions/libsum.so"), inner.socket]);
     },
     regionPlace: ({ path, shared, mib }) => executor(path, shared, "none", 0, mib),
     floor(path) {

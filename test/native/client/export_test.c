@@ -2,7 +2,10 @@
  */
 #include "fixture.h"
 
+#include <dirent.h>
+
 #include "examples/sum.h"
+#include "wire/export.h"
 
 #define COUNT 1000u
 
@@ -103,6 +106,83 @@ static void it_ends_with_its_owner(void **state)
     sublet_lease *again;
     assert_int_equal(sublet_lease_import(guest, bytes, sizeof(bytes), &again, &echo), SUBLET_ERR_LOST);
     sublet_close(guest);
+}
+
+static uint64_t calls_by(const sublet_lease *lease)
+{
+    sublet_lease_info info = {.struct_bytes = sizeof(info)};
+    assert_int_equal(sublet_lease_info_get(lease, &info), SUBLET_OK);
+    return info.calls;
+}
+
+/** A function imports, calls and releases each time that it is called: the connection is made once. */
+static void the_same_bytes_find_their_connection(void **state)
+{
+    struct fixture *fixture = *state;
+    unsigned char bytes[SUBLET_EXPORT_BYTES], other[SUBLET_EXPORT_BYTES];
+    struct executor *executor = fixture_function(fixture, "0", false);
+    sublet_lease *mine = lease_of(fixture, 1, 4), *first, *second;
+    hand_on(mine, function_of(fixture, "echo"), bytes);
+    hand_on(mine, function_of(fixture, "nap"), other);
+    sublet_session *guest = guest_session(2000);
+    sublet_function_ref *echo, *nap_;
+    for (uint64_t i = 0; i < 10; i++) {
+        assert_int_equal(sublet_lease_import(guest, bytes, sizeof(bytes), &first, &echo), SUBLET_OK);
+        assert_int_equal(calls_by(first), i); /* of this connection */
+        assert_int_equal(echo_by(guest, echo, (uint32_t)i), SUBLET_OK);
+        sublet_lease_release(first);
+        assert_int_equal(echo_by(guest, echo, 1), SUBLET_ERR_NOT_FOUND);
+    }
+    /* Another function of it is another import; who holds one does not lose it to who releases the same. */
+    assert_int_equal(sublet_lease_import(guest, bytes, sizeof(bytes), &first, &echo), SUBLET_OK);
+    assert_int_equal(sublet_lease_import(guest, bytes, sizeof(bytes), &second, &echo), SUBLET_OK);
+    assert_ptr_equal(first, second);
+    assert_int_equal(sublet_lease_import(guest, other, sizeof(other), &second, &nap_), SUBLET_OK);
+    assert_ptr_not_equal(first, second);
+    sublet_lease_release(first);
+    assert_int_equal(echo_by(guest, echo, 2), SUBLET_OK);
+    sublet_lease_release(first);
+    assert_int_equal(echo_by(guest, echo, 2), SUBLET_ERR_NOT_FOUND);
+    /* One that was kept is no lease when its executor has ended meanwhile. */
+    executor_kill(executor);
+    assert_int_equal(sublet_lease_import(guest, bytes, sizeof(bytes), &first, &echo), SUBLET_ERR_LOST);
+    sublet_close(guest);
+}
+
+static size_t open_fds(void)
+{
+    size_t count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    assert_non_null(folder);
+    while (readdir(folder) != NULL)
+        count++;
+    closedir(folder);
+    return count;
+}
+
+/** A worker's session lives as long as the worker: neither its functions nor its connections grow without end. */
+static void imports_without_end(void **state)
+{
+    struct fixture *fixture = *state;
+    struct lease_export one;
+    unsigned char bytes[SUBLET_EXPORT_BYTES];
+    fixture_function(fixture, "0", false);
+    hand_on(lease_of(fixture, 1, 4), function_of(fixture, "echo"), bytes);
+    sublet_session *guest = guest_session(20000);
+    size_t before = open_fds();
+    for (uint32_t i = 0; i < 100; i++) {
+        sublet_lease *lease;
+        sublet_function_ref *echo;
+        memcpy(&one, bytes, sizeof(one));
+        one.in_bytes -= i; /* as if it was another's */
+        assert_int_equal(sublet_lease_import(guest, &one, sizeof(one), &lease, &echo), SUBLET_OK);
+        assert_int_equal(calls_by(lease), 0);
+        assert_int_equal(echo_by(guest, echo, i), SUBLET_OK);
+        sublet_lease_release(lease);
+    }
+    assert_in_range(open_fds(), before, before + 2 * 8);
+    sublet_close(guest);
+    assert_in_range(open_fds(), before - 2, before);
 }
 
 /** A function adds up half of its numbers and lets the other lease add up the rest. */
@@ -237,6 +317,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(others_call_beside_the_owner, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(it_ends_with_its_owner, fixture_start, fixture_stop),
+        cmocka_unit_test_setup_teardown(the_same_bytes_find_their_connection, fixture_start, fixture_stop),
+        cmocka_unit_test_setup_teardown(imports_without_end, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(a_function_calls_another_lease, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(waiting_for_itself_ends, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(waiting_for_itself_over_tcp_ends, fixture_start, fixture_stop),
