@@ -107,10 +107,23 @@ export function leastQuota(cores: number, ...others: readonly (number | undefine
   return Math.min(cores, ...others.map((other) => other ?? cores));
 }
 
-/** Writes limits that differ from those in force. Returns alarms. */
-export function limitGuest(tree: GuestTree, leaseId: string, limits: GuestLimits): string[] {
+/**
+ * Writes limits that differ from those in force. `known`: limits that this cgroup was made with, and that took: of them
+ * only what is to change is looked at, and those on CPU time, which a policy may have changed since. Returns alarms.
+ */
+export function limitGuest(
+  tree: GuestTree,
+  leaseId: string,
+  limits: GuestLimits,
+  known?: GuestLimits,
+): string[] {
+  const { version } = tree.layout;
   const cpuQuotaCores = leastQuota(limits.cpuQuotaCores, tree.holds?.get(leaseId), tree.priority?.quotaCores);
-  const settings = guestSettings(tree.layout.version, { ...limits, cpuQuotaCores });
+  const had = known === undefined ? [] : guestSettings(version, known);
+  const settings = guestSettings(version, { ...limits, cpuQuotaCores }).filter(
+    ({ controller, file, value }) =>
+      controller === "cpu" || !had.some((each) => each.file === file && each.value === value),
+  );
   return applySettings(tree.layout, [tree.root, guestName(tree, leaseId)], settings);
 }
 

@@ -2,7 +2,7 @@
  * The limits of cgroups as files and texts. Each is written only where it differs and read back; what did not take
  * is returned, so that the caller can refuse to use the cgroup.
  */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { formatCpuList, parseCpuList } from "../../src/common/cpulist.ts";
 import { toSubletError } from "../../src/common/errors.ts";
@@ -104,6 +104,34 @@ function took(wanted: Setting, found: string): boolean {
   return bytes <= Number(wanted.value) && Number(wanted.value) - bytes < pageBytes;
 }
 
+/** More than any of these files holds. */
+const scratch = Buffer.allocUnsafe(4096);
+
+function read(fd: number): string {
+  return scratch.toString("latin1", 0, readSync(fd, scratch, 0, scratch.length, 0));
+}
+
+/** By one descriptor: a lease waits for this, and opening costs more than reading. Returns an alarm. */
+function apply(path: string, wanted: Setting): string | undefined {
+  let fd: number | undefined;
+  try {
+    fd = openSync(path, "r+"); // makes no file
+    if (took(wanted, read(fd))) return undefined;
+    writeSync(fd, wanted.value, 0);
+    const found = read(fd);
+    return took(wanted, found) ? undefined : `${path} is ${found.trim()}, not ${wanted.value}`;
+  } catch (thrown) {
+    if (fd !== undefined || !isMissing(thrown)) return `${path}: ${toSubletError(thrown).message}`;
+    return wanted.optional ? undefined : `${path} does not exist`;
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
+}
+
+function isMissing(thrown: unknown): boolean {
+  return thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT";
+}
+
 /** Writes what differs, reads it back. Returns one sentence per limit that did not take. */
 export function applySettings(
   layout: CgroupLayout,
@@ -114,19 +142,8 @@ export function applySettings(
   for (const wanted of settings) {
     const mount = layout.mounts.get(wanted.controller);
     if (mount === undefined) continue;
-    const path = join(mount, ...names, wanted.file);
-    try {
-      if (!existsSync(path)) {
-        if (!wanted.optional) alarms.push(`${path} does not exist`);
-        continue;
-      }
-      if (took(wanted, readFileSync(path, "utf8"))) continue;
-      writeFileSync(path, wanted.value);
-      const found = readFileSync(path, "utf8");
-      if (!took(wanted, found)) alarms.push(`${path} is ${found.trim()}, not ${wanted.value}`);
-    } catch (thrown) {
-      alarms.push(`${path}: ${toSubletError(thrown).message}`);
-    }
+    const alarm = apply(join(mount, ...names, wanted.file), wanted);
+    if (alarm !== undefined) alarms.push(alarm);
   }
   return alarms;
 }

@@ -21,6 +21,8 @@ export interface Prepared {
   readonly name: string;
   readonly uid: number;
   readonly cores: readonly number[];
+  /** What its cgroup was given. */
+  readonly limits: GuestLimits;
 }
 
 export interface PoolOptions {
@@ -168,17 +170,17 @@ export class Pool {
     if (oldest !== undefined)
       this.#later(Math.max(fillDelayMs, oldest + this.#options.idleMs - this.#options.nowMs()) + 1);
     if (uid === undefined) return;
-    const prepared = { name: `pool-${randomBytes(9).toString("base64url")}`, uid, cores };
+    const limits: GuestLimits = {
+      cores,
+      mems: this.#options.mems,
+      cpuQuotaCores: 1,
+      memoryBytes: this.#options.memoryBytes,
+      pidsMax: 80,
+    };
+    const prepared = { name: `pool-${randomBytes(9).toString("base64url")}`, uid, cores, limits };
     this.#filling = prepared;
     this.#taken.set(uid, prepared.name);
     try {
-      const limits: GuestLimits = {
-        cores,
-        mems: this.#options.mems,
-        cpuQuotaCores: 1,
-        memoryBytes: this.#options.memoryBytes,
-        pidsMax: 80,
-      };
       await this.#options.prepare(prepared, createGuest(this.#options.tree, prepared.name, limits));
       if (this.#closed) return void (await this.#end(prepared));
       this.#ready.push(prepared);

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { guestDirs, listGuests } from "../../../agent/cgroup/guests.ts";
+import { type GuestTree, guestDirs, limitGuest, listGuests } from "../../../agent/cgroup/guests.ts";
 import { discoverCgroups } from "../../../agent/cgroup/layout.ts";
 import { applySettings, guestSettings } from "../../../agent/cgroup/limits.ts";
 import { readAvailableBytes, readInventory } from "../../../agent/inventory/inventory.ts";
@@ -84,13 +84,31 @@ test("limits are written, read back, and alarmed when the file is missing or say
   const path = join(dir, "g", "memory.limit_in_bytes");
   assert.deepEqual(applySettings(layout, ["g"], [wanted]), [`${path} does not exist`]);
   assert.deepEqual(applySettings(layout, ["g"], [{ ...wanted, optional: true }]), []);
-  writeFileSync(path, "9223372036854771712\n");
+  writeFileSync(path, "1\n");
   assert.deepEqual(applySettings(layout, ["g"], [wanted]), []);
   assert.equal(readFileSync(path, "utf8"), wanted.value);
   // A file that is a folder can be neither read nor written.
   rmSync(path);
   mkdirSync(path);
   assert.equal(applySettings(layout, ["g"], [wanted]).length, 1);
+});
+
+test("of limits that are known to be in force only what changes is written, and CPU time is looked at anew", (t) => {
+  const dir = folder(t);
+  const mounts = new Map((["cpu", "memory", "pids"] as const).map((name) => [name, dir]));
+  const tree: GuestTree = { layout: { version: 1, mounts, missing: [] }, root: "r" };
+  mkdirSync(join(dir, "r", "lease_x"), { recursive: true });
+  const file = (name: string) => join(dir, "r", "lease_x", name);
+  for (const { file: name, controller } of guestSettings(1, limits))
+    if (mounts.has(controller as "cpu")) writeFileSync(file(name), "1\n");
+  assert.deepEqual(limitGuest(tree, "x", { ...limits, memoryBytes: 6553600 * 2 }, limits), []);
+  const written = (name: string) => readFileSync(file(name), "utf8").trim();
+  assert.deepEqual(
+    ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "pids.max", "cpu.cfs_quota_us"].map(written),
+    ["13107200", "13107200", "1", "300000"],
+  );
+  assert.deepEqual(limitGuest(tree, "x", { ...limits, memoryBytes: 6553600 * 2 }), []);
+  assert.equal(written("pids.max"), "112");
 });
 
 test("guests are listed from every hierarchy, foreign directories are not ours", (t) => {
