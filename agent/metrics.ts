@@ -4,6 +4,7 @@ import { type AgentMetrics, agentMetrics } from "../src/metrics/agent.ts";
 import { createRegistry, gauge, type Registry } from "../src/metrics/registry.ts";
 import { reasonToWire } from "../src/rpc/convert.ts";
 import { type Counts, outcomes } from "./executor/stats.ts";
+import { leaseSteps } from "./lease-steps.ts";
 import { type LendingView, lendingView } from "./lending/view.ts";
 import type { Effect } from "./reactor/events.ts";
 import type { AgentState, Guest } from "./reactor/state.ts";
@@ -126,6 +127,8 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
         metrics.poolTakes.inc({ outcome }, count - (poolCounted.get(outcome) ?? 0));
         poolCounted.set(outcome, count);
       }
+      metrics.leaseStepSeconds.reset();
+      for (const step of leaseSteps) metrics.leaseStepSeconds.inc({ step }, shell.steps.seconds[step]);
       if (gauges.counts !== undefined) showCounts(metrics, gauges.counts());
       showUsage(metrics, gauges.usage?.());
     },

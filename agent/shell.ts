@@ -10,6 +10,7 @@ import { guestMeta } from "./executor/meta.ts";
 import { Pool, type PoolOptions, type Prepared } from "./executor/pool.ts";
 import type { Starter, StartOrder } from "./executor/starter.ts";
 import type { LeaseStats } from "./executor/stats.ts";
+import { LeaseSteps } from "./lease-steps.ts";
 import { coresWithoutJobs } from "./reactor/draft.ts";
 import type { AgentEvent, Answer, Effect } from "./reactor/events.ts";
 import { nextWakeMs, react } from "./reactor/react.ts";
@@ -65,6 +66,7 @@ const poolMemoryBytes = 256 * 1024 * 1024;
 
 export class Shell {
   readonly pool: Pool;
+  readonly steps = new LeaseSteps(() => this.nowMs());
   readonly #options: ShellOptions;
   readonly #listeners: ShellListener[] = [];
   readonly #calls = new Map<
@@ -136,14 +138,27 @@ export class Shell {
   /** Handles an event that wants an answer. Rejects with a SubletError. */
   ask(event: Ask): Promise<Answer> {
     if (event.type === "grant") {
+      this.steps.begin(event.leaseId);
       this.sampleMemory(memoryFreshMs);
       for (const listener of this.#listeners) listener.onAsked?.();
     }
     const call = this.#nextCall++;
-    return new Promise((resolve, reject) => {
+    const answered = new Promise<Answer>((resolve, reject) => {
       this.#calls.set(call, { resolve, reject });
       this.dispatch({ ...event, call });
     });
+    if (event.type === "grant")
+      answered.then(
+        () => this.#tellWay(event.leaseId),
+        () => this.steps.end(event.leaseId),
+      );
+    return answered;
+  }
+
+  #tellWay(leaseId: string): void {
+    this.steps.mark(leaseId, "answer");
+    const tookMs = this.steps.end(leaseId);
+    if (tookMs !== undefined) this.#options.log.debug({ lease: leaseId, tookMs }, "lease answered");
   }
 
   /** Reads what memory is available and what guests use, unless that was done within `freshMs`. */
@@ -250,13 +265,16 @@ export class Shell {
 
   async #start(guest: Guest, limits: GuestLimits): Promise<void> {
     const { lease } = guest;
+    this.steps.mark(lease.id, "decide");
     try {
       if (this.#starter === undefined)
         throw new SubletError("UNAVAILABLE", "sublet-starter is not connected");
       const prepared = lease.kind === "function" ? this.pool.take(lease.id) : undefined;
       if (prepared !== undefined && (await this.#handOut(guest, limits, prepared))) return;
       const order = this.#orderOf(guest, limits, createGuest(this.#options.tree, lease.id, limits));
+      this.steps.mark(lease.id, "cgroup");
       const { port, stats } = await this.#starter.start(order, this.#options.startTimeoutMs);
+      this.steps.mark(lease.id, "starter");
       this.#options.stats?.open(lease.id, stats, lease.cores.length, guest.startedAtMs);
       this.dispatch({ type: "started", leaseId: lease.id, port });
     } catch (thrown) {
@@ -295,8 +313,9 @@ export class Shell {
     const { tree, log, startTimeoutMs } = this.#options;
     const { id } = guest.lease;
     try {
-      const alarms = limitGuest(tree, id, limits);
+      const alarms = limitGuest(tree, id, limits, prepared.limits);
       if (alarms.length > 0) throw new SubletError("INTERNAL", alarms.join("; "));
+      this.steps.mark(id, "cgroup");
       const order = this.#orderOf(
         { ...guest, uid: prepared.uid },
         limits,
@@ -305,6 +324,7 @@ export class Shell {
       );
       const begun = await this.#starter?.start(order, startTimeoutMs);
       if (begun === undefined) throw new SubletError("UNAVAILABLE", "sublet-starter is not connected");
+      this.steps.mark(id, "starter");
       this.#options.stats?.open(id, begun.stats, guest.lease.cores.length, guest.startedAtMs);
       this.dispatch({ type: "started", leaseId: id, port: begun.port, uid: prepared.uid });
       return true;

@@ -219,8 +219,10 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     let why: string | undefined;
     if (controllers.length > 0)
       try {
+        const askedAtMs = shell.nowMs();
         const granted = await requestLease(controllers, wanted.request, owner);
         if (granted.lease === null) throw new SubletError("INTERNAL", "the controller granted nothing");
+        shell.steps.add("controller", shell.nowMs() - askedAtMs);
         keep(session, granted.lease, owner);
         return { body: "leased", leased: { lease: granted.lease, endpoint: granted.endpoint } };
       } catch (thrown) {

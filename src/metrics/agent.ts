@@ -70,6 +70,10 @@ export function agentMetrics(registry: Registry) {
       help: "Time from the grant to an executor that is ready.",
       buckets: millisecondsToSeconds,
     }),
+    leaseStepSeconds: counter(registry, "lease_step_seconds_total", {
+      help: "Time that leases took in this agent until their answer, by step: decide, cgroup, starter, answer; and controller, all of it for those that one was asked for.",
+      labels: ["step"],
+    }),
     reclaims: counter(registry, "reclaims_total", {
       help: "Leases taken back, by who said so: prolog, step, cgroup, expire, admin, use (a job uses what it shared, or does not consent).",
       labels: ["messenger"],

@@ -126,11 +126,12 @@ test("a lease gets the prepared executor and its uid; one of no use is replaced 
   const fake = await fakeStarter(join(dir, "starter.sock"));
   const tree = bare();
   const warnings: string[] = [];
+  const ways: object[] = [];
   const shell = new Shell({
     setup,
     tree,
     log: {
-      debug: () => undefined,
+      debug: (fields, message) => message === "lease answered" && ways.push(fields),
       info: () => undefined,
       warn: (_, message) => warnings.push(message),
       error: () => undefined,
@@ -170,6 +171,14 @@ test("a lease gets the prepared executor and its uid; one of no use is replaced 
   assert.equal(await lease("warm"), 900);
   assert.equal(fake.live.get("warm")?.fields.find(([key]) => key === "uid")?.[1], "900");
   assert.ok(tree.names.get("warm")?.startsWith("pool-"));
+  for (const [index, lease] of ["cold", "warm"].entries()) {
+    const way = ways[index] as { lease: string; tookMs: object };
+    assert.deepEqual(
+      [way.lease, Object.keys(way.tookMs)],
+      [lease, ["decide", "cgroup", "starter", "answer"]],
+    );
+  }
+  assert.ok(shell.steps.seconds.starter > 0);
   // Ended: neither its name nor its uid is taken any more.
   await shell.ask({ type: "release", leaseId: "warm", asker: { uid: 0, all: true } });
   assert.equal(tree.names.has("warm"), false);

@@ -43,6 +43,7 @@ async function page(): Promise<string> {
   agent.poolTakes.inc({ outcome: "hit" }, 3);
   agent.leaseRefusals.inc({ reason: "no_cores" });
   agent.leaseStartSeconds.observe(0.012);
+  agent.leaseStepSeconds.inc({ step: "cgroup" }, 0.0005);
   agent.reclaims.inc({ messenger: "prolog" });
   agent.reclaimSeconds.observe(0.0031);
   agent.invocations.inc({ outcome: "ok" }, 1000);
