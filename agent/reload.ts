@@ -1,16 +1,10 @@
 /** SIGHUP of the agent: its configuration and its guard's policy are read and checked together, and applied together. */
 import type { Logger } from "pino";
 import { toSubletError } from "../src/common/errors.ts";
-import {
-  type AgentConfig,
-  type AgentRaw,
-  type Configuration,
-  compileAgent,
-  readAgent,
-} from "../src/config/config.ts";
+import { type AgentConfig, type AgentRaw, compileAgent, readAgent } from "../src/config/config.ts";
 import { type Hangups, reloadOnHangup } from "../src/config/hangup.ts";
 import type { Reloader } from "../src/config/reload.ts";
-import type { FileReader, Sources } from "../src/config/sources.ts";
+import type { Configuration, FileReader, Sources } from "../src/config/sources.ts";
 import { configMetrics } from "../src/metrics/config.ts";
 import type { ServiceManager } from "../src/rpc/notify.ts";
 import type { Agent } from "./agent.ts";

@@ -3,7 +3,7 @@
  * others are not disturbed. A controller that is dropped forgets this node like one that fell silent.
  */
 import { logEvent } from "../../src/common/log-events.ts";
-import type { TlsConfig } from "../../src/config/config.ts";
+import type { TlsConfig } from "../../src/config/tls.ts";
 import { type ControllerClient, connectController } from "../../src/rpc/client.ts";
 import type { Identity } from "../../src/rpc/identity.ts";
 import type { ShellLog } from "../shell.ts";

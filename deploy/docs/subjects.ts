@@ -2,8 +2,9 @@
 import type { z } from "zod";
 import { policySchema } from "../../agent/guard/policy.ts";
 import { agentFlags, controllerFlags } from "../../src/config/arguments.ts";
+import { cliSchema } from "../../src/config/cli.ts";
 import { defaultGuardPolicyFile } from "../../src/config/guard.ts";
-import { agentSchema, cliSchema, controllerSchema } from "../../src/config/schema.ts";
+import { agentSchema, controllerSchema } from "../../src/config/schema.ts";
 
 export interface Subject {
   /** Of its example file and in its page: agent.toml. */

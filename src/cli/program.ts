@@ -3,7 +3,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { SubletError, toSubletError } from "../common/errors.ts";
 import { version } from "../common/version.ts";
-import type { loadCliConfig as LoadCliConfig } from "../config/config.ts";
+import type { loadCliConfig as LoadCliConfig } from "../config/cli.ts";
 import { addCompletionCommands } from "./completion.ts";
 import { addConfigCommands } from "./config-command.ts";
 import type { BundleOptions } from "./doctor/bundle.ts";
@@ -110,7 +110,7 @@ export function commandTree(output: Output, environment: NodeJS.ProcessEnv): Tre
     return { config: settings(load, program.opts<GlobalOptions>(), environment), output, json: json() };
   };
   program.hook("preAction", async () => {
-    ({ loadCliConfig: load } = await import("../config/config.ts"));
+    ({ loadCliConfig: load } = await import("../config/cli.ts"));
   });
 
   program

@@ -4,7 +4,7 @@
  */
 import type { AgentClient } from "../client/agent.ts";
 import { SubletError } from "../common/errors.ts";
-import type { CliConfig } from "../config/config.ts";
+import type { CliConfig } from "../config/cli.ts";
 import type { ControllerClient } from "../rpc/client.ts";
 import type { Output } from "./output.ts";
 

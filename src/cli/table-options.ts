@@ -60,10 +60,12 @@ export function addTableOptions<Row>(command: Command, columns: readonly Column<
     });
 }
 
-const collator = new Intl.Collator("en", { numeric: true });
+/** Made when it is needed: help and completion start without it. */
+let collator: Intl.Collator | undefined;
 
 function compare<Row>(column: Column<Row>, a: Row, b: Row): number {
   if (column.value !== undefined) return column.value(a) - column.value(b);
+  collator ??= new Intl.Collator("en", { numeric: true });
   return collator.compare(column.text(a), column.text(b));
 }
 

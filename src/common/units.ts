@@ -10,6 +10,8 @@ export function formatBytes(bytes: number): string {
     value /= 1024;
     unit++;
   }
-  const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
+  if (unit === 0 || value >= 99.95 || Number.isInteger(value))
+    return `${Math.round(value)} ${byteUnits[unit]}`;
+  const digits = value >= 9.995 ? 1 : 2;
   return `${value.toFixed(digits).replace(/\.0+$|(\.\d*[1-9])0+$/, "$1")} ${byteUnits[unit]}`;
 }

@@ -1,6 +1,6 @@
 /** [accounting] of controller.toml: where usage is stored, for how long, and what accounts may use in a day. */
 import { isIP } from "node:net";
-import { z } from "zod";
+import * as z from "zod";
 import { localTimeZone } from "../common/days.ts";
 import { SubletError } from "../common/errors.ts";
 import { live, secret } from "./meta.ts";

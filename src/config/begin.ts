@@ -2,9 +2,9 @@
 import { toSubletError } from "../common/errors.ts";
 import { version } from "../common/version.ts";
 import { type DaemonArguments, daemonArguments, exits } from "./arguments.ts";
-import type { Configuration } from "./config.ts";
 import { type Hangups, hearHangups } from "./hangup.ts";
 import { settingsJson, settingsText } from "./show.ts";
+import type { Configuration } from "./sources.ts";
 
 export interface BeginOptions<C, R> {
   /** agent, controller. */

@@ -12,26 +12,14 @@ import { type AccountingConfig, type AgentAccountingConfig, accountingConfig } f
 import { type ConsentConfig, consentConfig } from "./consent.ts";
 import { type DashboardConfig, dashboardConfig } from "./dashboard.ts";
 import { guardPolicyFile } from "./guard.ts";
+import { agentKind, controllerKind } from "./kinds.ts";
 import type { Environment } from "./layers.ts";
 import { type LendingConfig, lendingConfig } from "./lending.ts";
 import type { LogConfig } from "./log.ts";
 import { type ReceiptsConfig, receiptsConfig } from "./receipts.ts";
-import type { agentSchema, cliSchema, controllerSchema, fabricProviders } from "./schema.ts";
-import {
-  agentKind,
-  cliKind,
-  controllerKind,
-  type FileReader,
-  type Read,
-  readSources,
-  type Sources,
-} from "./sources.ts";
-
-export interface TlsConfig {
-  readonly caFile: string;
-  readonly certFile: string;
-  readonly keyFile: string;
-}
+import type { agentSchema, controllerSchema, fabricProviders } from "./schema.ts";
+import { type Configuration, type FileReader, type Read, readSources, type Sources } from "./sources.ts";
+import { type TlsConfig, tlsOf } from "./tls.ts";
 
 export interface AgentConfig {
   readonly node: string;
@@ -98,16 +86,6 @@ export interface ControllerConfig {
   readonly dashboard: DashboardConfig;
 }
 
-export interface CliConfig {
-  readonly controller: string | undefined;
-  readonly dashboardUrl: string | undefined;
-  readonly agentSocket: string;
-  readonly starterSocket: string;
-  readonly mungeSocket: string | undefined;
-  readonly timeoutMs: number;
-  readonly tls: TlsConfig | undefined;
-}
-
 const mib = 1024 * 1024;
 
 function invalid(path: string, message: string): SubletError {
@@ -122,11 +100,6 @@ function coreList(path: string, key: string, text: string): readonly number[] {
       cause,
     });
   }
-}
-
-function tlsOf(tls: z.output<typeof agentSchema>["tls"]): TlsConfig | undefined {
-  if (tls === undefined) return undefined;
-  return { caFile: tls.ca_file, certFile: tls.cert_file, keyFile: tls.key_file };
 }
 
 function defaultNode(): string {
@@ -148,19 +121,8 @@ export function defaultNativeDir(): string {
   return existsSync(built) ? built : "/usr/lib/sublet";
 }
 
-/** A configuration, and where it came from. */
-export interface Configuration<C, R> {
-  readonly config: C;
-  readonly read: Read<R>;
-  /** What unset keys came to, by key. */
-  readonly computed: Readonly<Record<string, unknown>>;
-  /** Settings in files of their own that belong to these, by name. */
-  readonly parts?: Readonly<Record<string, Configuration<unknown, unknown>>>;
-}
-
 export type AgentRaw = z.output<typeof agentSchema>;
 export type ControllerRaw = z.output<typeof controllerSchema>;
-export type CliRaw = z.output<typeof cliSchema>;
 
 /** What one key alone cannot say. */
 function checkAgent(raw: AgentRaw, path: string): void {
@@ -271,31 +233,10 @@ export function compileController(read: Read<ControllerRaw>): Configuration<Cont
   return { config, read, computed: {} };
 }
 
-/** The settings of `sublet`. Throws like readAgent. */
-export function readCli(sources: Sources): Configuration<CliConfig, CliRaw> {
-  const read = readSources(cliKind, sources);
-  const { raw } = read;
-  const config = {
-    controller: raw.controller,
-    dashboardUrl: raw.dashboard_url,
-    agentSocket: raw.agent_socket,
-    starterSocket: raw.starter_socket,
-    mungeSocket: raw.munge_socket,
-    timeoutMs: raw.timeout_ms,
-    tls: tlsOf(raw.tls),
-  };
-  return { config, read, computed: {} };
-}
-
 export function loadAgentConfig(file: string, environment: Environment = process.env): AgentConfig {
   return readAgent({ file, environment }).config;
 }
 
 export function loadControllerConfig(file: string, environment: Environment = process.env): ControllerConfig {
   return readController({ file, environment }).config;
-}
-
-/** Without a file: the default ones. */
-export function loadCliConfig(file?: string, environment: Environment = process.env): CliConfig {
-  return readCli({ file, environment }).config;
 }

@@ -1,5 +1,5 @@
 /** `[consent]` of agent.toml: whose jobs share what they hold and do not use, and how carefully that is taken. */
-import { z } from "zod";
+import * as z from "zod";
 import type { Consent } from "../common/nouns.ts";
 import { live } from "./meta.ts";
 

@@ -1,5 +1,5 @@
 /** [dashboard] of controller.toml: where its pages are served, and what a core-hour is worth. */
-import { z } from "zod";
+import * as z from "zod";
 
 const address = z
   .string()

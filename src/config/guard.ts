@@ -1,6 +1,6 @@
 /** The part of agent.toml about the guard. Its policy is a file of its own (agent/guard/policy.ts): it is read again at SIGHUP. */
 import { existsSync } from "node:fs";
-import { z } from "zod";
+import * as z from "zod";
 import { live } from "./meta.ts";
 
 export const defaultGuardPolicyFile = "/etc/sublet/guard.toml";

@@ -1,5 +1,5 @@
 /** The keys of a schema as a table: what the loader, the pages, `sublet config` and the support bundle go by. */
-import { z } from "zod";
+import * as z from "zod";
 
 export type ValueKind = "string" | "integer" | "number" | "boolean" | "list" | "names";
 
@@ -84,8 +84,16 @@ function toJson(schema: z.ZodType): JsonSchema {
   return z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as JsonSchema;
 }
 
+const known = new WeakMap<z.ZodType, readonly KeySpec[]>();
+
 /** All keys, in the order of the schema; those of a table together. */
 export function keysOf(schema: z.ZodType): readonly KeySpec[] {
+  const keys = known.get(schema) ?? readKeys(schema);
+  known.set(schema, keys);
+  return keys;
+}
+
+function readKeys(schema: z.ZodType): readonly KeySpec[] {
   const keys: KeySpec[] = [];
   const walk = (table: JsonSchema, path: readonly string[]): void => {
     for (const [name, field] of Object.entries(table.properties ?? {}))

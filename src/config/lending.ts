@@ -1,5 +1,5 @@
 /** [lending] of agent.toml: whether this node lends at all. */
-import { z } from "zod";
+import * as z from "zod";
 import { live } from "./meta.ts";
 
 export const lendingSchema = z

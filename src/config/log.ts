@@ -1,5 +1,5 @@
 /** [log] of both daemons: what is logged, and where to. */
-import { z } from "zod";
+import * as z from "zod";
 import { live } from "./meta.ts";
 
 export const logLevels = ["debug", "info", "warn", "error"] as const;

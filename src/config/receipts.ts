@@ -1,5 +1,5 @@
 /** [receipts] of controller.toml: where else what guests cost a job is written down. */
-import { z } from "zod";
+import * as z from "zod";
 import { live } from "./meta.ts";
 
 export const receiptsSchema = z

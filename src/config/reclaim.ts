@@ -1,5 +1,5 @@
 /** [reclaim] of agent.toml: how capacity is taken back for batch jobs. */
-import { z } from "zod";
+import * as z from "zod";
 import { live } from "./meta.ts";
 
 export const reclaimSchema = z

@@ -5,11 +5,10 @@
  * (or the file says the old value again). One reload at a time: signals that come meanwhile cause one more after it.
  */
 import { type SubletError, toSubletError } from "../common/errors.ts";
-import type { Configuration } from "./config.ts";
 import { isTable, type Values } from "./layers.ts";
 import { type Setting, valueAt } from "./load.ts";
 import { hidden, tomlValue } from "./show.ts";
-import type { FileReader, Read } from "./sources.ts";
+import type { Configuration, FileReader, Read } from "./sources.ts";
 import { readStable, type StableOptions } from "./stable.ts";
 
 export interface Change {

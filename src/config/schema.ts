@@ -1,8 +1,9 @@
 /** The settings of agent.toml and controller.toml: name, type, default. Units are in the names. */
-import { z } from "zod";
+import * as z from "zod";
 import { accountingSchema, agentAccountingSchema } from "./accounting.ts";
 import { consentSchema } from "./consent.ts";
 import { dashboardSchema } from "./dashboard.ts";
+import { address, count, id, ms, name, path, tls } from "./fields.ts";
 import { guardSchema } from "./guard.ts";
 import { lendingSchema } from "./lending.ts";
 import { logSchema } from "./log.ts";
@@ -10,18 +11,7 @@ import { live } from "./meta.ts";
 import { receiptsSchema } from "./receipts.ts";
 import { reclaimSchema } from "./reclaim.ts";
 
-const address = z
-  .string()
-  .regex(/^(\[[0-9a-fA-F:.]+\]|[^:\s[\]]+):\d{1,5}$/, 'expected "host:port"')
-  .refine((text) => !(Number(text.slice(text.lastIndexOf(":") + 1)) > 65535), "port is beyond 65535");
 const port0 = "a host name or an IPv4 address, without port";
-const name = z
-  .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, "expected a name of letters, digits, . _ -");
-const path = z.string().regex(/^\//, "expected an absolute path");
-const count = z.int().min(0);
-const id = z.int().min(0).max(0xffff_fffe);
-const ms = z.int().min(1).max(86_400_000);
 /** Those that functions/launch/fabric.c knows, too. */
 export const fabricProviders = [
   "auto",
@@ -36,18 +26,6 @@ export const fabricProviders = [
   "tcp;ofi_rxm",
 ] as const;
 const cpuList = z.string().regex(/^[0-9,\-:/ ]*$/, 'expected a CPU list, as "0-3,8"');
-
-const tls = z
-  .strictObject({
-    ca_file: path
-      .describe("PEM of the authority that signed all certificates")
-      .meta({ example: "/etc/sublet/tls/ca.pem" }),
-    cert_file: path
-      .describe("PEM of this daemon's certificate")
-      .meta({ example: "/etc/sublet/tls/cert.pem" }),
-    key_file: path.describe("PEM of its key").meta({ example: "/etc/sublet/tls/key.pem" }),
-  })
-  .describe("mutual TLS between daemons; MUNGE says who is calling all the same");
 
 export const agentSchema = z.strictObject({
   node: name
@@ -171,21 +149,4 @@ export const controllerSchema = z.strictObject({
   accounting: accountingSchema,
   receipts: receiptsSchema,
   dashboard: dashboardSchema,
-});
-
-export const cliSchema = z.strictObject({
-  controller: address.optional().describe("the controller to ask").meta({ example: "head:7700" }),
-  dashboard_url: z
-    .url({ protocol: /^https?$/, error: 'expected "https://HOST:PORT/"' })
-    .optional()
-    .describe("where browsers reach the dashboard; default: through a tunnel to the controller's port 7704")
-    .meta({ example: "https://head.example.org:7704/" }),
-  agent_socket: path.default("/run/sublet/agent.sock").describe("socket of this node's agent"),
-  starter_socket: path.default("/run/sublet/starter.sock").describe("socket of its starter, for the doctor"),
-  munge_socket: path
-    .optional()
-    .describe("socket of munged; default: libmunge's")
-    .meta({ example: "/run/munge/munge.socket.2" }),
-  timeout_ms: ms.default(10_000).describe("longest wait for an answer"),
-  tls: tls.optional(),
 });

@@ -3,9 +3,9 @@
  * TOML again; settings of another file (the guard's policy) follow as comments. What the schema calls secret is never in it.
  */
 import { stringify } from "smol-toml";
-import type { Configuration } from "./config.ts";
 import type { KeySpec } from "./keys.ts";
 import type { Setting } from "./load.ts";
+import type { Configuration } from "./sources.ts";
 
 export const hidden = "(secret)";
 

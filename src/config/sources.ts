@@ -1,7 +1,5 @@
-/** The three configurations: where each is looked for, by which variables and flags its keys can be set. */
+/** A configuration: where it is looked for, by which variables and flags its keys can be set. */
 import { existsSync } from "node:fs";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import type { z } from "zod";
 import { keysOf } from "./keys.ts";
 import {
@@ -15,7 +13,6 @@ import {
   tomlLayer,
 } from "./layers.ts";
 import { checkLayers, type Loaded, valueAt } from "./load.ts";
-import { agentSchema, cliSchema, controllerSchema } from "./schema.ts";
 
 export interface Kind<S extends z.ZodType> {
   readonly name: string;
@@ -26,33 +23,6 @@ export interface Kind<S extends z.ZodType> {
   /** Variables with that prefix that are somebody else's; "known": all that are no key. */
   readonly foreign: "known" | readonly string[];
 }
-
-export const agentKind: Kind<typeof agentSchema> = {
-  name: "agent",
-  schema: agentSchema,
-  defaultFiles: () => ["/etc/sublet/agent.toml"],
-  prefix: "SUBLET_AGENT_",
-  foreign: ["SUBLET_AGENT_SOCKET"],
-};
-
-export const controllerKind: Kind<typeof controllerSchema> = {
-  name: "controller",
-  schema: controllerSchema,
-  defaultFiles: () => ["/etc/sublet/controller.toml"],
-  prefix: "SUBLET_CONTROLLER_",
-  foreign: [],
-};
-
-export const cliKind: Kind<typeof cliSchema> = {
-  name: "sublet",
-  schema: cliSchema,
-  defaultFiles: (environment) => [
-    "/etc/sublet/sublet.toml",
-    join(environment.XDG_CONFIG_HOME || join(environment.HOME || homedir(), ".config"), "sublet/sublet.toml"),
-  ],
-  prefix: "SUBLET_",
-  foreign: "known",
-};
 
 export interface Sources {
   /** Must be there. Without: the default files, as far as they are. */
@@ -66,6 +36,16 @@ export interface Read<T> extends Loaded<T> {
   readonly files: readonly string[];
   /** Named in complaints that belong to no line. */
   readonly subject: string;
+}
+
+/** A configuration, and where it came from. */
+export interface Configuration<C, R> {
+  readonly config: C;
+  readonly read: Read<R>;
+  /** What unset keys came to, by key. */
+  readonly computed: Readonly<Record<string, unknown>>;
+  /** Settings in files of their own that belong to these, by name. */
+  readonly parts?: Readonly<Record<string, Configuration<unknown, unknown>>>;
 }
 
 /** How files are read: a reload reads all of them first, and only then looks at what they say. */

@@ -14,10 +14,9 @@ import {
 } from "@grpc/grpc-js";
 import { SubletError } from "../common/errors.ts";
 import { channelCredentials, clientOptions, type TlsFiles } from "./channel.ts";
-import type { Identity } from "./identity.ts";
+import { credentialKey, type Identity } from "./identity.ts";
 import type { ControllerMethods, Init, NodeMethods, ReportRequest, ReportResponse } from "./messages.ts";
 import { serviceDefinition } from "./schema.ts";
-import { credentialKey } from "./server.ts";
 import {
   type CallerSession,
   type Clocks,

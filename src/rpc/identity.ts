@@ -6,6 +6,9 @@
 import { randomBytes } from "node:crypto";
 import { SubletError } from "../common/errors.ts";
 
+/** gRPC metadata key of the credential. */
+export const credentialKey = "sublet-munge";
+
 export interface Caller {
   readonly uid: number;
   readonly gid: number;

@@ -20,7 +20,7 @@ import {
 import { HealthImplementation } from "grpc-health-check";
 import { type ErrorCode, SubletError, toSubletError } from "../common/errors.ts";
 import { serverCredentials, serverOptions, type TlsFiles } from "./channel.ts";
-import type { Caller, Identity } from "./identity.ts";
+import { type Caller, credentialKey, type Identity } from "./identity.ts";
 import type { ControllerMethods, Init, NodeMethods, ReportRequest, ReportResponse } from "./messages.ts";
 import { protoPackage, serviceDefinition } from "./schema.ts";
 import {
@@ -32,9 +32,6 @@ import {
   sessionRefused,
 } from "./session.ts";
 import { toGrpcStatus } from "./status.ts";
-
-/** Metadata key of the credential. */
-export const credentialKey = "sublet-munge";
 
 /** Deadline of unary calls whose caller set none, and the longest that a caller may set. */
 const maxDeadlineMs = 60_000;

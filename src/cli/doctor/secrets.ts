@@ -5,15 +5,10 @@
  * files only what ours say in effect, never a file as it is.
  */
 import type { z } from "zod";
+import { cliKind } from "../../config/cli.ts";
+import { agentKind, controllerKind } from "../../config/kinds.ts";
 import { hidden } from "../../config/show.ts";
-import {
-  agentKind,
-  cliKind,
-  controllerKind,
-  type Kind,
-  type Sources,
-  secretValues,
-} from "../../config/sources.ts";
+import { type Kind, type Sources, secretValues } from "../../config/sources.ts";
 
 /** Variables that hold a secret by themselves: [accounting] password_file says so. */
 const secretVariables = ["SUBLET_ACCOUNTING_PASSWORD"];

@@ -13,7 +13,7 @@ import type { Output } from "../../../src/cli/output.ts";
 import { run } from "../../../src/cli/program.ts";
 import { trace } from "../../../src/cli/trace.ts";
 import { SubletError } from "../../../src/common/errors.ts";
-import { loadCliConfig } from "../../../src/config/config.ts";
+import { loadCliConfig } from "../../../src/config/cli.ts";
 import { decodeLocalRequest, encodeLocalResponse, FrameReader } from "../../../src/rpc/local.ts";
 import type { Init, LeaseMessage } from "../../../src/rpc/messages.ts";
 import { mungeIdentity } from "../../../src/rpc/munge.ts";

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import { loadAgentConfig, loadCliConfig, loadControllerConfig } from "../../../src/config/config.ts";
+import { loadCliConfig } from "../../../src/config/cli.ts";
+import { loadAgentConfig, loadControllerConfig } from "../../../src/config/config.ts";
 import { editDistance, nearestWord } from "../../../src/config/nearest.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sublet-config-"));
