@@ -68,9 +68,13 @@ function globals(): { term: string; about: string }[] {
 
 const statuses = [
   ["0", "done"],
-  ["1", "failed: refused, not found, a node did not do its part, or the doctor found something broken"],
+  ["1", "failed: refused, not found, no node did its part, or the doctor found something broken"],
   ["2", "wrong usage or settings; nothing was done"],
   ["3", "unavailable: no daemon answers in time, or nothing is spare"],
+  [
+    "4",
+    "partly: of several nodes some did their part and some not (drain, resume, reclaim), or some are well and some not (doctor --cluster); the output names them",
+  ],
   ["78", "config check: the settings are wrong"],
 ] as const;
 

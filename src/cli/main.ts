@@ -29,6 +29,7 @@ process.exitCode = await run(process.argv.slice(2), {
   write: (text) => void process.stdout.write(text),
   writeBytes: (bytes) => void process.stdout.write(bytes),
   error: (text) => void process.stderr.write(text),
+  live: process.stderr.isTTY === true && process.env.TERM !== "dumb",
   get width() {
     return size(process.stdout.columns, "COLUMNS");
   },

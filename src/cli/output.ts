@@ -10,6 +10,8 @@ export interface Output {
   readonly width: number | undefined;
   /** Its lines. */
   readonly height?: number | undefined;
+  /** Errors go to a terminal: a line there may be written over. */
+  readonly live?: boolean;
 }
 
 export interface Column<Row> {
@@ -90,9 +92,9 @@ export function formatTable<Row>(
   return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
 }
 
-/** Text broken at spaces to the width; every line starts with the indent. */
+/** Text broken at spaces to the width, if there is one; every line starts with the indent. */
 export function wrap(text: string, width: number | undefined, indent: string): string {
-  const limit = Math.max(20, (width ?? 100) - indent.length);
+  const limit = Math.max(20, (width ?? Number.POSITIVE_INFINITY) - indent.length);
   const lines: string[] = [];
   let line = "";
   for (const word of text.trim().split(/\s+/)) {

@@ -21,7 +21,7 @@ import type { TopOptions } from "./top/top.ts";
 import type { TraceOptions } from "./trace.ts";
 import { addUsageCommand } from "./usage.ts";
 
-export const exitStatus = { ok: 0, failed: 1, usage: 2, unavailable: 3 } as const;
+export const exitStatus = { ok: 0, failed: 1, usage: 2, unavailable: 3, partly: 4 } as const;
 
 interface GlobalOptions {
   readonly json?: true;
@@ -34,9 +34,11 @@ interface GlobalOptions {
 const help = `
 Exit status:
   0  done
-  1  failed: refused, not found, a node did not do its part, or the doctor found something broken
+  1  failed: refused, not found, no node did its part, or the doctor found something broken
   2  wrong usage or settings
   3  unavailable: no daemon answers in time, or nothing is spare
+  4  partly: of several nodes some did their part and some not (drain, resume, reclaim), or some are well and some
+     not (doctor --cluster); the output names them
 
 Settings come from /etc/sublet/sublet.toml, then ~/.config/sublet/sublet.toml (keys controller, agent_socket,
 starter_socket, munge_socket, timeout_ms, [tls]), then SUBLET_CONTROLLER and so on from the environment, then the options above.
@@ -209,8 +211,8 @@ export function commandTree(output: Output, environment: NodeJS.ProcessEnv): Tre
     );
   addUsageCommand(program, session);
   addGainCommand(program, session);
-  addAdminCommands(program, session, () => {
-    result = exitStatus.failed;
+  addAdminCommands(program, session, (verdict) => {
+    result = exitStatus[verdict];
   });
   addEstimateCommand(program, session);
   program
@@ -245,7 +247,7 @@ export function commandTree(output: Output, environment: NodeJS.ProcessEnv): Tre
     .action(async (options: Partial<BundleOptions> & { logLines: number; cluster?: true }) => {
       if (options.cluster === true) {
         const { clusterDoctor } = await import("./doctor/cluster.ts");
-        if (!(await clusterDoctor(session()))) result = exitStatus.failed;
+        result = exitStatus[await clusterDoctor(session())];
         return;
       }
       if (options.bundle !== undefined) {

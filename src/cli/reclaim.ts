@@ -1,13 +1,18 @@
 /**
  * `sublet drain`, `resume` and `reclaim`, for administrators: through the controller to all nodes that are selected, or,
  * where no controller is named, to this node's agent. Ends when every lease that has a budget is gone or its budget is
- * over (or at once, with --no-wait), and tells what came of it node by node.
+ * over (or at once, with --no-wait), and tells what came of it: nodes that answered alike in one line.
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type ErrorCode, errorCodes, SubletError } from "../common/errors.ts";
-import type { NodeOutcome, ReclaimModeName } from "../rpc/messages.ts";
+import { SubletError } from "../common/errors.ts";
+import type { ControllerClient } from "../rpc/client.ts";
+import type { NodeOutcome, ReclaimModeName, Selection } from "../rpc/messages.ts";
+import { parseHostList } from "../slurm/hostlist.ts";
 import { listLeases } from "./leases.ts";
-import { type Column, formatDuration, formatEnum, formatTable, writeJson } from "./output.ts";
+import { listNodes } from "./nodes.ts";
+import { type AdminWord, formatOutcomes, resultOf, type Verdict, verdictOf } from "./outcomes.ts";
+import { formatDuration, writeJson } from "./output.ts";
+import { showProgress } from "./progress.ts";
 import { type Session, withAgent, withController } from "./session.ts";
 
 export interface Selected {
@@ -39,37 +44,6 @@ function wish({ mode, budget, reason }: TakeOptions) {
   return { mode: modes[mode], budgetMs: mode === "graceful" ? budget * 1000 : 0, reason };
 }
 
-function codeName(code: number): ErrorCode | "UNKNOWN" {
-  for (const [name, number] of Object.entries(errorCodes)) if (number === code) return name as ErrorCode;
-  return "UNKNOWN";
-}
-
-const columns: readonly Column<NodeOutcome>[] = [
-  { title: "NODE", text: ({ node }) => node || "-" },
-  { title: "LENDING", text: ({ lending }) => formatEnum(lending, "LENDING_") || "?" },
-  { title: "ENDED", text: ({ leasesEnded }) => String(leasesEnded), align: "right" },
-  {
-    title: "LEFT",
-    text: ({ leasesLeft, drainingLeaseIds }) => String(leasesLeft + drainingLeaseIds.length),
-    align: "right",
-  },
-  {
-    title: "NOTE",
-    text: ({ code, message }) => (code === 0 ? message : `${codeName(code)}: ${message}`),
-    spare: 1,
-  },
-];
-
-export function formatOutcomes(outcomes: readonly NodeOutcome[], width: number | undefined): string {
-  if (outcomes.length === 0) return "No node is selected.\n";
-  return formatTable(columns, outcomes, width);
-}
-
-/** A node that did not do it, or leases that are not gone though they should be. */
-export function failedOutcomes(outcomes: readonly NodeOutcome[]): number {
-  return outcomes.filter(({ code, leasesLeft }) => code !== 0 || leasesLeft > 0).length;
-}
-
 /** Waits for leases that have a budget; what then is still there is left over. */
 async function waitForBudgets(
   session: Session,
@@ -80,17 +54,27 @@ async function waitForBudgets(
   const endMs = startMs + budgetMs + graceMs;
   let draining = new Set(outcomes.flatMap(({ drainingLeaseIds }) => drainingLeaseIds));
   const total = draining.size;
-  while (draining.size > 0 && performance.now() < endMs) {
-    await new Promise((resolve) => setTimeout(resolve, pollMs));
-    const live = new Set((await listLeases(session)).map(({ id }) => id));
-    draining = new Set([...draining].filter((id) => live.has(id)));
-    const leftMs = Math.max(0, startMs + budgetMs - performance.now());
-    if (!session.json && session.output.width !== undefined)
-      session.output.error(
-        `\r${total - draining.size} of ${total} leases gone, ${formatDuration(leftMs)} of the budget left \u001b[K`,
-      );
+  if (total === 0) return [...outcomes];
+  const gone = (): string => `${total - draining.size} of ${total} leases gone`;
+  const progress = showProgress(
+    { output: session.output, quiet: session.json },
+    () => {
+      const leftMs = startMs + budgetMs - performance.now();
+      return leftMs > 0
+        ? `${gone()}, ${formatDuration(leftMs)} of the budget left`
+        : `${gone()}, the budget is over`;
+    },
+    gone,
+  );
+  try {
+    while (draining.size > 0 && performance.now() < endMs) {
+      await new Promise((resolve) => setTimeout(resolve, pollMs));
+      const live = new Set((await listLeases(session)).map(({ id }) => id));
+      draining = new Set([...draining].filter((id) => live.has(id)));
+    }
+  } finally {
+    progress.end();
   }
-  if (!session.json && session.output.width !== undefined && total > 0) session.output.error("\r\u001b[K");
   return outcomes.map((outcome) => {
     const left = outcome.drainingLeaseIds.filter((id) => draining.has(id));
     return {
@@ -102,14 +86,16 @@ async function waitForBudgets(
   });
 }
 
-/** Writes what came of it. False when a part of it failed. */
-function tell(session: Session, outcomes: readonly NodeOutcome[]): boolean {
-  const failed = failedOutcomes(outcomes);
-  if (session.json) writeJson(session.output, { outcomes, failed });
-  else session.output.write(formatOutcomes(outcomes, session.output.width));
-  if (failed > 0 && !session.json)
-    session.output.error(`sublet: ${failed} of ${outcomes.length} nodes did not do all of it\n`);
-  return failed === 0;
+/** Writes what came of it. `kept`: nodes that were not reached hear of it when they return. */
+function tell(session: Session, what: AdminWord, outcomes: readonly NodeOutcome[], kept: boolean): Verdict {
+  const results = outcomes.map(resultOf);
+  const verdict = verdictOf(results.map((result) => result === "done"));
+  if (session.json) {
+    const failed = results.filter((result) => result !== "done").length;
+    const each = outcomes.map((outcome, index) => ({ ...outcome, result: results[index] }));
+    writeJson(session.output, { verdict, failed, outcomes: each });
+  } else session.output.write(formatOutcomes(what, outcomes, session.output.width, kept));
+  return verdict;
 }
 
 function selection(hosts: readonly string[], options: Selected) {
@@ -135,7 +121,7 @@ function mustBeHere(hosts: readonly string[], options: Selected, node: string): 
 
 async function carry(
   session: Session,
-  what: "drain" | "resume" | "reclaim",
+  what: AdminWord,
   hosts: readonly string[],
   options: Selected & Partial<TakeOptions>,
 ): Promise<NodeOutcome[]> {
@@ -154,29 +140,66 @@ async function carry(
       "nothing is selected: name nodes, --partition, --all or --lease",
     );
   const request = { selection: selected, ...taken };
-  return (await withController(session, (controller) => controller[what](request))).outcomes;
+  return withController(session, async (controller) => {
+    const progress = showProgress(
+      { output: session.output, quiet: session.json },
+      (elapsedMs) => howFar(controller, what, selected, elapsedMs),
+      () => `${what} of ${outcomes.length.toLocaleString("en")} nodes`,
+    );
+    let outcomes: readonly NodeOutcome[] = [];
+    try {
+      ({ outcomes } = await controller[what](request));
+      return [...outcomes];
+    } finally {
+      progress.end();
+    }
+  });
 }
 
-/** Drains nodes or takes leases back; false when a part of it failed. */
+/** How many of the nodes that are meant are as they shall be, by the controller's own view. */
+async function howFar(
+  controller: ControllerClient,
+  what: AdminWord,
+  selected: Selection,
+  elapsedMs: number,
+): Promise<string> {
+  const since = `${formatDuration(elapsedMs)}`;
+  if (what === "reclaim") return `reclaim: asked ${since} ago`;
+  const { nodes } = await listNodes(controller, true);
+  const names = new Set(selected.nodes.flatMap((text) => parseHostList(text)));
+  const meant = nodes.filter(
+    ({ node, partitions, offer }) =>
+      names.has(node) ||
+      partitions.some((partition) => selected.partitions.includes(partition)) ||
+      (selected.all && offer !== null),
+  );
+  const good = meant.filter(({ offer, leases }) =>
+    what === "drain"
+      ? offer?.lending === "LENDING_DRAINED" && leases === 0
+      : offer !== null && offer.lending !== "LENDING_DRAINED",
+  );
+  const state = what === "drain" ? "drained and empty" : "lending again";
+  return `${good.length.toLocaleString("en")} of ${meant.length.toLocaleString("en")} nodes ${state}, ${since}`;
+}
+
+/** Drains nodes or takes leases back. */
 export async function take(
   session: Session,
   what: "drain" | "reclaim",
   hosts: readonly string[],
   options: TakeOptions,
-): Promise<boolean> {
-  const outcomes = await carry(session, what, hosts, options);
-  return tell(
-    session,
-    options.wait ? await waitForBudgets(session, outcomes, options.budget * 1000) : outcomes,
-  );
+): Promise<Verdict> {
+  const told = await carry(session, what, hosts, options);
+  const outcomes = options.wait ? await waitForBudgets(session, told, options.budget * 1000) : told;
+  return tell(session, what, outcomes, what === "drain" && options.all === true);
 }
 
 export async function resume(
   session: Session,
   hosts: readonly string[],
   options: Selected,
-): Promise<boolean> {
-  return tell(session, await carry(session, "resume", hosts, options));
+): Promise<Verdict> {
+  return tell(session, "resume", await carry(session, "resume", hosts, options), false);
 }
 
 function seconds(text: string): number {
@@ -188,8 +211,12 @@ function seconds(text: string): number {
 
 const gather = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
 
-/** Adds the three commands. `onFailed`: a part of it failed. */
-export function addAdminCommands(program: Command, session: () => Session, onFailed: () => void): void {
+/** Adds the three commands. `onVerdict`: what came of it. */
+export function addAdminCommands(
+  program: Command,
+  session: () => Session,
+  onVerdict: (verdict: Verdict) => void,
+): void {
   const command = (name: string, about: string): Command =>
     program
       .command(name)
@@ -207,9 +234,7 @@ export function addAdminCommands(program: Command, session: () => Session, onFai
       .option("--budget <seconds>", "graceful: time for holders to finish or move", seconds, 30)
       .option("--reason <text>", "why; goes to the logs", "")
       .option("--no-wait", "do not wait for budgets to end");
-  const finish = async (work: Promise<boolean>): Promise<void> => {
-    if (!(await work)) onFailed();
-  };
+  const finish = async (work: Promise<Verdict>): Promise<void> => onVerdict(await work);
   taking(command("drain", "lend nothing more on these nodes until resumed (administrators)"), "graceful", [
     "graceful",
     "immediate",

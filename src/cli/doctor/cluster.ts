@@ -2,19 +2,20 @@
  * `sublet doctor --cluster`: is every agent well? The controller names the nodes and the agents' addresses; the agents are
  * asked themselves, so that a controller's stale view hides nothing. Equal answers are one line, whatever their number.
  *
- * Wrong (exit status 1): no agent where Slurm has its node up, an agent that does not answer, a clock that is off, and
- * what an agent itself says is wrong. Only shown: nodes that are down, and agents that found something other than most did.
+ * Wrong (exit status 4, or 1 where no node is well): no agent where Slurm has its node up, an agent that does not answer,
+ * a clock that is off, and what an agent itself says is wrong. Only shown: nodes that are down, and agents that found
+ * something other than most did.
  */
 import type { Identity } from "../../rpc/identity.ts";
 import type { GetHealthResponse, NodeStatusMessage } from "../../rpc/messages.ts";
+import { type Verdict, verdictOf } from "../outcomes.ts";
 import { type Output, wrap, writeJson } from "../output.ts";
+import { showProgress } from "../progress.ts";
 import { type Session, withController } from "../session.ts";
 import { foldHosts } from "./hosts.ts";
 
 const atOnce = 64;
 const askTimeoutMs = 3_000;
-const progressAfterMs = 2_000;
-const progressEveryMs = 500;
 const clockOffMs = 2_000;
 
 /** Findings that are the same on all nodes of a cluster that is set up alike. */
@@ -61,7 +62,10 @@ function factsOf({ version, findings }: NonNullable<Answer["health"]>): Map<stri
 function judge(answer: Answer, usual: ReadonlyMap<string, string>): Omit<Group, "nodes"> {
   const { health, clockOffsetMs: offMs = 0, why = "" } = answer;
   if (health === undefined) return { result: answer.excused === true ? "warn" : "fail", says: [why] };
-  const clock = Math.abs(offMs) < clockOffMs ? [] : [`clock ${Math.round(offMs / 1000)} s off`];
+  const clock =
+    Math.abs(offMs) < clockOffMs
+      ? []
+      : [`clock ${Math.round(Math.abs(offMs) / 1000)} s ${offMs < 0 ? "behind" : "ahead"}`];
   const wrong = [...clock, ...health.problems];
   const other = [...factsOf(health)]
     .filter(([key, value]) => value !== usual.get(key))
@@ -153,43 +157,31 @@ async function each<T, R>(all: readonly T[], work: (one: T) => Promise<R>): Prom
   return results;
 }
 
-/** Says on a terminal how far it is, once it takes long. */
-function progress({ output }: Session, total: number): { done(): void; end(): void } {
-  let count = 0;
-  let shown = "";
-  const startedMs = performance.now();
-  const timer = setInterval(() => {
-    if (output.width === undefined || performance.now() - startedMs < progressAfterMs) return;
-    shown = `asked ${count} of ${total}`;
-    output.error(`\r${shown}`);
-  }, progressEveryMs);
-  return {
-    done: () => void count++,
-    end() {
-      clearInterval(timer);
-      if (shown !== "") output.error(`\r${" ".repeat(shown.length)}\r`);
-    },
-  };
-}
-
-/** True when nothing is wrong. */
-export async function clusterDoctor(session: Session): Promise<boolean> {
+/** partly: some nodes are well, or only to be looked at, and some are not. */
+export async function clusterDoctor(session: Session): Promise<Verdict> {
   const { nodes } = await withController(session, (controller) => controller.listNodes({}));
   const { mungeIdentity } = await import("../../rpc/munge.ts");
   const identity = mungeIdentity({ socket: session.config.mungeSocket });
-  const shown = progress(session, nodes.length);
+  let count = 0;
+  const total = nodes.length.toLocaleString("en");
+  const progress = showProgress(
+    { output: session.output, quiet: session.json },
+    () => `asked ${count.toLocaleString("en")} of ${total} agents`,
+    () => `asked ${total} agents`,
+  );
   const answers = await each(nodes, async (node) => {
     const answer = await ask(node, session, identity);
-    shown.done();
+    count++;
     return answer;
-  }).finally(() => shown.end());
+  }).finally(() => progress.end());
   const groups = groupAnswers(answers);
-  const healthy = groups.every(({ result }) => result !== "fail");
+  const verdict = verdictOf(groups.map(({ result }) => result !== "fail"));
   if (session.json)
     writeJson(session.output, {
-      healthy,
+      healthy: verdict === "ok",
+      verdict,
       groups: groups.map((group) => ({ ...group, hosts: foldHosts(group.nodes) })),
     });
   else session.output.write(formatGroups(groups, session.output.width));
-  return healthy;
+  return verdict;
 }

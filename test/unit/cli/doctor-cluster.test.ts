@@ -26,7 +26,7 @@ test("equal answers are one line, what is wrong comes last, the nodes are named"
     "1,997 nodes ok: n[1-16,18-1998]",
     "n2001: no agent, and Slurm says down",
     "2 nodes, n[1999-2000]: the agent does not answer",
-    "n17: clock -90 s off",
+    "n17: clock 90 s behind",
   ]);
 });
 
