@@ -3,11 +3,10 @@
  * contradiction (a leave threshold beyond its enter threshold, a quota beyond the node) is refused like a typing error.
  */
 import { z } from "zod";
-import type { Configuration } from "../../src/config/config.ts";
 import { dropInsOf } from "../../src/config/layers.ts";
 import { checkLayers, parseToml } from "../../src/config/load.ts";
 import { live } from "../../src/config/meta.ts";
-import { type FileReader, fileLayers } from "../../src/config/sources.ts";
+import { type Configuration, type FileReader, fileLayers } from "../../src/config/sources.ts";
 import type { CpuPriority } from "../cgroup/priority.ts";
 import { type ActionName, type SignalName, signalAbout, signalNames, signalTable } from "./table.ts";
 

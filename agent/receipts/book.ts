@@ -11,6 +11,7 @@
 import type { Consent, Lease } from "../../src/common/nouns.ts";
 import { classToWire, consentToWire, kindToWire } from "../../src/rpc/convert.ts";
 import type { PressureMessage, ReceiptGuestMessage, ReceiptMessage } from "../../src/rpc/messages.ts";
+import { sumGuests } from "../../src/rpc/receipts.ts";
 
 export const maxKept = 256;
 export const maxLines = 200;
@@ -72,20 +73,6 @@ function lineOf({ guest, fromMs }: Line, nowMs: number): ReceiptGuestMessage {
     coreSeconds: seconds * guest.cores.length,
     byteSeconds: seconds * guest.memoryBytes,
     leases: 1,
-  };
-}
-
-/** Of several leases one line; what they do not have in common is left out. */
-function summed(a: ReceiptGuestMessage | undefined, b: ReceiptGuestMessage): ReceiptGuestMessage {
-  if (a === undefined) return { ...b, leaseId: "" };
-  return {
-    leaseId: "",
-    uid: a.uid === b.uid ? a.uid : 0,
-    kind: a.kind === b.kind ? a.kind : "LEASE_KIND_UNSPECIFIED",
-    class: a.class === b.class ? a.class : "CAPACITY_CLASS_UNSPECIFIED",
-    coreSeconds: a.coreSeconds + b.coreSeconds,
-    byteSeconds: a.byteSeconds + b.byteSeconds,
-    leases: a.leases + b.leases,
   };
 }
 
@@ -161,8 +148,12 @@ export class ReceiptBook {
       if (open.live.has(leaseId)) open.actions.set(action, (open.actions.get(action) ?? 0) + 1);
   }
 
-  /** Receipts of this job: of its lives that ended, and what there is so far of one that goes on. */
+  /** Receipts of this job (0: of all): of its lives that ended, and what there is so far of one that goes on. */
   of(jobId: number, nowMs: number, unixMs: number): ReceiptMessage[] {
+    if (jobId === 0)
+      return [...new Set([...this.#kept.map((receipt) => receipt.jobId), ...this.#open.keys()])].flatMap(
+        (each) => this.of(each, nowMs, unixMs),
+      );
     const found = this.#kept.filter((receipt) => receipt.jobId === jobId);
     const open = this.#open.get(jobId);
     if (open === undefined) return found;
@@ -180,7 +171,7 @@ export class ReceiptBook {
       open.live.delete(line.guest.id);
       const done = lineOf(line, nowMs);
       if (open.done.length < maxLines) open.done.push(done);
-      else open.more = summed(open.more, done);
+      else open.more = sumGuests(open.more, done);
     }
     for (const guest of come) open.live.set(guest.id, { guest, fromMs: nowMs });
   }
@@ -204,7 +195,7 @@ export class ReceiptBook {
   #receipt(jobId: number, open: Open, nowMs: number, unixMs: number, ended: boolean): ReceiptMessage {
     const lines = [...open.done, ...[...open.live.values()].map((line) => lineOf(line, nowMs))];
     const rest = lines.slice(maxLines);
-    const more = rest.reduce<ReceiptGuestMessage | undefined>(summed, open.more);
+    const more = rest.reduce<ReceiptGuestMessage | undefined>(sumGuests, open.more);
     return {
       jobId,
       node: this.#node,

@@ -26,6 +26,7 @@ import type {
   OfferMessage,
   ReceiptMessage,
 } from "../../src/rpc/messages.ts";
+import { briefReceipt } from "../../src/rpc/receipts.ts";
 import type { JobWatcher } from "../jobs/watch.ts";
 import type { NodeAdmin } from "../node/admin.ts";
 import { endpointMessage, type Identification, leaseMessage } from "../offer/messages.ts";
@@ -320,7 +321,8 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
           "receipts of other nodes are not listed",
         );
       }
-    return { body: "receipts", receipts: fitReceipts([...found, ...others]) };
+    const all = [...found, ...others];
+    return { body: "receipts", receipts: fitReceipts(jobId === 0 ? all.map(briefReceipt) : all) };
   }
 
   function status(): Init<LocalResponse> {

@@ -2,10 +2,12 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { Days, localTimeZone } from "../common/days.ts";
 import type { GainCostMessage, GainHoursMessage, GetGainResponse } from "../rpc/messages.ts";
-import { type Column, formatTable, writeJson } from "./output.ts";
+import { type Column, formatTable } from "./output.ts";
 import { type Session, withController } from "./session.ts";
+import { addWatchOption, show } from "./table-options.ts";
 
 export interface GainOptions {
+  readonly watch?: number | true;
   readonly from?: string;
   readonly to?: string;
 }
@@ -88,21 +90,25 @@ export function formatGain(gain: GetGainResponse, days: Days, width: number | un
   ].join("\n")}\n`;
 }
 
-export async function gain(session: Session, { from, to }: GainOptions): Promise<void> {
-  const { found, days } = await withController(session, async (controller) => {
-    // A controller without accounting does not say where its days begin.
-    const zone = await controller.getUsage({}).then(
-      ({ timeZone }) => timeZone,
-      () => localTimeZone(),
-    );
-    const days = new Days(zone);
-    const at = (text: string | undefined): number =>
-      text === undefined ? 0 : beginMs(text, days, Date.now());
-    return { days, found: await controller.getGain({ fromUnixMs: at(from), toUnixMs: at(to) }) };
-  });
-  if (session.json)
-    writeJson(session.output, found); // what is not a number is null
-  else session.output.write(formatGain(found, days, session.output.width));
+export async function gain(session: Session, { from, to, watch }: GainOptions): Promise<void> {
+  await show(
+    session,
+    watch === undefined ? {} : { watch },
+    () =>
+      withController(session, async (controller) => {
+        // A controller without accounting does not say where its days begin.
+        const zone = await controller.getUsage({}).then(
+          ({ timeZone }) => timeZone,
+          () => localTimeZone(),
+        );
+        const days = new Days(zone);
+        const at = (text: string | undefined): number =>
+          text === undefined ? 0 : beginMs(text, days, Date.now());
+        return { days, found: await controller.getGain({ fromUnixMs: at(from), toUnixMs: at(to) }) };
+      }),
+    ({ found }) => found, // what is not a number is null
+    ({ found, days }) => formatGain(found, days, session.output.width),
+  );
 }
 
 export function addGainCommand(program: Command, session: () => Session): void {
@@ -110,7 +116,7 @@ export function addGainCommand(program: Command, session: () => Session): void {
     beginMs(text, new Days("UTC"), 0);
     return text;
   };
-  program
+  const command = program
     .command("gain")
     .description(
       "what lending brought, against Slurm alone and perfect packing, and what jobs paid (needs a controller)",
@@ -120,6 +126,6 @@ export function addGainCommand(program: Command, session: () => Session): void {
       `${spans.join(", ")} (that day, or so many days back), or 2026-11-25T12:00, at the site's clock; default today`,
       parse,
     )
-    .option("--to <time>", "likewise, the beginning of that day; default now", parse)
-    .action((options: GainOptions) => gain(session(), options));
+    .option("--to <time>", "likewise, the beginning of that day; default now", parse);
+  addWatchOption(command).action((options: GainOptions) => gain(session(), options));
 }

@@ -1,10 +1,15 @@
-/** `sublet jobs JOBID`: what guests cost a job, node by node; to its owner and admins. */
+/**
+ * `sublet jobs`: jobs that had guests beside them, or might have; `sublet jobs JOBID`: what guests cost one, node by node.
+ * To a job's owner and admins.
+ */
 import { SubletError } from "../common/errors.ts";
 import { formatBytes } from "../common/units.ts";
 import type { LocalReceipts, PressureMessage, ReceiptGuestMessage, ReceiptMessage } from "../rpc/messages.ts";
 import { stalled, summaryOf } from "../rpc/summary.ts";
-import { type Column, formatDuration, formatEnum, formatTable, writeJson } from "./output.ts";
+import { formatJobs, jobRows } from "./job-list.ts";
+import { type Column, formatDuration, formatEnum, formatTable } from "./output.ts";
 import { type Session, withAgent, withController } from "./session.ts";
+import { show, type TableOptions } from "./table-options.ts";
 
 const columns: readonly Column<ReceiptGuestMessage>[] = [
   { title: "LEASE", text: ({ leaseId, leases }) => leaseId || `${leases} more` },
@@ -59,24 +64,51 @@ export function formatReceipts(found: LocalReceipts, width: number | undefined):
   return leftOut === 0 ? text : `${text}\n${leftOut} more nodes: ask the controller (--controller).\n`;
 }
 
-export interface JobsOptions {
+export interface JobsOptions extends TableOptions {
   readonly summary?: true;
 }
 
-export async function jobs(session: Session, jobId: number, options: JobsOptions = {}): Promise<void> {
-  const found: LocalReceipts =
-    session.config.controller === undefined
-      ? await withAgent(session, (agent) => agent.job(jobId))
-      : await withController(session, async (controller) => ({
-          receipts: (await controller.listReceipts({ jobId })).receipts,
-          leftOut: 0,
-        }));
-  if (found.receipts.length === 0)
-    throw new SubletError(
-      "NOT_FOUND",
-      `no receipt of job ${jobId} is known here: it did not run since the daemons began, is forgotten, or is not yours`,
-    );
-  if (options.summary === true) session.output.write(`${summaryOf(found.receipts)}\n`);
-  else if (session.json) writeJson(session.output, found);
-  else session.output.write(formatReceipts(found, session.output.width));
+/** jobId 0: of all jobs. */
+async function receiptsOf(session: Session, jobId: number): Promise<LocalReceipts> {
+  if (session.config.controller === undefined) return withAgent(session, (agent) => agent.job(jobId));
+  return withController(session, async (controller) => ({
+    receipts: (await controller.listReceipts({ jobId })).receipts,
+    leftOut: 0,
+  }));
+}
+
+async function oneJob(session: Session, jobId: number, options: JobsOptions): Promise<void> {
+  await show(
+    session,
+    options,
+    async () => {
+      const found = await receiptsOf(session, jobId);
+      if (found.receipts.length === 0)
+        throw new SubletError(
+          "NOT_FOUND",
+          `no receipt of job ${jobId} is known here: it did not run since the daemons began, is forgotten, or is not yours`,
+        );
+      return found;
+    },
+    (found) => found,
+    (found) =>
+      options.summary === true
+        ? `${summaryOf(found.receipts)}\n`
+        : formatReceipts(found, session.output.width),
+  );
+}
+
+export async function jobs(
+  session: Session,
+  jobId: number | undefined,
+  options: JobsOptions = { header: true },
+): Promise<void> {
+  if (jobId !== undefined) return oneJob(session, jobId, options);
+  await show(
+    session,
+    options,
+    () => receiptsOf(session, 0),
+    (found) => ({ jobs: jobRows(found.receipts), leftOut: found.leftOut }),
+    (found) => formatJobs(found, session.output.width, options),
+  );
 }

@@ -50,10 +50,14 @@ function later(what: AdminWord, kept: boolean, one: boolean): string {
   return `${its} leases end with their terms; reclaim again when ${answers}`;
 }
 
+const address = /(\[[0-9a-f:.]+\]|\b[\w.-]+):\d{2,5}\b/i;
+
 /** In words that name no node, so that equal troubles are one line. */
 function why({ node, message }: NodeOutcome): string {
   const from = node === "" ? message : message.replaceAll(` from ${node}`, "").replaceAll(node, "the node");
-  return from.replaceAll(/(\[[0-9a-f:.]+\]|\b[\w.-]+):\d{2,5}\b/gi, "the agent");
+  return from
+    .replace(new RegExp(`^${address.source}: `, "i"), "")
+    .replaceAll(new RegExp(address.source, "gi"), "the agent");
 }
 
 function leasesText(outcomes: readonly NodeOutcome[]): string {

@@ -10,6 +10,7 @@ import type { BundleOptions } from "./doctor/bundle.ts";
 import { addEstimateCommand } from "./estimate-command.ts";
 import { addGainCommand } from "./gain.ts";
 import type { InvokeOptions } from "./invoke.ts";
+import { jobColumns } from "./job-list.ts";
 import type { JobsOptions } from "./jobs.ts";
 import { addLeaseCommands } from "./leases.ts";
 import { addNodesCommand } from "./nodes.ts";
@@ -17,6 +18,7 @@ import { type Output, writeError } from "./output.ts";
 import type { PilotOptions } from "./pilot.ts";
 import { addAdminCommands } from "./reclaim.ts";
 import type { Session } from "./session.ts";
+import { addTableOptions } from "./table-options.ts";
 import type { TopOptions } from "./top/top.ts";
 import type { TraceOptions } from "./trace.ts";
 import { addUsageCommand } from "./usage.ts";
@@ -142,16 +144,22 @@ export function commandTree(output: Output, environment: NodeJS.ProcessEnv): Tre
     .option("--delay <seconds>", "between two pictures", integer(1, 3600), 2)
     .option("--once", "print one picture, of all nodes, and end")
     .action(async (options: TopOptions) => (await import("./top/top.ts")).top(session(), options));
-  program
+  const jobsCommand = program
     .command("jobs")
-    .argument("<job>", "its number", integer(1, 0xffff_fffe))
+    .argument("[job-id]", "its number; none: a list of jobs", integer(1, 0xffff_fffe))
     .description(
-      "what guests cost a job, by node: who, how long, pressure; yours, root and the admin group all",
+      "what guests cost jobs, or one job by node: who, how long, pressure; yours, root and the admin group all",
     )
-    .option("--summary", "one line, for the job's record in Slurm")
-    .action(async (job: number, options: JobsOptions) =>
-      (await import("./jobs.ts")).jobs(session(), job, options),
-    );
+    .option("--summary", "of one job: one line, for its record in Slurm");
+  addTableOptions(jobsCommand, jobColumns).action(
+    async (job: number | undefined, options: JobsOptions, command: Command) => {
+      if (job === undefined && options.summary === true)
+        command.error("error: --summary is of one job: name its number");
+      if (job !== undefined && (options.sort ?? options.format) !== undefined)
+        command.error("error: --sort and --format are for the list of jobs: name no number");
+      await (await import("./jobs.ts")).jobs(session(), job, options);
+    },
+  );
   program
     .command("status")
     .description("what the agent of this node offers and found")

@@ -41,7 +41,7 @@ function known(text: string, names: readonly string[]): string {
 export function addTableOptions<Row>(command: Command, columns: readonly Column<Row>[]): Command {
   const names = columns.map(columnName);
   const listed = names.join(", ");
-  return command
+  command
     .option("--no-header", "leave out the line of titles, and what stands below the table")
     .option("--sort <columns>", "by these columns, with commas; -column: falling", (text: string) =>
       text.split(",").map((each) => {
@@ -51,13 +51,22 @@ export function addTableOptions<Row>(command: Command, columns: readonly Column<
     )
     .option("--format <columns>", `these columns in this order, with commas: ${listed}`, (text: string) =>
       text.split(",").map((each) => known(each, names)),
-    )
-    .option("--watch [seconds]", `again and again, every ${watchSeconds} s if not said`, (text: string) => {
+    );
+  return addWatchOption(command);
+}
+
+/** For what is no table, or one whose rows and columns say themselves what they are. */
+export function addWatchOption(command: Command): Command {
+  return command.option(
+    "--watch [seconds]",
+    `again and again, every ${watchSeconds} s if not said`,
+    (text: string) => {
       const value = Number(text);
       if (!(value >= 0.1 && value <= maxWatchSeconds))
         throw new InvalidArgumentError(`Expected seconds from 0.1 to ${maxWatchSeconds}.`);
       return value;
-    });
+    },
+  );
 }
 
 /** Made when it is needed: help and completion start without it. */
@@ -141,7 +150,7 @@ function paint(output: Output, text: string, before: readonly string[]): string[
  */
 export async function show<T>(
   session: Session,
-  options: TableOptions,
+  options: Pick<TableOptions, "watch">,
   fetch: () => Promise<T>,
   json: (found: T) => unknown,
   text: (found: T) => string,

@@ -1,10 +1,11 @@
 /** `sublet usage`: what was held, from the controller's accounting: by day, account and user; yours, to admins everybody's. */
 import { type Command, Option } from "commander";
 import type { GetUsageResponse, UsageGroupName, UsageRowMessage } from "../rpc/messages.ts";
-import { type Column, formatDuration, formatTable, writeJson } from "./output.ts";
+import { type Column, formatDuration } from "./output.ts";
 import { type Session, withController } from "./session.ts";
+import { addTableOptions, show, type TableOptions, viewTable } from "./table-options.ts";
 
-export interface UsageOptions {
+export interface UsageOptions extends TableOptions {
   readonly from: string;
   readonly to: string;
   readonly by: readonly Group[];
@@ -34,15 +35,24 @@ const keys: Readonly<Record<Group, Column<UsageRowMessage>>> = {
   user: { title: "USER", text: ({ user }) => user },
 };
 
-function columnsOf(by: readonly Group[], { quotas }: GetUsageResponse): Column<UsageRowMessage>[] {
+function columnsOf(
+  by: readonly Group[],
+  { quotas }: Pick<GetUsageResponse, "quotas">,
+): Column<UsageRowMessage>[] {
   const limits = new Map(quotas.map((quota) => [quota.account, quota]));
   return [
     ...groups.filter((group) => by.includes(group)).map((group) => keys[group]),
     { title: "LEASES", text: ({ leases }) => String(leases), align: "right", spare: 2 },
-    { title: "CORE HOURS", text: ({ coreSeconds }) => amount(coreSeconds / hour), align: "right" },
+    {
+      title: "CORE HOURS",
+      text: ({ coreSeconds }) => amount(coreSeconds / hour),
+      value: ({ coreSeconds }) => coreSeconds,
+      align: "right",
+    },
     {
       title: "GIB HOURS",
       text: ({ byteSeconds }) => amount(byteSeconds / gib / hour),
+      value: ({ byteSeconds }) => byteSeconds,
       align: "right",
       spare: 1,
     },
@@ -68,14 +78,16 @@ export function formatUsage(
   found: GetUsageResponse,
   by: readonly Group[],
   width: number | undefined,
+  options: TableOptions = { header: true },
 ): string {
   const { rows, fromDay, toDay, timeZone, quotas } = found;
   const span = fromDay === toDay ? fromDay : `${fromDay} to ${toDay}`;
   const whose = found.allUsers ? "" : ", yours";
+  if (!options.header) return viewTable(columnsOf(by, found), rows, width, options);
   if (rows.length === 0) return `No usage: ${span} (${timeZone})${whose}.\n`;
   const lines = [
     `Usage ${span} (days of ${timeZone})${whose}:`,
-    formatTable(columnsOf(by, found), rows, width).trimEnd(),
+    viewTable(columnsOf(by, found), rows, width, options).trimEnd(),
   ];
   if (quotas.length > 0) lines.push(`Quotas begin again in ${formatDuration(found.quotaResetsInMs)}.`);
   if (found.truncated) lines.push("There is more: ask for fewer days, or one account.");
@@ -102,17 +114,18 @@ export function usageCsv({ rows }: GetUsageResponse, by: readonly Group[]): stri
 export async function usage(session: Session, options: UsageOptions): Promise<void> {
   const { from, to, by, account = "", user = "" } = options;
   const groupBy = groups.filter((group) => by.includes(group)).map((group) => wire[group]);
-  const found = await withController(session, (controller) =>
-    controller.getUsage({ from, to, groupBy, account, user }),
+  await show(
+    session,
+    options,
+    () => withController(session, (controller) => controller.getUsage({ from, to, groupBy, account, user })),
+    (found) => found,
+    (found) =>
+      options.csv === true ? usageCsv(found, by) : formatUsage(found, by, session.output.width, options),
   );
-  const { output } = session;
-  if (session.json) writeJson(output, found);
-  else if (options.csv === true) output.write(usageCsv(found, by));
-  else output.write(formatUsage(found, by, output.width));
 }
 
 export function addUsageCommand(program: Command, session: () => Session): void {
-  program
+  const command = program
     .command("usage")
     .description(
       "what was held, by the accounting: yours; root and the admin group see everybody's (needs a controller)",
@@ -124,6 +137,8 @@ export function addUsageCommand(program: Command, session: () => Session): void 
     )
     .option("--account <name>", "this account only; - is leases without one")
     .option("--user <name>", "this user only, by name or uid")
-    .option("--csv", "comma-separated values, in seconds")
-    .action((options: UsageOptions) => usage(session(), options));
+    .option("--csv", "comma-separated values, in seconds");
+  addTableOptions(command, columnsOf(groups, { quotas: [] })).action((options: UsageOptions) =>
+    usage(session(), options),
+  );
 }

@@ -73,7 +73,12 @@ export async function startDashboard({
     log.error({ message: toSubletError(thrown).message }, "there is no dashboard");
     return none;
   }
-  feed.show(server.live, (fromMs, toMs) => server.live.gain(fromMs, toMs));
+  const { live } = server;
+  feed.show(
+    live,
+    (fromMs, toMs) => live.gain(fromMs, toMs),
+    (fromMs, toMs) => live.reclaims.between(fromMs, toMs),
+  );
   const scheme = dashboard.tls === undefined ? "http" : "https";
   log.info({ url: `${scheme}://${server.address}/` }, "dashboard is ready");
   return {

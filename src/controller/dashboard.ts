@@ -9,6 +9,7 @@ import type {
   NodeDetail,
   Notice,
   ReclaimRow,
+  Reclaims,
 } from "../dashboard/api.ts";
 import type {
   Amounts,
@@ -28,6 +29,7 @@ import type {
   NodeCountersMessage,
   OfferMessage,
   ReceiptMessage,
+  ReclaimTimesMessage,
 } from "../rpc/messages.ts";
 import type { ControllerHandlers } from "../rpc/server.ts";
 import type { ClusterSnapshot, SnapshotNode } from "../slurm/snapshot.ts";
@@ -80,6 +82,7 @@ export class DashboardFeed implements DashboardSource {
   #administer: Pick<ControllerHandlers, "drain" | "resume" | "reclaim"> | undefined;
   #receipts: ReceiptStore | undefined;
   #gain: ((fromMs: number, toMs: number) => Gain) | undefined;
+  #reclaims: ((fromMs: number, toMs: number) => ReclaimTimes) | undefined;
   #sink: DashboardSink | undefined;
 
   constructor(options: DashboardFeedOptions) {
@@ -92,9 +95,14 @@ export class DashboardFeed implements DashboardSource {
     this.#receipts = receipts;
   }
 
-  show(sink: DashboardSink, gain: (fromMs: number, toMs: number) => Gain): void {
+  show(
+    sink: DashboardSink,
+    gain: (fromMs: number, toMs: number) => Gain,
+    reclaims: (fromMs: number, toMs: number) => ReclaimTimes,
+  ): void {
     this.#sink = sink;
     this.#gain = gain;
+    this.#reclaims = reclaims;
   }
 
   /** Of a report that was taken. */
@@ -350,8 +358,17 @@ export class DashboardFeed implements DashboardSource {
         holdOutDifferencePercent: percent(cost.holdOutDifferencePercent),
         receipts: cost.receipts,
       },
+      reclaims: reclaimTimes(this.#reclaims?.(fromMs, toMs)),
     };
   }
+}
+
+type ReclaimTimes = Pick<Reclaims, "count" | "p50Ms" | "p99Ms" | "maxMs">;
+
+function reclaimTimes(found: ReclaimTimes | undefined): ReclaimTimesMessage | null {
+  if (found === undefined) return null;
+  const us = (ms: number | null): number => Math.round((ms ?? 0) * 1000);
+  return { count: found.count, p50Us: us(found.p50Ms), p99Us: us(found.p99Ms), maxUs: us(found.maxMs) };
 }
 
 function factsOf(name: string, slurm: SnapshotNode | undefined, agent: AgentState | undefined): NodeFacts {

@@ -46,6 +46,11 @@ export class ReceiptStore {
     return found.slice(-limit).reverse();
   }
 
+  /** Of all jobs, the latest last, in the order in which they came. */
+  all(): Iterable<ReceiptMessage> {
+    return this.#byKey.values();
+  }
+
   /** By node, and of one node the earlier life first. */
   of(jobId: number): ReceiptMessage[] {
     const found = [...(this.#byJob.get(jobId) ?? [])].flatMap((key) => this.#byKey.get(key) ?? []);

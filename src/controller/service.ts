@@ -20,6 +20,7 @@ import type {
   ReceiptMessage,
 } from "../rpc/messages.ts";
 import { nodesToColumns } from "../rpc/node-columns.ts";
+import { briefReceipt } from "../rpc/receipts.ts";
 import type { CallContext, ControllerHandlers, ReportHandler } from "../rpc/server.ts";
 import type { ClusterSnapshot } from "../slurm/snapshot.ts";
 import type { AccountingParts } from "./accounting.ts";
@@ -99,6 +100,8 @@ export interface ControllerServiceParts {
 
 /** Of one job with a full list of guests each, these fit into one answer. */
 const maxListedReceipts = 150;
+/** Of all jobs, with one line each for their guests: about 1 MB. */
+const maxBriefReceipts = 5_000;
 const forwardTimeoutMs = 5_000;
 /** What an agent takes for granted: everybody has something left. */
 const noQuotas = "[]";
@@ -350,8 +353,10 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
     async listReceipts({ jobId, caller }, context) {
       const asker = principalOf(context, caller);
       const all = seesAll(asker);
-      const visible = receipts.of(jobId).filter(({ uid }) => all || (uid !== 0 && uid === asker.uid));
-      return { receipts: visible.slice(-maxListedReceipts) };
+      const mine = ({ uid }: ReceiptMessage): boolean => all || (uid !== 0 && uid === asker.uid);
+      if (jobId === 0)
+        return { receipts: [...receipts.all()].filter(mine).slice(-maxBriefReceipts).map(briefReceipt) };
+      return { receipts: receipts.of(jobId).filter(mine).slice(-maxListedReceipts) };
     },
     async getUsage(request, context) {
       if (accounting === undefined)

@@ -295,6 +295,14 @@ export interface GetGainResponse {
   money: number;
   currency: string;
   cost: GainCostMessage | null;
+  reclaims: ReclaimTimesMessage | null;
+}
+
+export interface ReclaimTimesMessage {
+  count: number;
+  p50Us: number;
+  p99Us: number;
+  maxUs: number;
 }
 
 export interface HorizonTableMessage {
@@ -744,6 +752,7 @@ export interface Messages {
   GainHours: GainHoursMessage;
   GainCost: GainCostMessage;
   GetGainResponse: GetGainResponse;
+  ReclaimTimes: ReclaimTimesMessage;
   GrantRequest: GrantRequest;
   GrantResponse: GrantResponse;
   RenewRequest: RenewRequest;

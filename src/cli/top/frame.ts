@@ -9,6 +9,7 @@ import type {
   ListNodesResponse,
   NodeStatusMessage,
   OfferMessage,
+  ReclaimTimesMessage,
 } from "../../rpc/messages.ts";
 import { type Column, formatDuration, formatTable } from "../output.ts";
 
@@ -18,6 +19,8 @@ export interface Cluster {
   readonly leases: readonly LeaseMessage[];
   /** Of today; undefined: this controller keeps no history. */
   readonly gain: GetGainResponse | undefined;
+  /** Of the last hour; undefined: not known (an older controller, or one without history). */
+  readonly reclaims: ReclaimTimesMessage | undefined;
   /** Why the picture is an old one. */
   readonly stale: string | undefined;
 }
@@ -268,6 +271,17 @@ function gainLines({ gain }: Cluster): string[] {
   ];
 }
 
+const ms = (us: number): string => (us < 9_950 ? (us / 1000).toFixed(1) : count(us / 1000));
+
+function reclaimLines({ reclaims }: Cluster): string[] {
+  if (reclaims === undefined) return [];
+  const { count: number, p50Us, p99Us, maxUs } = reclaims;
+  if (number === 0) return ["reclaims in the last hour: none"];
+  const times =
+    maxUs === 0 ? "not measured" : `p50 ${ms(p50Us)} ms, p99 ${ms(p99Us)} ms, longest ${ms(maxUs)} ms`;
+  return [`reclaims in the last hour: ${count(number)}; ${times}`];
+}
+
 export const helpLines: readonly string[] = [
   "sublet top: keys",
   "",
@@ -307,7 +321,7 @@ export function frame(
     bar("memory", sum.memory, allBytes.padStart(wide), size),
     legend(sum.memory, formatBytes, size),
     clip(leaseLine(cluster.leases), width),
-    ...gainLines(cluster).map((line) => clip(line, width)),
+    ...[...gainLines(cluster), ...reclaimLines(cluster)].map((line) => clip(line, width)),
     ...notices(cluster).map((text) => painted(clip(text, width), 31, size)),
   ];
   const rows = listed(nodes, view);

@@ -19,18 +19,23 @@ export interface TopOptions {
 const enter = "\u001b[?1049h\u001b[?25l\u001b[2J";
 const leave = "\u001b[0m\u001b[?25h\u001b[?1049l";
 const widthWithout = 100;
+const hourMs = 3_600_000;
 
 function colourful(environment: NodeJS.ProcessEnv): boolean {
   return (environment.NO_COLOR ?? "") === "" && environment.TERM !== "dumb";
 }
 
 async function ask(session: Session, controller: ControllerClient): Promise<Cluster> {
-  const [found, { leases }, gain] = await Promise.all([
+  const nowUnixMs = Date.now();
+  const lastHour = { fromUnixMs: nowUnixMs - hourMs, toUnixMs: nowUnixMs };
+  const [found, { leases }, gain, hour] = await Promise.all([
     listNodes(controller, true),
     controller.listLeases({}),
     controller.getGain({}).catch(() => undefined), // it keeps no history
+    controller.getGain(lastHour).catch(() => undefined),
   ]);
-  return { controller: session.config.controller ?? "", found, leases, gain, stale: undefined };
+  const reclaims = hour?.reclaims ?? undefined;
+  return { controller: session.config.controller ?? "", found, leases, gain, reclaims, stale: undefined };
 }
 
 const clock = (): string => new Date().toTimeString().slice(0, 8);

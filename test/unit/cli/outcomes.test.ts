@@ -43,7 +43,7 @@ describe("outcomes", () => {
     ];
     assert.equal(
       formatOutcomes("reclaim", all, undefined, false),
-      "3 nodes not reached: n[1-3] (the agent: connection refused): their leases end with their terms; reclaim again when they answer\n",
+      "3 nodes not reached: n[1-3] (connection refused): their leases end with their terms; reclaim again when they answer\n",
     );
   });
   it("say apart what is left, what has a budget, and who refused", () => {

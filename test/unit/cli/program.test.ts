@@ -183,7 +183,18 @@ describe("with a controller", () => {
           },
         };
       },
-      listReceipts: async ({ jobId }) => ({ receipts: jobId === 7 ? [receipt] : [] }),
+      listReceipts: async ({ jobId }) => ({
+        receipts:
+          jobId === 7
+            ? [receipt]
+            : jobId === 0
+              ? [
+                  receipt,
+                  { ...receipt, node: "n2" },
+                  { ...receipt, jobId: 12, uid: 5, guests: [], alone: null, beside: null, toUnixMs: 1 },
+                ]
+              : [],
+      }),
       requestLease: unused,
       renewLease: unused,
       listLeases: async () => ({ leases: [lease] }),
@@ -376,6 +387,39 @@ Pressure of the whole node, time in which some task waited:
     assert.equal(none.status, 1);
     assert.match(none.err, /^sublet: no receipt of job 8 is known here/);
     assert.equal((await sublet(["jobs", "x"], environment)).status, 2);
+  });
+  it("lists jobs, each in one row over its nodes, sorted, narrowed, as JSON", async () => {
+    const { out } = await sublet(["jobs"], environment);
+    const lines = out.split("\n");
+    assert.match(
+      lines[0] ?? "",
+      /^JOB +UID +STATE +BEGAN +TOOK +NODES +GUESTS +CORE SECONDS +MEMORY +GUARD +WAIT ALONE +WAIT BESIDE$/,
+    );
+    assert.match(lines[1] ?? "", /^ +7 +20001 +ended .* 1 min +2 +2 +24\.7 +2 GiB·s +4 +1\.50 % +3\.00 %$/);
+    assert.match(lines[2] ?? "", /^ +12 +5 +ended .* 1 +0 +0\.0 +0 B·s +2 +- +-$/);
+    const narrow = (await sublet(["jobs"], environment, 60)).out;
+    for (const line of narrow.split("\n").slice(0, 3)) assert.ok(line.length <= 60, line);
+    const picked = await sublet(
+      ["jobs", "--no-header", "--sort", "guests", "--format", "job,nodes"],
+      environment,
+    );
+    assert.equal(picked.out, "12  1\n 7  2\n");
+    const { jobs } = JSON.parse((await sublet(["--json", "jobs"], environment)).out);
+    assert.deepEqual(
+      jobs.map((job: Record<string, unknown>) => [job.jobId, job.nodes, job.guests]),
+      [
+        [7, ["n1", "n2"], 2],
+        [12, ["n1"], 0],
+      ],
+    );
+    for (const wrong of [
+      ["jobs", "--summary"],
+      ["jobs", "7", "--sort", "job"],
+      ["jobs", "--sort", "jbo"],
+    ]) {
+      const { status, err } = await sublet(wrong, environment);
+      assert.equal(status, 2, err);
+    }
   });
   it("shows usage as a table with quotas, as CSV, as JSON; asks for days, accounts and users", async () => {
     asked.length = 0;

@@ -37,7 +37,14 @@ function cluster(count: number): Cluster {
     "ListNodesResponse",
     encodeMessage("ListNodesResponse", { nodes, snapshotValid: true, snapshotAgeMs: 3000 }),
   );
-  return { controller: "head:7700", found, leases: [], gain: undefined, stale: undefined };
+  return {
+    controller: "head:7700",
+    found,
+    leases: [],
+    gain: undefined,
+    reclaims: undefined,
+    stale: undefined,
+  };
 }
 
 const plain = { width: 80, height: 16, colour: false };
@@ -97,6 +104,18 @@ describe("the picture", () => {
         "lent today 1,234 core hours, 0 GiB hours; 3 leases taken back, the guard acted 1 times",
       ),
     );
+  });
+  it("says how long reclaims took in the last hour, where it is known", () => {
+    const lines = (reclaims: Cluster["reclaims"]) =>
+      frame({ ...cluster(3), reclaims }, firstView, plain, "").lines.filter((line) => /reclaim/.test(line));
+    assert.deepEqual(lines(undefined), []);
+    assert.deepEqual(lines({ count: 0, p50Us: 0, p99Us: 0, maxUs: 0 }), ["reclaims in the last hour: none"]);
+    assert.deepEqual(lines({ count: 1200, p50Us: 1_540, p99Us: 21_400, maxUs: 1_900_000 }), [
+      "reclaims in the last hour: 1,200; p50 1.5 ms, p99 21 ms, longest 1,900 ms",
+    ]);
+    assert.deepEqual(lines({ count: 2, p50Us: 0, p99Us: 0, maxUs: 0 }), [
+      "reclaims in the last hour: 2; not measured",
+    ]);
   });
   it("says when it is an old one", () => {
     const { lines } = frame({ ...cluster(3), stale: "no answer" }, firstView, plain, "");

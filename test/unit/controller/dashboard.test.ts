@@ -41,8 +41,11 @@ function feed(snapshot?: ClusterSnapshot) {
     },
     nowMs: () => 1000,
   });
-  made.show({ reclaimed: (row) => reclaimed.push(row), leaseEnded: (row) => ended.push(row) }, () =>
-    assert.fail("not asked"),
+  const unasked = () => assert.fail("not asked");
+  made.show(
+    { reclaimed: (row) => reclaimed.push(row), leaseEnded: (row) => ended.push(row) },
+    unasked,
+    unasked,
   );
   const report = (
     changes: Partial<Parameters<typeof checkReport>[0]>,

@@ -5,6 +5,7 @@ import { FactsTold, factsByNode } from "../../../src/controller/facts.ts";
 import { checkReceipt, ReceiptStore } from "../../../src/controller/receipts.ts";
 import { checkReport } from "../../../src/controller/report.ts";
 import type { ReceiptMessage } from "../../../src/rpc/messages.ts";
+import { briefReceipt } from "../../../src/rpc/receipts.ts";
 import { makeSnapshot } from "../../../src/slurm/snapshot.ts";
 import { reportMessage } from "./samples.ts";
 
@@ -42,6 +43,32 @@ test("receipts are told apart by job, node and life; the same again changes noth
     ],
   );
   assert.deepEqual(store.of(9), []);
+});
+
+test("for a list of jobs the guests of a receipt are one line, which says only what they have in common", () => {
+  const guest = (changes: object) => ({
+    leaseId: "a",
+    uid: 7,
+    kind: "LEASE_KIND_FUNCTION" as const,
+    class: "CAPACITY_CLASS_SHARED" as const,
+    coreSeconds: 1.5,
+    byteSeconds: 10,
+    leases: 1,
+    ...changes,
+  });
+  const whole = receipt({ guests: [guest({}), guest({ leaseId: "b", uid: 8 }), guest({ coreSeconds: 2 })] });
+  assert.deepEqual(briefReceipt(whole), {
+    ...whole,
+    guests: [guest({ leaseId: "", uid: 0, coreSeconds: 5, byteSeconds: 30, leases: 3 })],
+  });
+  assert.deepEqual(briefReceipt(receipt()).guests, []);
+  const store = new ReceiptStore();
+  store.add(receipt({ jobId: 9 }));
+  store.add(receipt({ jobId: 8 }));
+  assert.deepEqual(
+    [...store.all()].map(({ jobId }) => jobId),
+    [9, 8],
+  );
 });
 
 test("a bounded number is kept, the newest", () => {

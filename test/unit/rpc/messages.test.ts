@@ -193,6 +193,7 @@ const gainCost: Messages["GainCost"] = {
   holdOutDifferencePercent: 1.5,
   receipts: 3,
 };
+const reclaimTimes: Messages["ReclaimTimes"] = { count: 4, p50Us: 1_500, p99Us: 20_000, maxUs: 21_000 };
 const columns: Messages["NodeColumns"] = {
   nodes: ["n0"],
   slurmState: [2],
@@ -313,7 +314,9 @@ const samples: {
     money: 7.5,
     currency: "EUR",
     cost: gainCost,
+    reclaims: reclaimTimes,
   },
+  ReclaimTimes: reclaimTimes,
   GetUsageRequest: {
     from: "7d",
     to: "2026-11-25",
