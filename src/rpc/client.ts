@@ -76,6 +76,9 @@ export type ControllerClient = Closable & {
 
 const defaultTimeoutMs = 10_000;
 
+/** How every version of a callee begins to say so; see server.ts. */
+const withoutCredential = `call without ${credentialKey}`;
+
 type AnyMethod = MethodDefinition<object, object>;
 
 interface Connection extends Closable {
@@ -93,10 +96,14 @@ function withTimeout<T>(work: Promise<T>, timeoutMs: number, what: string): Prom
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
-/** The callee did nothing with the call but to find its session wanting. */
+/**
+ * The callee did nothing with the call but to find its session wanting; or it was replaced by one of a version that knows no
+ * sessions, and misses the credential.
+ */
 function isSessionRefused(thrown: unknown): boolean {
-  const { code, metadata } = ((thrown as Partial<SubletError>).cause ?? {}) as Partial<ServiceError>;
-  return code === status.UNAUTHENTICATED && metadata?.get(sessionKey)[0] === sessionRefused;
+  const { code, metadata, details } = ((thrown as Partial<SubletError>).cause ?? {}) as Partial<ServiceError>;
+  if (code !== status.UNAUTHENTICATED) return false;
+  return metadata?.get(sessionKey)[0] === sessionRefused || details?.startsWith(withoutCredential) === true;
 }
 
 function connect(address: string, options: ConnectOptions): Connection {

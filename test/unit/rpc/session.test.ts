@@ -1,9 +1,12 @@
 /** Sessions: the codes by themselves, with clocks that the tests move; then over real connections, with and without munged. */
 import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
+import { type handleUnaryCall, Server, ServerCredentials, status } from "@grpc/grpc-js";
+import { until } from "../../../deploy/testbed/shell.ts";
 import { connectNode } from "../../../src/rpc/client.ts";
 import { checkCredentialPayload, credentialPayload, type Identity } from "../../../src/rpc/identity.ts";
 import { mungeIdentity } from "../../../src/rpc/munge.ts";
+import { serviceDefinition } from "../../../src/rpc/schema.ts";
 import { type CallEvent, type NodeHandlers, serve } from "../../../src/rpc/server.ts";
 import { newNonce, openGrant, Sessions, sessionLifeMs } from "../../../src/rpc/session.ts";
 import { startMunged } from "./munged.ts";
@@ -246,6 +249,40 @@ describe("calls of one connection", () => {
     );
     assert.equal((await client.getNode({})).findings.uid, "20001");
     assert.equal((await nodeClient(second.address, plain(20_002)).getNode({})).findings.uid, "20002");
+  });
+  it("go on with credentials when the callee became one of a version that knows no sessions", async () => {
+    const [theirs, mine] = [plain(0), plain(20_001)];
+    const first = await nodeServer(theirs);
+    const client = nodeClient(first.address, mine);
+    await settle(client);
+    await first.close();
+    const seen: string[] = [];
+    const older = new Server();
+    closers.push(() => older.forceShutdown());
+    const getNode: handleUnaryCall<object, object> = ({ metadata }, answer) => {
+      const shown = metadata.get("sublet-munge").length > 0;
+      seen.push(shown ? "credential" : "none");
+      if (shown) answer(null, { findings: { older: "yes" } });
+      else {
+        const details = "call without sublet-munge: munge identity is required";
+        answer({ code: status.UNAUTHENTICATED, details });
+      }
+    };
+    older.addService(serviceDefinition("NodeService"), { GetNode: getNode });
+    await new Promise<void>((resolve, reject) =>
+      older.bindAsync(first.address, ServerCredentials.createInsecure(), (error) =>
+        error === null ? resolve() : reject(error),
+      ),
+    );
+    const { findings } = await until("it answers", 10_000, async () =>
+      client.getNode({}).catch((thrown: { code: string }) => {
+        assert.equal(thrown.code, "UNAVAILABLE");
+        return undefined;
+      }),
+    );
+    assert.equal(findings.older, "yes");
+    await client.getNode({});
+    assert.deepEqual(seen, ["none", "credential", "credential"], "the key is tried once, then forgotten");
   });
   it("are refused on both ways when a clock jumps, and go on when it is back", async () => {
     const [theirs, mine] = [plain(0), plain(20_001)];
