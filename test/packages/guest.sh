@@ -92,6 +92,8 @@ metrics_listen = "127.0.0.1:7702"
 fabric_address = "10.9.0.1"
 controllers = ["127.0.0.1:7700"]
 trusted_uids = [0, $(id -u sublet)]
+# Here an agent takes long to start, and stands still for its watchdog: the lease outlasts it.
+lease_term_ms = 600000
 CONF
 printf 'poll_interval_ms = 2000\n' > /etc/sublet/controller.conf.d/10-site.toml
 # An emulated machine is slow.
