@@ -23,6 +23,7 @@ until_true() {
 }
 no() { ! "$@"; }
 is() { [ "$1" = "$2" ] || { echo "$1, expected $2"; return 1; }; }
+restarts() { systemctl restart "$1" || { journalctl --no-pager -u "$1" -n 20; return 1; }; }
 property() { systemctl show --value -p "$2" "$1"; }
 pids_of() { pidof "$1" | tr ' ' '\n' | sort -n | tr '\n' ' '; }
 # Prepared executors come and go with demand; what counts is that of the lease.
@@ -155,14 +156,14 @@ changed "$old" "$agent" downgrade
 # An agent that stands still is noticed by its watchdog.
 printf '[Service]\nWatchdogSec=20s\n' > /run/systemd/system/sublet-agent.service.d/watchdog.conf
 systemctl daemon-reload
-systemctl restart sublet-agent
+one "the agent starts with another watchdog" restarts sublet-agent
 agent=$(property sublet-agent MainPID)
 kill -STOP "$agent"
 one "an agent that stands still is replaced" until_true 120 eval "[ \$(property sublet-agent MainPID) != $agent ] && systemctl is-active sublet-agent"
 one "and its guest goes on" goes_on
 rm /run/systemd/system/sublet-agent.service.d/watchdog.conf
 systemctl daemon-reload
-systemctl restart sublet-agent
+one "the agent starts again" restarts sublet-agent
 
 # Figures.
 for unit in starter agent controller; do
