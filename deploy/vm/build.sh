@@ -34,7 +34,8 @@ if [ ${#missing[@]} -gt 0 ]; then
   say "installing ${missing[*]}"
   log=$(mktemp)
   export DEBIAN_FRONTEND=noninteractive
-  { apt-get update -qq && apt-get install -y --no-install-recommends "${missing[@]}"; } > "$log" 2>&1 ||
+  { apt-get update -qq &&
+    apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}"; } > "$log" 2>&1 ||
     { tail -n 20 "$log" >&2; die "apt-get failed"; }
   rm -f "$log"
 fi

@@ -13,7 +13,8 @@
 #include "base/fds.h"
 #include "client/calls.h"
 
-#define FAILURES_MAX 3u /* connections in a row that end without an answer */
+#define FAILURES_MAX 3u                   /* connections in a row that end without an answer */
+#define WORD_NS      UINT64_C(1000000000) /* after the way broke: for the word of what became of the worker */
 
 static unsigned char *request_at(const struct link *link, const struct ofi_worker *worker, uint32_t slot)
 {
@@ -48,7 +49,7 @@ void ofi_distribute(struct link *link)
 
 static void show(struct ofi_worker *worker)
 {
-    atomic_store(&worker->restless, worker->state != OFI_OPEN || worker->unsent > 0);
+    atomic_store(&worker->restless, worker->state != OFI_OPEN || worker->unsent > 0 || worker->broke_ns != 0);
     atomic_store(&worker->watch_fd, worker->fd);
 }
 
@@ -174,6 +175,7 @@ static void begin(struct link *link, struct ofi_worker *worker)
     worker->connection = ++link->next_connection;
     worker->end_ns = now_ns() + link->session->timeout_ns;
     worker->have = 0;
+    worker->broke_ns = 0;
     worker->probe_sent = false;
     atomic_store(&worker->probed, false);
     atomic_store(&worker->own_tag, (++link->fabric->tags << 6 | worker->number) & OFI_WIRE_TAG_MAX);
@@ -230,7 +232,7 @@ static void meet(struct link *link, struct ofi_worker *worker)
     if (stream_welcome_check(&worker->answer.welcome) != SUBLET_OK || ofi_offer_check(offer) != SUBLET_OK ||
         offer->plain != ofi_is_plain(path->ofi) || offer->slots != link->slots || offer->in_bytes != link->in_bytes ||
         offer->out_bytes != link->out_bytes ||
-        ofi_peer_add(path->ofi, offer->name, offer->name_bytes, &worker->target.peer) != SUBLET_OK) {
+        ofi_peer_add(path->ofi, offer->name, offer->name_bytes, link->slots + 1, &worker->target.peer) != SUBLET_OK) {
         fail(link);
         return;
     }
@@ -282,7 +284,7 @@ static bool write_request(struct link *link, struct ofi_worker *worker, uint32_t
         slot * ofi_stride((uint32_t)link->in_bytes) + head, ofi_data(OFI_CALL, worker->tag, slot));
     if (status == SUBLET_ERR_BUSY)
         ofi_distribute(link); /* makes room */
-    else if (status != SUBLET_OK)
+    else if (status != SUBLET_OK && !ofi_peer_is_lost(path->ofi, worker->target.peer))
         connection_over(link, worker, NULL);
     flight->sent = flight->used && status == SUBLET_OK;
     worker->unsent -= flight->sent ? 1 : 0;
@@ -328,5 +330,11 @@ void ofi_connection_step(struct link *link, struct ofi_worker *worker)
                         worker->last.status < SUBLET_STATUS_COUNT && (worker->last.flags & STREAM_FLAG_LAST) != 0
                             ? &worker->last
                             : NULL);
+    if (worker->state == OFI_OPEN && ofi_peer_is_lost(link->fabric->ofi, worker->target.peer)) {
+        if (worker->broke_ns == 0)
+            worker->broke_ns = now_ns();
+        else if (now_ns() - worker->broke_ns > WORD_NS)
+            connection_over(link, worker, NULL);
+    }
     ofi_connection_pump(link, worker);
 }

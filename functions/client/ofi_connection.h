@@ -29,7 +29,8 @@ struct ofi_flight {
 struct ofi_worker {
     enum ofi_state state;
     int fd;
-    uint64_t end_ns; /* until then it must be OPEN */
+    uint64_t end_ns;   /* until then it must be OPEN */
+    uint64_t broke_ns; /* OPEN, but the way there is broken since then; 0 = not so */
     uint32_t number;
     uint32_t failures;
     uint32_t sequence;

@@ -79,12 +79,13 @@ static void fabric_unclaim(struct link *link, struct sublet_call *call)
     call->claimed = false;
 }
 
-/** Has the worker's connection something to say? */
-static bool speaks(const struct ofi_worker *worker)
+/** Has the worker's connection something to say, or is the way to it broken? */
+static bool speaks(const struct link *link, const struct ofi_worker *worker)
 {
     char byte;
     int fd = atomic_load(&worker->watch_fd);
-    return fd < 0 || recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
+    return fd < 0 || ofi_peer_is_lost(link->fabric->ofi, worker->target.peer) ||
+           recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
 static bool fabric_ready(struct link *link, const struct sublet_call *call)
@@ -96,13 +97,13 @@ static bool fabric_ready(struct link *link, const struct sublet_call *call)
     ofi_distribute(link);
     if (has_arrived(worker, call->slot) || atomic_load_explicit(&worker->restless, memory_order_relaxed))
         return true;
-    return ++looks % LOOKS_PER_STEP == 0 && speaks(worker);
+    return ++looks % LOOKS_PER_STEP == 0 && speaks(link, worker);
 }
 
 static void fabric_sleep(struct link *link, const struct sublet_call *call, uint64_t timeout_ns)
 {
     struct ofi_path *path = link->fabric;
-    const struct ofi_worker *worker = worker_of(link, call);
+    struct ofi_worker *worker = worker_of(link, call);
     struct pollfd entries[3] = {{.fd = atomic_load(&worker->watch_fd), .events = POLLIN},
                                 {.fd = path->wake_fd, .events = POLLIN},
                                 {.fd = ofi_fd(path->ofi), .events = POLLIN}};
@@ -113,6 +114,8 @@ static void fabric_sleep(struct link *link, const struct sublet_call *call, uint
     if (!mine || entries[2].fd < 0 || atomic_load(&worker->restless))
         nap = nap < CROWDED_NS ? nap : CROWDED_NS;
     bool quiet = !has_arrived(worker, call->slot) && !(mine && entries[2].fd >= 0 && !ofi_may_sleep(path->ofi));
+    if (!quiet && ofi_peer_is_lost(path->ofi, worker->target.peer))
+        atomic_store(&worker->restless, true);
     if (quiet && !has_arrived(worker, call->slot)) {
         struct timespec limit = {.tv_sec = (time_t)(nap / 1000000000u), .tv_nsec = (long)(nap % 1000000000u)};
         ppoll(entries, mine ? 3 : 1, &limit, NULL);
@@ -304,7 +307,7 @@ static sublet_status make_memory(struct ofi *ofi, uint64_t bytes, struct ofi_mem
     return status;
 }
 
-static sublet_status make_path(struct link *link)
+static sublet_status make_path(struct link *link, const char *wanted)
 {
     struct ofi_path *path = link->fabric;
     uint64_t slots = (uint64_t)link->workers * link->slots;
@@ -320,11 +323,11 @@ static sublet_status make_path(struct link *link)
         path->workers[i].fd = -1;
         path->workers[i].number = i;
     }
-    const char *wanted = link->session->fabric;
     struct ofi_settings settings = {.provider = wanted[0] == '\0' ? NULL : wanted,
                                     .address = ofi_own_address(link->control, address, sizeof(address)),
                                     .completions = (uint32_t)slots + link->workers,
                                     .shared = true,
+                                    .connects = OFI_CONNECTS,
                                     .plain = ofi_wanted_plain()};
     sublet_status status = ofi_open(&settings, &path->ofi);
     if (status == SUBLET_OK)
@@ -339,17 +342,16 @@ const char *ofi_link_provider(const struct link *link)
     return ofi_provider(link->fabric->ofi);
 }
 
-sublet_status ofi_link_open(struct link *link, uint64_t end_ns)
+/** `again_out`: the provider to try instead; NULL = none. */
+static sublet_status open_path(struct link *link, const char *wanted, uint64_t until_ns, const char **again_out)
 {
-    if (!ofi_wanted(link->session->fabric))
-        return SUBLET_ERR_NOT_FOUND;
+    *again_out = NULL;
     link->fabric = calloc(1, sizeof(*link->fabric));
     if (link->fabric == NULL)
         return SUBLET_ERR_NO_MEMORY;
     link->fabric->wake_fd = -1;
     link->fabric->opening = true;
-    sublet_status status = make_path(link);
-    uint64_t now = now_ns(), until_ns = now + (end_ns > now ? (end_ns - now) / 3 * 2 : 0); /* the rest is for TCP */
+    sublet_status status = make_path(link, wanted);
     for (uint32_t open = 0; status == SUBLET_OK && open < link->workers;) {
         open = 0;
         for (uint32_t i = 0; i < link->workers; i++) {
@@ -361,10 +363,25 @@ sublet_status ofi_link_open(struct link *link, uint64_t end_ns)
         else if (open < link->workers)
             poll(NULL, 0, 1); /* both ends load their library meanwhile */
     }
-    if (status != SUBLET_OK) {
-        fabric_close(link);
+    if (status == SUBLET_OK)
         return status;
-    }
+    if (status == SUBLET_ERR_LOST && link->fabric->ofi != NULL)
+        *again_out = ofi_provider_without_connections(link->fabric->ofi);
+    fabric_close(link);
+    return status;
+}
+
+sublet_status ofi_link_open(struct link *link, uint64_t end_ns)
+{
+    const char *wanted = link->session->fabric, *again;
+    if (!ofi_wanted(wanted))
+        return SUBLET_ERR_NOT_FOUND;
+    uint64_t now = now_ns(), until_ns = now + (end_ns > now ? (end_ns - now) / 3 * 2 : 0); /* the rest is for TCP */
+    sublet_status status = open_path(link, wanted, until_ns, &again);
+    if (status != SUBLET_OK && wanted[0] == '\0' && again != NULL) /* an older executor, or older clients of it */
+        status = open_path(link, again, until_ns, &again);
+    if (status != SUBLET_OK)
+        return status;
     link->fabric->opening = false;
     link->transport = &there_transport;
     return SUBLET_OK;

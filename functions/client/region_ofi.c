@@ -205,7 +205,7 @@ static sublet_status meet(struct region_fabric *fabric, uint64_t end_ns)
     if (status == SUBLET_OK && strcmp(offer.provider, fabric->provider) != 0)
         status = SUBLET_ERR_INVALID;
     if (status == SUBLET_OK)
-        status = ofi_peer_add(fabric->ofi, offer.name, offer.name_bytes, &fabric->target.peer);
+        status = ofi_peer_add(fabric->ofi, offer.name, offer.name_bytes, 1, &fabric->target.peer);
     fabric->target.address = offer.address;
     fabric->target.key = offer.key;
     return status;

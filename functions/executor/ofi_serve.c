@@ -120,14 +120,20 @@ static sublet_status open_endpoint(struct ofi_server *server, const struct ofi_c
                        ofi_is_plain(server->ofi) == client->offer.plain
                    ? SUBLET_OK
                    : SUBLET_ERR_NOT_FOUND;
-    if (server->only[0] != '\0' && strcmp(server->only, client->offer.provider) != 0)
+    if (!ofi_allows(server->only, client->offer.provider))
         return SUBLET_ERR_NOT_FOUND;
     ofi_keep_nothing();
     struct ofi_settings settings = {.provider = client->offer.provider,
                                     .address = ofi_own_address(client->stream->fd, address, sizeof(address)),
                                     .completions = CREDITS_MAX + OFI_CLIENTS_MAX,
+                                    .connects = OFI_LISTENS,
                                     .plain = client->offer.plain == 1};
     sublet_status status = ofi_open(&settings, &server->ofi);
+    if (status == SUBLET_OK && strcmp(ofi_provider(server->ofi), client->offer.provider) != 0) {
+        ofi_close(server->ofi);
+        server->ofi = NULL;
+        status = SUBLET_ERR_NOT_FOUND;
+    }
     if (status != SUBLET_OK)
         fprintf(stderr, "sublet-executor: a client wants fabric %s, which does not open here\n", settings.provider);
     return status;
@@ -153,7 +159,7 @@ static sublet_status welcome(struct ofi_server *server, struct ofi_client *clien
     status = ofi_register(server->ofi, base, client->bytes - PAGE, false, &client->memory);
     if (status != SUBLET_OK)
         goto unmap;
-    status = ofi_peer_add(server->ofi, client->offer.name, client->offer.name_bytes, &client->target.peer);
+    status = ofi_peer_add(server->ofi, client->offer.name, client->offer.name_bytes, slots + 1, &client->target.peer);
     if (status != SUBLET_OK)
         goto unregister;
     client->target.address = client->offer.address;

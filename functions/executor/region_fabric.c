@@ -58,7 +58,7 @@ static sublet_status open_endpoint(struct service *service, const char *provider
     struct ofi_settings settings = {.provider = provider, .address = ofi_own_address(fd, address, sizeof(address))};
     if (service->ofi != NULL)
         return strcmp(ofi_provider(service->ofi), provider) == 0 ? SUBLET_OK : SUBLET_ERR_NOT_FOUND;
-    if (service->only[0] != '\0' && strcmp(service->only, provider) != 0)
+    if (!ofi_allows(service->only, provider))
         return SUBLET_ERR_NOT_FOUND;
     ofi_keep_nothing();
     sublet_status status = ofi_open(&settings, &service->ofi);

@@ -4,17 +4,12 @@
  */
 #include "fabric/ofi.h"
 
-#include <arpa/inet.h>
-#include <dirent.h>
 #include <dlfcn.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "fabric/ofi_internal.h"
 
@@ -30,11 +25,26 @@ static struct {
     int (*fabric)(struct fi_fabric_attr *, struct fid_fabric **, void *);
 } library = {.once = PTHREAD_ONCE_INIT};
 
-static const struct {
+struct provider {
     const char *name;
-    bool by_name_only; /* sockets: no better than a connection of our own */
-} providers[] = {{"cxi", false}, {"efa", false}, {"verbs;ofi_rxm", false}, {"psm3", false}, {"opx", false},
-                 {"net", true},  {"tcp", true},  {"tcp;ofi_rxm", true}};
+    bool by_name_only;       /* sockets: no better than a connection of our own */
+    const char *connected;   /* an endpoint per peer: libfabric's name of it */
+    const char *unconnected; /* and what does the same with one for all */
+};
+
+static const struct provider providers[] = {
+    {"cxi", false, NULL, NULL},
+    {"efa", false, NULL, NULL},
+    {"verbs;msg", false, "verbs", "verbs;ofi_rxm"},
+    {"verbs;ofi_rxm", false, NULL, NULL},
+    {"psm3", false, NULL, NULL},
+    {"opx", false, NULL, NULL},
+    {"net", true, NULL, NULL},
+    {"tcp", true, NULL, NULL},
+    {"tcp;ofi_rxm", true, NULL, NULL},
+    {"tcp;msg", true, "tcp", "tcp;ofi_rxm"},
+};
+#define PROVIDERS (sizeof(providers) / sizeof(providers[0]))
 
 static void load(void)
 {
@@ -59,76 +69,34 @@ void ofi_keep_nothing(void)
     setenv("FI_MR_CACHE_MAX_COUNT", "0", 1);
 }
 
-const char *ofi_wanted_provider(void)
+static const struct provider *find(const char *name)
 {
-    const char *name = secure_getenv("SUBLET_FABRIC_PROVIDER");
-    return name == NULL || name[0] == '\0' ? NULL : name;
-}
-
-static bool is_off(const char *name)
-{
-    const char *value = secure_getenv(name);
-    return value != NULL && strcmp(value, "off") == 0;
-}
-
-bool ofi_wanted_plain(void)
-{
-    return is_off("SUBLET_FABRIC_DATA");
-}
-
-bool ofi_wanted_copies(void)
-{
-    return is_off("SUBLET_FABRIC_LEND");
-}
-
-const char *ofi_own_address(int fd, char *text, uint32_t size)
-{
-    struct sockaddr_storage address;
-    socklen_t length = sizeof(address);
-    if (getsockname(fd, (struct sockaddr *)&address, &length) != 0)
-        return NULL;
-    const void *bytes = address.ss_family == AF_INET
-                            ? (const void *)&((const struct sockaddr_in *)(const void *)&address)->sin_addr
-                            : (const void *)&((const struct sockaddr_in6 *)(const void *)&address)->sin6_addr;
-    return inet_ntop(address.ss_family, bytes, text, size);
-}
-
-static bool holds_something(const char *path)
-{
-    DIR *folder = opendir(path);
-    bool found = false;
-    if (folder == NULL)
-        return false;
-    for (struct dirent *entry; !found && (entry = readdir(folder)) != NULL;)
-        found = entry->d_name[0] != '.';
-    closedir(folder);
-    return found;
-}
-
-bool ofi_wanted(const char *provider)
-{
-    if (provider[0] != '\0')
-        return strcmp(provider, "none") != 0;
-    return holds_something("/sys/class/infiniband") || holds_something("/sys/class/cxi") ||
-           access("/dev/hfi1_0", F_OK) == 0;
-}
-
-static bool known(const char *name)
-{
-    for (size_t i = 0; i < sizeof(providers) / sizeof(providers[0]); i++)
+    for (size_t i = 0; i < PROVIDERS; i++)
         if (strcmp(providers[i].name, name) == 0)
-            return true;
-    return false;
+            return &providers[i];
+    return NULL;
 }
 
-static struct fi_info *hints_for(const char *provider, const struct ofi_settings *settings)
+struct fi_info *ofi_info_copy(const struct fi_info *info)
+{
+    return library.dupinfo(info);
+}
+
+void ofi_info_free(struct fi_info *info)
+{
+    library.freeinfo(info);
+}
+
+static struct fi_info *hints_for(const struct provider *provider, const struct ofi_settings *settings)
 {
     struct fi_info *hints = library.dupinfo(NULL);
     if (hints == NULL)
         return NULL;
-    hints->fabric_attr->prov_name = strdup(provider);
-    hints->ep_attr->type = FI_EP_RDM;
+    bool connected = provider->connected != NULL;
+    hints->fabric_attr->prov_name = strdup(connected ? provider->connected : provider->name);
+    hints->ep_attr->type = connected ? FI_EP_MSG : FI_EP_RDM;
     hints->caps = FI_MSG | FI_RMA;
+    hints->mode = connected ? FI_RX_CQ_DATA : 0; /* a write with data uses up a receive */
     hints->domain_attr->mr_mode = FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY | FI_MR_ENDPOINT;
     hints->domain_attr->threading = settings->shared ? FI_THREAD_SAFE : FI_THREAD_DOMAIN;
     hints->domain_attr->control_progress = FI_PROGRESS_MANUAL;
@@ -145,7 +113,7 @@ static struct fi_info *hints_for(const char *provider, const struct ofi_settings
 }
 
 /** An endpoint on the interface that was asked for, else on any: a fabric may have addresses of its own. */
-static struct fi_info *ask(const char *provider, const struct ofi_settings *settings)
+static struct fi_info *ask(const struct provider *provider, const struct ofi_settings *settings)
 {
     struct fi_info *found = NULL, *hints = hints_for(provider, settings);
     if (hints == NULL)
@@ -174,23 +142,28 @@ static bool open_waiting(struct ofi *ofi, struct fi_cq_attr *attributes, struct 
     return true;
 }
 
-static bool open_queues(struct ofi *ofi, const struct ofi_settings *settings)
+static bool open_queues(struct ofi *ofi, const struct ofi_settings *settings, bool connected)
 {
-    struct fi_cq_attr attributes = {
-        .size = settings->completions < 64 ? 64 : settings->completions,
-        .format = FI_CQ_FORMAT_DATA,
-    };
+    size_t size = settings->completions < 64 ? 64 : settings->completions;
+    if (connected) /* receives take their places beforehand, twice as many as are used, and some (ofi_connected.c) */
+        size = 2 * (size + OFI_PEERS_MAX);
+    struct fi_cq_attr attributes = {.size = size, .format = FI_CQ_FORMAT_DATA};
     struct fid_cq **waiting = settings->transfers ? &ofi->sent : &ofi->arrived,
                   **other = settings->transfers ? &ofi->arrived : &ofi->sent;
     return open_waiting(ofi, &attributes, waiting) && fi_cq_open(ofi->domain, &attributes, other, NULL) == 0;
 }
 
-static bool open_endpoint(struct ofi *ofi, const struct ofi_settings *settings)
+/** `connected`: there will be an endpoint per peer. */
+static bool open_domain(struct ofi *ofi, const struct ofi_settings *settings, bool connected)
+{
+    return library.fabric(ofi->info->fabric_attr, &ofi->fabric, NULL) == 0 &&
+           fi_domain(ofi->fabric, ofi->info, &ofi->domain, NULL) == 0 && open_queues(ofi, settings, connected);
+}
+
+/** One for all peers. */
+static bool open_endpoint(struct ofi *ofi)
 {
     struct fi_av_attr table = {.type = FI_AV_TABLE};
-    if (library.fabric(ofi->info->fabric_attr, &ofi->fabric, NULL) != 0 ||
-        fi_domain(ofi->fabric, ofi->info, &ofi->domain, NULL) != 0 || !open_queues(ofi, settings))
-        return false;
     if (fi_av_open(ofi->domain, &table, &ofi->av, NULL) != 0) {
         table.type = FI_AV_MAP;
         if (fi_av_open(ofi->domain, &table, &ofi->av, NULL) != 0)
@@ -204,6 +177,8 @@ static bool open_endpoint(struct ofi *ofi, const struct ofi_settings *settings)
 
 static void shut(struct ofi *ofi)
 {
+    if (ofi->connected != NULL)
+        ofi_connected_close(ofi);
     struct fid *all[] = {ofi->endpoint == NULL ? NULL : &ofi->endpoint->fid,
                          ofi->notes_region == NULL ? NULL : &ofi->notes_region->fid,
                          ofi->av == NULL ? NULL : &ofi->av->fid,
@@ -235,14 +210,17 @@ static bool open_notes(struct ofi *ofi, uint32_t count)
 }
 
 /** Opens the first of a provider's offers that works. */
-static bool try_provider(const char *provider, const struct ofi_settings *settings, struct ofi *out)
+static bool try_provider(const struct provider *provider, const struct ofi_settings *settings, struct ofi *out)
 {
     struct fi_info *found = ask(provider, settings);
+    bool connected = provider->connected != NULL;
     for (struct fi_info *info = found; info != NULL; info = info->next) {
         struct ofi ofi = {.info = info, .wait_fd = -1};
-        if (open_endpoint(&ofi, settings) && (ofi.info = library.dupinfo(info)) != NULL) {
+        if (open_domain(&ofi, settings, connected) &&
+            (connected ? ofi_connected_open(&ofi, settings->connects == OFI_LISTENS) : open_endpoint(&ofi)) &&
+            (ofi.info = library.dupinfo(info)) != NULL) {
             library.freeinfo(found);
-            snprintf(ofi.provider, sizeof(ofi.provider), "%s", provider);
+            snprintf(ofi.provider, sizeof(ofi.provider), "%s", provider->name);
             ofi.plain = settings->plain;
             *out = ofi;
             return true;
@@ -254,9 +232,33 @@ static bool try_provider(const char *provider, const struct ofi_settings *settin
     return false;
 }
 
+/** The provider that is named, or what a side that has no connections takes instead. NULL: not known. */
+static const struct provider *named(const struct ofi_settings *settings)
+{
+    const struct provider *provider = find(settings->provider);
+    bool connects = settings->connects != OFI_CONNECTS_NOT && !settings->plain;
+    return provider == NULL || provider->connected == NULL || connects ? provider : find(provider->unconnected);
+}
+
+/** Is it tried where none is named? */
+static bool is_tried(const struct provider *provider, const struct ofi_settings *settings)
+{
+    return !provider->by_name_only && (provider->connected == NULL || settings->connects != OFI_CONNECTS_NOT);
+}
+
+/** With data in messages as the second choice, where there is one endpoint for all. */
+static bool open_provider(const struct provider *provider, const struct ofi_settings *settings, struct ofi *out)
+{
+    struct ofi_settings plain = *settings;
+    plain.plain = true;
+    return (!settings->plain && try_provider(provider, settings, out)) ||
+           (provider->connected == NULL && try_provider(provider, &plain, out));
+}
+
 sublet_status ofi_open(const struct ofi_settings *settings, struct ofi **out)
 {
-    if (settings->provider != NULL && !known(settings->provider))
+    const struct provider *wanted = settings->provider == NULL ? NULL : named(settings);
+    if (settings->provider != NULL && wanted == NULL)
         return SUBLET_ERR_NOT_FOUND;
     pthread_once(&library.once, load);
     if (!library.loaded)
@@ -264,14 +266,9 @@ sublet_status ofi_open(const struct ofi_settings *settings, struct ofi **out)
     struct ofi *ofi = calloc(1, sizeof(*ofi));
     if (ofi == NULL)
         return SUBLET_ERR_NO_MEMORY;
-    bool opened = false;
-    struct ofi_settings plain = *settings;
-    plain.plain = true;
-    for (size_t i = 0; !opened && i < sizeof(providers) / sizeof(providers[0]); i++)
-        if (settings->provider == NULL ? !providers[i].by_name_only
-                                       : strcmp(settings->provider, providers[i].name) == 0)
-            opened = (!settings->plain && try_provider(providers[i].name, settings, ofi)) ||
-                     try_provider(providers[i].name, &plain, ofi);
+    bool opened = wanted != NULL && open_provider(wanted, settings, ofi);
+    for (size_t i = 0; wanted == NULL && !opened && i < PROVIDERS; i++)
+        opened = is_tried(&providers[i], settings) && open_provider(&providers[i], settings, ofi);
     if (opened && getrandom(&ofi->keys, sizeof(ofi->keys), 0) == (ssize_t)sizeof(ofi->keys) &&
         (!ofi->plain || open_notes(ofi, settings->completions < 64 ? 64 : settings->completions))) {
         *out = ofi;
@@ -296,6 +293,12 @@ const char *ofi_provider(const struct ofi *ofi)
     return ofi->provider;
 }
 
+const char *ofi_provider_without_connections(const struct ofi *ofi)
+{
+    const struct provider *provider = find(ofi->provider);
+    return provider == NULL ? NULL : provider->unconnected;
+}
+
 bool ofi_is_plain(const struct ofi *ofi)
 {
     return ofi->plain;
@@ -304,16 +307,20 @@ bool ofi_is_plain(const struct ofi *ofi)
 sublet_status ofi_name(const struct ofi *ofi, void *bytes, uint32_t capacity, uint32_t *size_out)
 {
     size_t size = capacity;
+    if (ofi->connected != NULL)
+        return ofi_connected_name(ofi, bytes, capacity, size_out);
     if (fi_getname(&ofi->endpoint->fid, bytes, &size) != 0 || size > capacity)
         return SUBLET_ERR_TOO_LARGE;
     *size_out = (uint32_t)size;
     return SUBLET_OK;
 }
 
-sublet_status ofi_peer_add(struct ofi *ofi, const void *name, uint32_t size, uint64_t *peer_out)
+sublet_status ofi_peer_add(struct ofi *ofi, const void *name, uint32_t size, uint32_t depth, uint64_t *peer_out)
 {
     unsigned char copy[OFI_NAME_MAX] = {0}; /* the provider reads as much as it thinks a name has */
     fi_addr_t peer;
+    if (ofi->connected != NULL)
+        return ofi_connected_add(ofi, name, size, depth, peer_out);
     if (size > sizeof(copy) || (ofi->info->src_addrlen != 0 && size < ofi->info->src_addrlen))
         return SUBLET_ERR_INVALID;
     memcpy(copy, name, size);
@@ -326,5 +333,15 @@ sublet_status ofi_peer_add(struct ofi *ofi, const void *name, uint32_t size, uin
 void ofi_peer_remove(struct ofi *ofi, uint64_t peer)
 {
     fi_addr_t address = peer;
+    if (ofi->connected != NULL) {
+        ofi_connected_remove(ofi, peer);
+        return;
+    }
     fi_av_remove(ofi->av, &address, 1, 0);
+}
+
+bool ofi_peer_is_lost(struct ofi *ofi, uint64_t peer)
+{
+    struct fid_ep *ignored;
+    return ofi->connected != NULL && ofi_connected_way(ofi, peer, &ignored) == SUBLET_ERR_LOST;
 }

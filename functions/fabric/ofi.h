@@ -3,8 +3,11 @@
  * that do not. The only code that sees libfabric is ofi*.c.
  *
  * libfabric is loaded when the first endpoint is opened, and never linked: with Debian's 1.17 that takes 0.2 to 0.4 s.
- * Providers are tried in the order cxi, efa, verbs;ofi_rxm, psm3, opx; net, tcp and tcp;ofi_rxm work, too, but are only
- * used when they are named, since a plain connection is as fast.
+ * Providers are tried in the order cxi, efa, verbs;msg, verbs;ofi_rxm, psm3, opx; net, tcp, tcp;ofi_rxm and tcp;msg
+ * work, too, but are only used when they are named, since a plain connection is as fast.
+ *
+ * Names are libfabric's, except that ";msg" means an endpoint per peer (FI_EP_MSG) instead of one for all. One side
+ * connects, the other listens. A side that does neither gets the same provider's ";ofi_rxm".
  *
  * An endpoint does nothing by itself: whoever waits polls it. A peer that dies is not noticed here. Memory can be
  * reached by those who know its key, until it is unregistered or the process ends.
@@ -24,11 +27,14 @@
 
 struct ofi;
 
+enum ofi_connects { OFI_CONNECTS_NOT, OFI_CONNECTS, OFI_LISTENS };
+
 struct ofi_settings {
-    const char *provider; /* NULL: the first that works */
-    const char *address;  /* numeric, of the interface to prefer; NULL: any */
-    uint32_t completions; /* the most writes with data that peers may have on their way to here */
-    bool shared;          /* used by several threads at once */
+    const char *provider;       /* NULL: the first that works */
+    const char *address;        /* numeric, of the interface to prefer; NULL: any */
+    uint32_t completions;       /* the most writes with data that peers may have on their way to here */
+    bool shared;                /* used by several threads at once */
+    enum ofi_connects connects; /* what this side does if it has an endpoint per peer */
     bool plain;     /* writes bring no data here or there: a message follows each, as its peer must have it, too */
     bool transfers; /* ofi_fd and ofi_may_sleep are about transfers that end, not about what arrives */
 };
@@ -57,6 +63,8 @@ struct ofi_target {
 bool ofi_wanted(const char *provider);
 /** What SUBLET_FABRIC_PROVIDER says; NULL when it says nothing. */
 const char *ofi_wanted_provider(void);
+/** May who may use `only` ("" = any) use that provider? What drives the same devices counts as the same. */
+bool ofi_allows(const char *only, const char *provider);
 /** Does SUBLET_FABRIC_DATA say `off`: a message behind each write, whatever the provider says that it can do? */
 bool ofi_wanted_plain(void);
 /** Does SUBLET_FABRIC_LEND say `off`: callers' memory is never registered, but copied? */
@@ -76,11 +84,19 @@ void ofi_close(struct ofi *ofi);
 const char *ofi_provider(const struct ofi *ofi);
 /** Are data sent in messages behind the writes? By ofi_settings.plain, or since this provider cannot do otherwise. */
 bool ofi_is_plain(const struct ofi *ofi);
-/** What a peer needs to reach this endpoint. */
+/** The provider with one endpoint for all peers that does the same; NULL: it is that. Static. */
+const char *ofi_provider_without_connections(const struct ofi *ofi);
+/** What a peer needs to reach this endpoint, or to be told apart by who listens. */
 sublet_status ofi_name(const struct ofi *ofi, void *bytes, uint32_t capacity, uint32_t *size_out);
 
-sublet_status ofi_peer_add(struct ofi *ofi, const void *name, uint32_t size, uint64_t *peer_out);
+/**
+ * `depth`: the most writes with data that either side has under way to the other. Who connects does so now, which may
+ * take a while when nobody answers; until the connection is there writes are BUSY.
+ */
+sublet_status ofi_peer_add(struct ofi *ofi, const void *name, uint32_t size, uint32_t depth, uint64_t *peer_out);
 void ofi_peer_remove(struct ofi *ofi, uint64_t peer);
+/** Is the way to it known to be broken? False says nothing. */
+bool ofi_peer_is_lost(struct ofi *ofi, uint64_t peer);
 
 /** Lets peers write there, and read if `readable`; also needed for what is sent from. */
 sublet_status ofi_register(struct ofi *ofi, void *base, size_t bytes, bool readable, struct ofi_memory *out);

@@ -74,6 +74,13 @@ static sublet_status status_of(ssize_t result)
     return result == -FI_EAGAIN ? SUBLET_ERR_BUSY : SUBLET_ERR_LOST;
 }
 
+/** The endpoint that leads to a peer. */
+static inline sublet_status way(struct ofi *ofi, uint64_t peer, struct fid_ep **endpoint_out)
+{
+    *endpoint_out = ofi->endpoint;
+    return ofi->connected == NULL ? SUBLET_OK : ofi_connected_way(ofi, peer, endpoint_out);
+}
+
 /** The write, and a message behind it. BUSY in between is no harm: the write is done again, and nobody knows of it yet.
  */
 static sublet_status write_plain(struct ofi *ofi, const struct ofi_memory *from, const void *bytes, size_t size,
@@ -105,12 +112,15 @@ sublet_status ofi_write_data(struct ofi *ofi, const struct ofi_memory *from, con
                              const struct ofi_target *to, uint64_t offset, uint32_t data)
 {
     uint64_t address = to->address + offset;
+    struct fid_ep *endpoint;
     if (ofi->plain)
         return write_plain(ofi, from, bytes, size, to, address, data);
+    sublet_status status = way(ofi, to->peer, &endpoint);
+    if (status != SUBLET_OK)
+        return status;
     if (size <= ofi->info->tx_attr->inject_size)
-        return status_of(fi_inject_writedata(ofi->endpoint, bytes, size, data, to->peer, address, to->key));
-    return status_of(
-        fi_writedata(ofi->endpoint, bytes, size, from->descriptor, data, to->peer, address, to->key, NULL));
+        return status_of(fi_inject_writedata(endpoint, bytes, size, data, to->peer, address, to->key));
+    return status_of(fi_writedata(endpoint, bytes, size, from->descriptor, data, to->peer, address, to->key, NULL));
 }
 
 /** A transfer that somebody waits for. */
@@ -127,8 +137,12 @@ static sublet_status start(struct ofi *ofi, bool write, const struct ofi_memory 
                                  .rma_iov = &there,
                                  .rma_iov_count = 1,
                                  .context = (void *)(uintptr_t)done};
-    ssize_t result = write ? fi_writemsg(ofi->endpoint, &message, FI_COMPLETION | FI_DELIVERY_COMPLETE)
-                           : fi_readmsg(ofi->endpoint, &message, FI_COMPLETION);
+    struct fid_ep *endpoint;
+    sublet_status status = way(ofi, remote->peer, &endpoint);
+    if (status != SUBLET_OK)
+        return status;
+    ssize_t result = write ? fi_writemsg(endpoint, &message, FI_COMPLETION | FI_DELIVERY_COMPLETE)
+                           : fi_readmsg(endpoint, &message, FI_COMPLETION);
     if (result == 0)
         atomic_fetch_add(&ofi->waited, 1);
     return status_of(result);
@@ -165,8 +179,12 @@ static void take_error(struct ofi *ofi, struct fid_cq *queue)
 {
     struct fi_cq_err_entry entry;
     memset(&entry, 0, sizeof(entry));
-    if (fi_cq_readerr(queue, &entry, 0) == 1 && queue == ofi->sent)
+    if (fi_cq_readerr(queue, &entry, 0) != 1)
+        return;
+    if (queue == ofi->sent)
         tell(ofi, entry.op_context, 2);
+    else if (ofi->connected != NULL)
+        ofi_connected_broke(ofi, (uint64_t)(uintptr_t)entry.op_context);
 }
 
 void ofi_progress(struct ofi *ofi)
@@ -186,14 +204,21 @@ uint32_t ofi_poll(struct ofi *ofi, uint32_t *data, uint32_t most)
     ssize_t count = fi_cq_read(ofi->arrived, entries, most < 16 ? most : 16);
     if (count == -FI_EAVAIL)
         take_error(ofi, ofi->arrived);
-    for (ssize_t i = 0; i < count; i++)
+    for (ssize_t i = 0; i < count; i++) {
         if ((entries[i].flags & FI_REMOTE_CQ_DATA) != 0)
             data[taken++] = (uint32_t)entries[i].data;
         else if (ofi->plain && (entries[i].flags & FI_RECV) != 0 && entries[i].op_context != NULL)
             data[taken++] = take_note(ofi, entries[i].op_context);
-    if (atomic_load_explicit(&ofi->waited, memory_order_relaxed) != 0 ||
-        atomic_fetch_add_explicit(&ofi->polls, 1, memory_order_relaxed) % OFI_SENT_EVERY == 0)
+        if (ofi->connected != NULL)
+            ofi_connected_owe(ofi, (uint64_t)(uintptr_t)entries[i].op_context);
+    }
+    /* Threads that poll at once may count one poll only. */
+    uint32_t polls = atomic_load_explicit(&ofi->polls, memory_order_relaxed);
+    atomic_store_explicit(&ofi->polls, polls + 1, memory_order_relaxed);
+    if (atomic_load_explicit(&ofi->waited, memory_order_relaxed) != 0 || polls % OFI_SENT_EVERY == 0)
         ofi_progress(ofi);
+    if (ofi->connected != NULL)
+        ofi_connected_poll(ofi, count > 0, polls);
     return taken;
 }
 
@@ -204,6 +229,9 @@ int ofi_fd(const struct ofi *ofi)
 
 bool ofi_may_sleep(struct ofi *ofi)
 {
-    struct fid *queue = &ofi->waits->fid;
-    return ofi->wait_fd >= 0 && ofi->fabric->ops->trywait(ofi->fabric, &queue, 1) == 0;
+    struct ofi_connected *connected = ofi->connected;
+    struct fid *queues[] = {&ofi->waits->fid, connected == NULL ? NULL : &connected->events->fid};
+    if (ofi->wait_fd < 0 || (connected != NULL && !ofi_connected_rest(ofi)))
+        return false;
+    return ofi->fabric->ops->trywait(ofi->fabric, queues, connected == NULL ? 1 : 2) == 0;
 }

@@ -37,7 +37,7 @@ static bool writes_to_itself(struct ofi *ofi, struct ofi_memory *memory)
     uint64_t end_ns = now_ns() + PROBE_NS;
     bool sent = false;
     if (ofi_name(ofi, name, sizeof(name), &size) != SUBLET_OK ||
-        ofi_peer_add(ofi, name, size, &target.peer) != SUBLET_OK)
+        ofi_peer_add(ofi, name, size, 1, &target.peer) != SUBLET_OK)
         return false;
     memset(memory->base, 0x5a, 64);
     while (now_ns() < end_ns) {

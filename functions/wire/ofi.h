@@ -8,6 +8,9 @@
  *   16  u32 in_bytes   20  u32 out_bytes   24  u64 address   32  u64 key   40  u8 plain   41  reserved
  *   64  provider, ended by zeros (32 bytes)   96  name of the endpoint (256)   352 reserved (32)
  *
+ * A provider that ends in ";msg" has an endpoint per peer: the worker's name is then where it listens, the client's is
+ * a cookie of 16 bytes, which the client brings as the private data of its connection to there.
+ *
  * The client's slots, in_bytes and out_bytes are what it wants; the worker repeats them, or refuses by closing. Tag,
  * address and key say how the other side writes to here. Then each writes a PROBE to the other: when the client has
  * got one, calls may begin.

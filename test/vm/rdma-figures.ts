@@ -1,9 +1,10 @@
 /**
  * Reads the lines `figure WHAT BYTES MICROSECONDS` of test/vm/rdma-guest.sh and prints a table: accesses to a region as
- * ratios to raw verbs (perftest: ib_read_lat, ib_read_bw, ib_write_bw), and a call's round trip as a
- * ratio to fi_pingpong's, plain verbs (msg) and verbs;ofi_rxm (rdm), in the same machine. Also written to
- * build/bench/rdma.json. Of a call it takes the median of its round trips, and the median of rounds; fi_pingpong prints
- * means only, which a stall of the emulated machine multiplies, so of these it takes the quietest round.
+ * ratios to raw verbs (perftest: ib_read_lat, ib_read_bw, ib_write_bw), and a call's round trip as a ratio to
+ * fi_pingpong's over the same kind of endpoint, one per peer (msg) or one for all (rdm), in the same machine. Also
+ * written to build/bench/rdma.json. Of a call it takes the median of its round trips, and the median of rounds;
+ * fi_pingpong prints means only, which a stall of the emulated machine multiplies, so of these it takes the quietest
+ * round.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -21,11 +22,11 @@ const of = (what: string, bytes: number) => samples.get(`${what} ${bytes}`) ?? [
 
 const rows: Row[] = [64, 4096].flatMap((bytes) =>
   ["msg", "rdm"].map((kind) => ({
-    what: `hot call, ${bytes} B each way`,
-    value: medianOf(of("call-p50", bytes)),
+    what: `hot call, ${bytes} B each way, ${kind === "msg" ? "verbs;msg" : "verbs;ofi_rxm"}`,
+    value: medianOf(of(`call-${kind}-p50`, bytes)),
     unit: "us",
     baseline: {
-      what: `fi_pingpong ${kind === "msg" ? "-p verbs" : '-p "verbs;ofi_rxm"'}`,
+      what: `fi_pingpong -p verbs -e ${kind}`,
       value: Math.min(...of(`fi_pingpong-${kind}`, bytes)),
     },
     mark: mostRatio,
@@ -40,12 +41,16 @@ for (const [way, what] of [
     ["get", 4096],
     ["put", 10485760],
     ["get", 10485760],
+    ["get-many", 4096],
   ] as const)
     rows.push({
-      what: `${access} of ${bytes} B, ${what}`,
+      what: `${access === "get-many" ? "each of 32 gets at once" : access} of ${bytes} B, ${what}`,
       value: medianOf(of(`${way}-${access}`, bytes)),
       unit: "us",
-      baseline: { what: `raw verbs, ${access}`, value: medianOf(of(`raw-${access}`, bytes)) },
+      baseline: {
+        what: `raw verbs, ${access.slice(0, 3)}`,
+        value: medianOf(of(`raw-${access.slice(0, 3)}`, bytes)),
+      },
       ...(way === "region" ? { mark: bytes === 4096 ? 1.3 : 1.11 } : {}),
     });
 mkdirSync("build/bench", { recursive: true });

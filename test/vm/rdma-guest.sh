@@ -26,7 +26,7 @@ export SUBLET_TEST_FEW=1 FI_UNIVERSE_SIZE=16 SUBLET_TEST_ADDRESS=10.9.0.1
 failed=0
 run() {
   local began=$SECONDS
-  if timeout 120 "$@" > /tmp/output 2>&1; then
+  if timeout 400 "$@" > /tmp/output 2>&1; then
     echo "ok   $(basename "$1") over verbs, soft-RoCE ($((SECONDS - began)) s)"
     grep -E '^skipped|of its own' /tmp/output
   else
@@ -38,8 +38,11 @@ run() {
     failed=1
   fi
 }
-SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/ofi_test
-SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/client_fabric_test
+for provider in 'verbs;msg' 'verbs;ofi_rxm'; do
+  echo "$provider:"
+  SUBLET_FABRIC_PROVIDER=$provider run bin/ofi_test
+  SUBLET_FABRIC_PROVIDER=$provider run bin/client_fabric_test
+done
 SUBLET_FABRIC_DATA=off SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/client_fabric_test # data in messages
 SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/client_fabric_region_test
 SUBLET_FABRIC_LEND=off SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/client_fabric_region_test # all copied
@@ -50,7 +53,7 @@ run bin/sandbox_test
 # One lease of a real agent: starter, sandbox and all. The executor's unix socket is hidden from the client, as if it
 # were on another node.
 agent_lease() {
-  local provider=$1 expected=$2 pid tries=0
+  local provider=$1 calls=$2 region=$3 pid tries=0
   cat > /tmp/agent.toml << TOML
 node = "vm"
 listen = "10.9.0.1:7701"
@@ -65,7 +68,7 @@ TOML
   while ! grep -q 'agent is ready' /tmp/agent.log && kill -0 $pid && [ $((tries++)) -lt 600 ]; do sleep 0.1; done
   # shellcheck disable=SC2016
   unshare -m sh -c 'mount -t tmpfs none /run/sublet/x && exec "$@"' - \
-    bin/client_fabric_lease "$expected" "$PWD/test/native/client/client_functions.so"
+    bin/client_fabric_lease "$calls" "$region" "$PWD/test/native/client/client_functions.so"
   local status=$?
   exec 3<> /dev/tcp/10.9.0.1/7702
   printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3
@@ -78,13 +81,14 @@ TOML
 }
 mkdir -p /run/munge && chown munge /run/munge && chmod 755 /run/munge
 setpriv --reuid munge --regid munge --clear-groups munged
-for way in 'auto verbs;ofi_rxm' 'none tcp'; do
-  if agent_lease "${way%% *}" "${way#* }" > /tmp/output 2>&1; then
-    echo "ok   a lease of a real agent, fabric_provider = $way"
+for way in 'auto verbs;msg verbs;ofi_rxm' 'none tcp tcp'; do
+  read -r provider calls region <<< "$way"
+  if agent_lease "$provider" "$calls" "$region" > /tmp/output 2>&1; then
+    echo "ok   a lease of a real agent, fabric_provider = $provider"
     grep -E '^sublet_fabric| over ' /tmp/output
   else
     cat /tmp/output
-    echo "FAIL a lease of a real agent, fabric_provider = $way"
+    echo "FAIL a lease of a real agent, fabric_provider = $provider"
     failed=1
   fi
 done
@@ -116,6 +120,24 @@ raw() {
     }'
   wait $server
 }
+# call KIND PROVIDER: round trips of a hot call.
+call() {
+  local number='\([0-9.]*\)'
+  local one="{\"p50\": $number, \"p99\": [0-9.]*, \"mean\": $number}"
+  SUBLET_FABRIC_PROVIDER=$2 timeout 120 bin/client_fabric_path 500 > /tmp/output 2>&1 || failed=1
+  if grep -q "\"path\": \"$2\"" /tmp/output; then
+    sed -n "s/.*\"64\": $one, \"4096\": $one.*/figure $1-p50 64 \\1\nfigure $1-mean 64 \\2\nfigure $1-p50 4096 \\3\nfigure $1-mean 4096 \\4/p" /tmp/output
+  else
+    cat /tmp/output
+    failed=1
+  fi
+}
+for ((round = 0; round < rounds; round++)); do
+  for bytes in 64 4096; do pingpong msg $bytes; done
+  call call-msg 'verbs;msg'
+  for bytes in 64 4096; do pingpong rdm $bytes; done
+  call call-rdm 'verbs;ofi_rxm'
+done
 for ((round = 0; round < rounds; round++)); do
   raw ib_read_lat raw-get 4096 5 500
   raw ib_write_bw raw-put 10485760 4 10
@@ -131,14 +153,5 @@ for ((round = 0; round < rounds; round++)); do
       failed=1
     fi
   done
-  for bytes in 64 4096; do pingpong msg $bytes; done
-  for bytes in 64 4096; do pingpong rdm $bytes; done
-  SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' timeout 120 bin/client_fabric_path 500 > /tmp/output 2>&1 || failed=1
-  if grep -q '"path": "verbs;ofi_rxm"' /tmp/output; then
-    sed -n 's/.*"64": {"p50": \([0-9.]*\), "p99": [0-9.]*, "mean": \([0-9.]*\)}, "4096": {"p50": \([0-9.]*\), "p99": [0-9.]*, "mean": \([0-9.]*\)}.*/figure call-p50 64 \1\nfigure call 64 \2\nfigure call-p50 4096 \3\nfigure call 4096 \4/p' /tmp/output
-  else
-    cat /tmp/output
-    failed=1
-  fi
 done
 exit $failed

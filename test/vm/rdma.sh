@@ -29,6 +29,6 @@ copy_daemons "$payload"
 printf '%s\n' "$PWD" > "$payload/where"
 printf '%s\n' "$rounds" > "$payload/rounds"
 status=0
-bash deploy/vm/run.sh --seconds 900 "$machine" "$payload" | tee "$output" | sed -u '/^figure /d' || status=$?
+bash deploy/vm/run.sh --seconds 2700 "$machine" "$payload" | tee "$output" | sed -u '/^figure /d' || status=$?
 if [ "$rounds" -gt 0 ]; then bash deploy/setup/node24.sh test/vm/rdma-figures.ts < "$output" || status=1; fi
 exit $status

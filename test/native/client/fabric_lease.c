@@ -1,7 +1,7 @@
 /**
- * A call and a region through everything: `fabric_lease PROVIDER LIBRARY` leases a core and memory from this node's
- * real agent, checks that the way to both is PROVIDER ("tcp", "verbs;ofi_rxm"), calls echo in the sandbox that the
- * starter made, writes and reads. The executors' unix sockets must be hidden from it, or the way is memory.
+ * A call and a region through everything: `fabric_lease CALLS REGION LIBRARY` leases a core and memory from this node's
+ * real agent, checks that the ways to them are these ("tcp", "verbs;msg"), calls echo in the sandbox that the starter
+ * made, writes and reads. The executors' unix sockets must be hidden from it, or the way is memory.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -66,12 +66,12 @@ int main(int count, char **arguments)
     sublet_library *library;
     sublet_function_ref *echo;
     sublet_lease *lease;
-    if (count != 3)
+    if (count != 4)
         return 2;
     options.timeout_ms = 60000;
     wanted.cores = 1;
     if (sublet_open(&options, &session) != SUBLET_OK ||
-        sublet_library_open(session, arguments[2], &library) != SUBLET_OK ||
+        sublet_library_open(session, arguments[3], &library) != SUBLET_OK ||
         sublet_function_find(library, "echo", &echo) != SUBLET_OK ||
         sublet_lease_acquire(session, &wanted, &lease) != SUBLET_OK)
         return fail("lease");
@@ -90,7 +90,7 @@ int main(int count, char **arguments)
             return fail("not what was sent");
     }
     printf("%u calls over %s, in the sandbox\n", CALLS, info.path);
-    int failed = region(session, arguments[1]);
+    int failed = region(session, arguments[2]);
     sublet_close(session);
     return failed;
 }

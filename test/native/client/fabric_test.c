@@ -189,6 +189,27 @@ static void a_sleeping_worker_wakes(void **state)
     }
 }
 
+/** The worker lives, and so does its TCP connection, which says nothing. */
+static void a_way_that_breaks_is_noticed(void **state)
+{
+    struct fixture *fixture = *state;
+    sublet_lease *lease;
+    char out[8];
+    size_t got;
+    if (strcmp(getenv("SUBLET_FABRIC_PROVIDER"), "tcp;msg") != 0) {
+        print_message("skipped: only a connection of tcp;msg can be cut from within the worker\n");
+        skip();
+    }
+    lease_over_fabric(fixture, 1, 4, &lease);
+    uint64_t begun_ns = time_ns();
+    sublet_call_options options = SUBLET_CALL_OPTIONS_INIT;
+    options.flags = SUBLET_CALL_NO_LOCAL | SUBLET_CALL_ONCE;
+    options.timeout_ms = 120000;
+    assert_int_equal(sublet_invoke(fixture->session, function_of(fixture, "cut"), NULL, 0, out, 8, &got, &options),
+                     SUBLET_ERR_LOST);
+    assert_true(time_ns() - begun_ns < UINT64_C(60000000000)); /* a second, and the machine's */
+}
+
 static void *call_many(void *argument)
 {
     struct fixture *fixture = argument;
@@ -281,6 +302,7 @@ int main(void)
         TEST(what_did_not_begin_is_sent_again),
         TEST(a_deadline_ends_a_call),
         TEST(a_sleeping_worker_wakes),
+        TEST(a_way_that_breaks_is_noticed),
         TEST(threads_share_a_lease),
         TEST(a_lost_executor_is_noticed),
         TEST(a_session_says_which_fabric),

@@ -1,8 +1,11 @@
 /** What the tests call: each does one thing, some of them bad. */
+#include <netinet/in.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -72,6 +75,34 @@ SUBLET_FUNCTION(hang)
     (void)context;
     (void)in;
     (void)out;
+    for (;;)
+        pause();
+}
+
+static in_port_t port_of(int fd)
+{
+    struct sockaddr_in own = {0};
+    socklen_t size = sizeof(own);
+    return getsockname(fd, (struct sockaddr *)&own, &size) == 0 && own.sin_family == AF_INET ? own.sin_port : 0;
+}
+
+static bool listens(int fd)
+{
+    int yes = 0;
+    socklen_t size = sizeof(yes);
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &size) == 0 && yes != 0;
+}
+
+/** Cuts the connections that came to where this process listens, and never returns. */
+SUBLET_FUNCTION(cut)
+{
+    (void)context;
+    (void)in;
+    (void)out;
+    for (int door = 0; door < 256; door++)
+        for (int fd = 0; listens(door) && port_of(door) != 0 && fd < 256; fd++)
+            if (!listens(fd) && port_of(fd) == port_of(door))
+                shutdown(fd, SHUT_RDWR);
     for (;;)
         pause();
 }

@@ -48,6 +48,11 @@ const char *ofi_own_address(int fd, char *text, uint32_t size)
     return NULL;
 }
 
+bool ofi_allows(const char *only, const char *provider)
+{
+    return only[0] == '\0' || strcmp(only, provider) == 0;
+}
+
 void ofi_keep_nothing(void) {}
 
 sublet_status ofi_open(const struct ofi_settings *settings, struct ofi **out)
