@@ -154,7 +154,7 @@ export class FakeSource implements DashboardSource {
   #reclaim(node: FakeNode, atMs: number): void {
     const leases = Math.max(1, node.leases.length);
     const durationMs = Math.round(8 * Math.exp(2.2 * (this.#random() + this.#random() - 1)) * 10) / 10;
-    const cause = this.#random() < 0.8 ? "prolog" : this.#random() < 0.6 ? "guard" : "admin";
+    const cause = this.#random() < 0.8 ? "prolog" : this.#random() < 0.6 ? "step" : "admin";
     this.#totals.reclaims++;
     this.#totals.leasesReclaimed += leases;
     this.#hear.reclaimed({ atMs, node: node.name, durationMs, leases, cause });

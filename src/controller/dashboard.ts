@@ -202,9 +202,14 @@ export class DashboardFeed implements DashboardSource {
       add("warn", "The accounting's data base is away; records wait at the agents.", "accounting");
     const silent = nodes.filter(({ reporting }) => !reporting).length;
     if (nodes.length > 0 && silent === nodes.length) add("error", "No agent reports.");
-    else if (silent > 0) add("info", `${silent} of ${nodes.length} nodes have no agent that reports.`);
+    else if (silent > 0)
+      add(
+        "info",
+        `${silent} of ${nodes.length} nodes ${silent === 1 ? "has" : "have"} no agent that reports.`,
+      );
     const drained = nodes.filter(({ lending }) => lending === "drained").length;
-    if (drained > 0) add("info", `${drained} nodes are drained by an administrator: they lend nothing.`);
+    if (drained === 1) add("info", "1 node is drained by an administrator: it lends nothing.");
+    else if (drained > 1) add("info", `${drained} nodes are drained by an administrator: they lend nothing.`);
     return notices;
   }
 

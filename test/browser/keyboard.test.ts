@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Page } from "playwright-core";
-import { assertClean, world } from "./world.ts";
+import { assertClean, until, world } from "./world.ts";
 
 const { open } = world({ nodes: 400 });
 
@@ -73,6 +73,36 @@ test("a chart is a slider whose text tells the values", async () => {
   await page.locator("summary").first().focus();
   await page.keyboard.press("Enter");
   await page.getByRole("region", { name: "Cores over time, table" }).locator("tbody tr").first().waitFor();
+  assertClean(watched);
+  await close();
+});
+
+test("the span is chosen by Tab and arrows, from an hour to a month, and stays in the address", async () => {
+  const watched = await open("#/");
+  const { page, close } = watched;
+  const spans = page.getByRole("group", { name: "Time range" });
+  await page.locator(".plot canvas").first().waitFor();
+  await page.getByRole("button", { name: "Skip to content" }).focus();
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Tab");
+  assert.equal(await spans.getByLabel("24 h").evaluate((radio) => radio === document.activeElement), true);
+  const asked: number[] = [];
+  page.on("request", (request) => {
+    const { pathname, searchParams } = new URL(request.url());
+    if (pathname.endsWith("/history"))
+      asked.push(Number(searchParams.get("to")) - Number(searchParams.get("from")));
+  });
+  for (const [key, name] of [
+    ["ArrowRight", "7d"],
+    ["ArrowRight", "30d"],
+    ["ArrowRight", "1h"],
+  ] as const) {
+    await page.keyboard.press(key);
+    await page.waitForURL(new RegExp(`range=${name}$`));
+  }
+  await page.locator(".plot canvas").first().waitFor();
+  await until("the charts are of that span", () => asked.at(-1) === 3_600_000);
+  assert.ok(asked.includes(30 * 86_400_000));
   assertClean(watched);
   await close();
 });

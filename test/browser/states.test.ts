@@ -90,10 +90,10 @@ test("an error says what to do, and trying again helps", async () => {
 test("a cluster on its first day", async () => {
   const young = await startFake({ nodes: 12, empty: true });
   for (const [hash, text] of [
-    ["#/", "No history of this span yet."],
+    ["#/", "No history of this span yet: a point comes every"],
     ["#/leases", "Nobody holds a lease"],
     ["#/reclaims", "No reclaims in this span"],
-    ["#/accounts", "Nothing is accounted in this span"],
+    ["#/accounts", "Nothing is accounted in these days"],
     ["#/nodes/n01", "No lease on this node"],
     ["#/nodes/n99", "No node is called n99"],
     ["#/nowhere", "There is no such page."],
@@ -169,5 +169,63 @@ test("leases are read once the stream tells of them: nothing that ends in betwee
   await page.getByRole("link", { name: "Leases", exact: true }).click();
   await page.locator("tbody th code").first().waitFor();
   assert.deepEqual(order, ["stream of summary,leases", "leases"]);
+  await close();
+});
+
+test("nodes whose agent is silent, charts with one point, bars that keep their proportions", async () => {
+  const { page, close } = await open("#/reclaims");
+  const heights = await page
+    .locator(".histogram li")
+    .first()
+    .waitFor()
+    .then(() =>
+      page
+        .locator(".histogram li")
+        .evaluateAll((bins) =>
+          bins.map((bin) => [
+            Number((bin.querySelector(".bar-count")?.textContent || "0").replaceAll(",", "")),
+            bin.querySelector(".bar")?.getBoundingClientRect().height ?? 0,
+          ]),
+        ),
+    );
+  const [most = 1, tallest = 1] = heights.reduce((a, b) => ((a[0] ?? 0) >= (b[0] ?? 0) ? a : b), [0, 0]);
+  for (const [count = 0, height = 0] of heights)
+    assert.ok(
+      Math.abs(height - Math.max(1, (tallest * count) / most)) < 1,
+      `${count} of ${most}: ${height} px`,
+    );
+  await page.route("**/api/v1/nodes/n001", async (route) => {
+    const answer = await (await route.fetch()).json();
+    await route.fulfill({ json: { ...answer, lending: "none", offerAgeMs: 754_000 } });
+  });
+  await page.route("**/api/v1/history*", async (route) => {
+    const answer = await (await route.fetch()).json();
+    const one = (values: unknown[]) =>
+      values.map((value, index) => (index === values.length - 1 ? value : null));
+    answer.invocationsPerSecond = one(answer.invocationsPerSecond);
+    await route.fulfill({ json: answer });
+  });
+  await page.goto(`${fake().url}#/nodes/n001`);
+  await page.getByText("silent for 12 min 34 s").waitFor();
+  await page.goto(`${fake().url}#/leases`);
+  await page.getByText(/^No history of this span yet: a point comes every/).waitFor();
+  await close();
+});
+
+test("a viewer who was too slow reads what it missed: leases, and nodes if there was news", async () => {
+  const { page, problems, close } = await open("#/leases");
+  await page.locator("tbody tr").first().waitFor();
+  const read: string[] = [];
+  page.on("request", (request) => read.push(new URL(request.url()).pathname.replace("/api/v1/", "")));
+  fake().pushMissed();
+  await until("the leases are read anew", () => read.includes("leases"));
+  await page.goto(`${fake().url}#/nodes`);
+  await page.locator(".map-legend").waitFor();
+  read.length = 0;
+  fake().pushMissed();
+  fake().cluster.step(10);
+  fake().pushMissed();
+  await until("the nodes are read anew", () => read.includes("nodes"));
+  assert.deepEqual(problems, []);
   await close();
 });

@@ -329,7 +329,7 @@ export class FakeCluster {
 
   reclaimRow(number: number): ReclaimRow {
     const draw = random(number * 31 + 11);
-    const causes = ["batch job 4417721", "batch job 4417730", "administrator: kernel update", "guard"];
+    const causes = ["prolog", "prolog", "step", "cgroup", "admin"];
     return {
       atMs: Date.now() - Math.floor(number * 41_000 * (0.5 + draw())),
       node: this.name(Math.floor(draw() * this.table.names.length)),

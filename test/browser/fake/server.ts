@@ -31,6 +31,8 @@ export interface FakeServer {
   push(nodes: number): void;
   pushSummary(): void;
   pushLeases(): void;
+  /** Tells viewers that they were too slow, as the controller does. */
+  pushMissed(): void;
   /** Ends all streams; new ones are refused until `mend`. */
   cut(): void;
   mend(): void;
@@ -183,6 +185,11 @@ export async function startFake(options: FakeOptions, port = 0): Promise<FakeSer
         live: [cluster.lease(nextLease++)],
         ended: [cluster.lease(nextLease - 9)],
       }),
+    pushMissed() {
+      const { atMs, revision } = cluster.table;
+      send("leases", { atMs: Date.now(), live: [], ended: [], missed: true });
+      send("nodes", { atMs, fromRevision: revision, revision });
+    },
     cut() {
       cutOff = true;
       for (const stream of streams) stream.destroy();

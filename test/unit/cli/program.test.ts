@@ -465,6 +465,23 @@ Pressure of the whole node, time in which some task waited:
     const wrong = await sublet(["usage", "--from", "soon"], environment);
     assert.deepEqual([wrong.status, wrong.err], [1, 'sublet: from "soon" is no day\n']);
   });
+  it("says where the dashboard is: a tunnel, unless settings or an option know better", async () => {
+    const { out } = await sublet(["--controller", "head.example:7700", "dashboard"], environment);
+    assert.match(
+      out,
+      /^http:\/\/localhost:7704\/\n.*: ssh -L 7704:localhost:7704 head\.example\nReading needs no login\.\n$/,
+    );
+    const known = { ...environment, SUBLET_DASHBOARD_URL: "https://head.example:7704/sublet" };
+    assert.equal(
+      (await sublet(["dashboard"], known)).out.split("\n")[0],
+      "https://head.example:7704/sublet/",
+    );
+    const given = await sublet(["--json", "dashboard", "--url", "https://other/"], known);
+    assert.deepEqual(JSON.parse(given.out), { url: "https://other/" });
+    const wrong = await sublet(["dashboard", "--url", "javascript:alert(1)"], environment);
+    assert.equal(wrong.status, 1);
+    assert.match(wrong.err, /expected "https:\/\/HOST:PORT\/"/);
+  });
   it("shows what was won, beside both baselines, and what it cost", async () => {
     asked.length = 0;
     const { out, status } = await sublet(

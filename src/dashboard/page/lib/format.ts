@@ -16,8 +16,9 @@ export function number(value: number | null | undefined): string {
   return formats[fraction]?.format(value) ?? none;
 }
 
-/** Short enough for an axis: 12k, 3.4M. */
+/** Short enough for an axis: 12K, 3.4M; what is below ten with its digits. */
 export function compact(value: number): string {
+  if (Math.abs(value) < 10) return number(Number(value.toPrecision(2)));
   // British English writes a million as m, which reads as milli here.
   return new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 }).format(value);
 }
@@ -41,6 +42,7 @@ const gib = 2 ** 30;
 export function bytes(value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return none;
   if (value === 0) return "0 GiB";
+  if (value >= 1024 ** 2 * gib) return `${number(value / (1024 ** 2 * gib))} PiB`;
   if (value >= 1024 * gib) return `${number(value / (1024 * gib))} TiB`;
   return value >= 1000 * 2 ** 20 ? `${number(value / gib)} GiB` : `${number(value / 2 ** 20)} MiB`;
 }
@@ -138,4 +140,21 @@ export function coreList(ids: readonly number[]): string {
     at = end + 1;
   }
   return parts.join(",");
+}
+
+/** A line, or an area, takes two points. */
+export function isDrawn(values: readonly (number | null)[]): boolean {
+  let points = 0;
+  for (const value of values) if (value !== null && ++points === 2) return true;
+  return false;
+}
+
+/** What stands in place of a chart. */
+export function noHistory(history: { readonly stepMs: number }): string {
+  return `No history of this span yet: a point comes every ${span(history.stepMs)}.`;
+}
+
+/** A time zone as a person says it: Europe/Zurich, America/New York. */
+export function place(timeZone: string): string {
+  return timeZone.replaceAll("_", " ");
 }

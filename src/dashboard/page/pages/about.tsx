@@ -52,6 +52,7 @@ export function AboutPage() {
               "Perfect packing",
               "Slurm alone, and all that was idle or unallocated, had Slurm filled every hole at once. No scheduler can have more without sharing.",
             ],
+            ["Today", "Since midnight at the site, whose clock also begins the days of accounts and quotas."],
             ["Worth", "What was lent, at the prices that the site set for a core-hour and a GiB-hour."],
             [
               "Watched",
@@ -100,6 +101,8 @@ export function AboutPage() {
               "Times",
               `In your time zone, ${Intl.DateTimeFormat().resolvedOptions().timeZone}; point at one to see it in UTC.`,
             ],
+            ["Since the start", "Since this controller began: it keeps sums over time, not these counts."],
+            ["Reserved", "Cores that the node keeps for the system; no job and no guest gets them."],
             ["Draining", "A lease whose holder was told to finish, with a time to do it."],
           ]}
         />

@@ -1,13 +1,14 @@
 /** Who used what was lent: by Slurm account and user, beside what the account may use. */
 import { useMemo } from "preact/hooks";
 import type { AccountRow } from "../../api.ts";
-import { number, percent } from "../lib/format.ts";
+import { number, percent, place } from "../lib/format.ts";
 import { useLoad } from "../lib/load.ts";
-import { useRange } from "../lib/range.ts";
+import { useTick } from "../lib/range.ts";
 import { setQuery, useRoute } from "../lib/route.ts";
-import { Content, Empty, Panel, Stat } from "../parts/basics.tsx";
+import { useStore } from "../lib/store.ts";
+import { summary } from "../lib/stream.ts";
+import { Content, Empty, Panel, Segments, Stat } from "../parts/basics.tsx";
 import { type Column, DataTable, parseSort, type Sort, sortText } from "../parts/data-table.tsx";
-import { RangeChoice } from "../parts/range-choice.tsx";
 
 const coreHours = (row: AccountRow) => row.coreSeconds / 3600;
 const gibHours = (row: AccountRow) => row.byteSeconds / 3600 / 2 ** 30;
@@ -101,21 +102,46 @@ function Table(props: { rows: readonly AccountRow[] }) {
   );
 }
 
+const spans = [
+  { value: "today", name: "Today", days: 1 },
+  { value: "7d", name: "7 days", days: 7 },
+  { value: "30d", name: "30 days", days: 30 },
+] as const;
+
+/** Whole days of the site, today with them: the accounting keeps sums by day. */
+function useDays(): { name: (typeof spans)[number]["value"]; path: string; about: string } {
+  const wanted = useRoute().query.get("days");
+  const zone = useStore(summary)?.timeZone;
+  const { value: name, days } = spans.find(({ value }) => value === wanted) ?? spans[2];
+  const toMs = useTick(60_000) + 1;
+  const fromMs = toMs - 1 - (days - 1) * 86_400_000;
+  const where = zone === undefined ? "" : `, ${place(zone)}`;
+  const about = days === 1 ? `Since midnight${where}` : `The last ${days} days, today among them${where}`;
+  return { name, path: `accounts?from=${fromMs}&to=${toMs}`, about };
+}
+
 export function AccountsPage() {
-  const range = useRange("30d");
-  const accounts = useLoad<AccountRow[]>(`accounts?${range.query}`);
+  const { name, path, about } = useDays();
+  const accounts = useLoad<AccountRow[]>(path);
   return (
     <>
       <div class="page-head">
         <h1>Accounts</h1>
-        <RangeChoice range={range} />
+        <Segments
+          label="Days"
+          options={spans}
+          value={name}
+          onChange={(days) => setQuery({ days: days === "30d" ? undefined : days })}
+        />
       </div>
-      <Panel title="Use by account and user">
+      <Panel title="Use by account and user" about={about}>
         <Content of={accounts} what="Accounts">
           {(rows) =>
             rows.length === 0 ? (
-              <Empty title="Nothing is accounted in this span">
-                The controller accounts leases when its configuration has a table [accounting].
+              <Empty title="Nothing is accounted in these days">
+                Leases are accounted as they end, and every five minutes while they last. Only when{" "}
+                <code>accounting.enabled</code> is off, or the data base is away, is nothing kept; the
+                overview tells of the latter.
               </Empty>
             ) : (
               <Table rows={rows} />

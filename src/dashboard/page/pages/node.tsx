@@ -4,11 +4,13 @@ import type { CoreUse, NodeDetail } from "../../api.ts";
 import { Actions } from "../admin/actions.tsx";
 import { bytes, coreList, number, percent, span } from "../lib/format.ts";
 import { useLoad } from "../lib/load.ts";
+import { parts } from "../lib/shares.ts";
 import { onLeases } from "../lib/stream.ts";
 import { Content, Empty, Link, Panel, Scroll, Stat, Swatch, Time } from "../parts/basics.tsx";
 import type { Sort } from "../parts/data-table.tsx";
 import { LeaseTable } from "../parts/lease-table.tsx";
 import { ReclaimTable } from "../parts/reclaim-table.tsx";
+import { ShareBar } from "../parts/shares.tsx";
 import { State } from "./nodes.tsx";
 
 const uses: readonly { readonly use: CoreUse; readonly name: string; readonly about: string }[] = [
@@ -65,38 +67,28 @@ function Cores(props: { cores: NodeDetail["cores"]; lease: string | undefined })
 
 function Memory(props: { memory: NodeDetail["memoryBytes"] }) {
   const { total, allocated, usedByJobs, lent, spare } = props.memory;
-  const used = Math.min(usedByJobs, allocated || usedByJobs);
-  const held = Math.max(0, allocated - used);
-  const rest = Math.max(0, total - used - held - lent - spare);
-  const parts = [
-    ["used", "Used by jobs", used],
-    ["heldUnused", "Held, unused", held],
-    ["lent", "Lent", lent],
-    ["spare", "Spare", spare],
-    ["closed", "Closed", rest],
-  ] as const;
-  const sum = Math.max(1, used + held + lent + spare + rest);
+  // Slurm and the agent look at different moments, and what is lent may be out of what jobs hold: the parts are the whole.
+  const used = Math.min(usedByJobs, allocated || usedByJobs, Math.max(0, total - lent));
+  const held = Math.max(0, Math.min(allocated - used, total - used - lent - spare));
+  const closed = Math.max(0, total - used - held - lent - spare);
+  const shares = { used, heldUnused: held, lent, spare, closed };
   return (
     <>
       <p class="headline">
         <strong>{bytes(lent)}</strong> lent of {bytes(total)}
       </p>
-      <div class="share-bar tall" aria-hidden="true">
-        {parts.map(([key, , value]) => (
-          <span key={key} class={`part-${key}`} style={{ flexGrow: value / sum }} />
-        ))}
-      </div>
+      <ShareBar shares={shares} tall />
       <table class="legend">
         <caption class="hidden">Memory</caption>
         <tbody>
-          {parts.map(([key, name, value]) => (
+          {parts.map(({ key, name, about }) => (
             <tr key={key}>
-              <th scope="row">
+              <th scope="row" title={about}>
                 <Swatch part={key} />
                 {name}
               </th>
-              <td class="num">{bytes(value)}</td>
-              <td class="num muted">{percent(value / sum)}</td>
+              <td class="num">{bytes(shares[key])}</td>
+              <td class="num muted">{percent(shares[key] / Math.max(1, total))}</td>
             </tr>
           ))}
         </tbody>
@@ -148,6 +140,11 @@ function Receipts(props: { receipts: NodeDetail["receipts"] }) {
   );
 }
 
+function agentNote({ lending, offerAgeMs }: NodeDetail): string {
+  if (offerAgeMs === null) return "never heard of";
+  return lending === "none" ? `silent for ${span(offerAgeMs)}` : `its agent spoke ${span(offerAgeMs)} ago`;
+}
+
 function Detail(props: { node: NodeDetail }) {
   const { node } = props;
   const [marked, setMarked] = useState<string | undefined>(undefined);
@@ -164,8 +161,8 @@ function Detail(props: { node: NodeDetail }) {
           />
           <Stat
             name="Lending"
-            value={node.lending}
-            note={node.offerAgeMs === null ? "no offer" : `offer ${span(node.offerAgeMs)} old`}
+            value={node.lending === "none" ? <span class="word-warn">no agent</span> : node.lending}
+            note={agentNote(node)}
           />
           <Stat name="Cores lent" value={number(count("guest"))} note={`of ${number(node.cores.length)}`} />
           <Stat

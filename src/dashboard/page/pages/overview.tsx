@@ -39,24 +39,32 @@ function Numbers(props: { of: Summary }) {
         <Stat
           name="Nodes lending"
           value={<Link to={["nodes"]}>{number(nodes.lending)}</Link>}
-          note={`of ${number(nodes.total)}${off > 0 ? `, ${number(off)} do not report` : ""}`}
+          note={`of ${number(nodes.total)}${off > 0 ? `, ${number(off)} ${off === 1 ? "does" : "do"} not report` : ""}`}
         />
         <Stat
           name="Leases"
           value={<Link to={["leases"]}>{number(leases.functions + leases.regions)}</Link>}
-          note={`${number(leases.functions)} functions, ${plural(leases.regions, "region")}`}
+          note={`${plural(leases.functions, "function")}, ${plural(leases.regions, "region")}`}
         />
         <Stat
           name="Invocations"
           value={`${number(invocations.perSecond)} /s`}
-          note={`${compact(invocations.total)} in all`}
+          note={`${compact(invocations.total)} since the start`}
         />
         <Stat
           name="Reclaim, 99th percentile"
           value={<Link to={["reclaims"]}>{span(reclaim.p99Ms)}</Link>}
-          note={`median ${span(reclaim.p50Ms)}, ${number(reclaim.total)} in all`}
+          note={
+            reclaim.total === 0
+              ? "none since the start"
+              : `median ${span(reclaim.p50Ms)}, ${number(reclaim.total)} since the start`
+          }
         />
-        <Stat name="Guard actions" value={number(guard)} note={`${number(guardActions.evict)} evictions`} />
+        <Stat
+          name="Guard actions"
+          value={number(guard)}
+          note={`${plural(guardActions.evict, "eviction")}, since the start`}
+        />
       </dl>
     </section>
   );
@@ -107,6 +115,7 @@ export function Overview() {
         <div class="pair uneven">
           <GainPanel
             gain={gain}
+            timeZone={shown?.timeZone ?? ""}
             span={wanted}
             onSpan={(span) => setQuery({ gain: span === "today" ? undefined : span })}
           />

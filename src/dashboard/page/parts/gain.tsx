@@ -1,6 +1,6 @@
 /** What was won against both baselines, and what the jobs paid for it. */
 import type { Gain } from "../../api.ts";
-import { compact, money, none, number, percent, points } from "../lib/format.ts";
+import { compact, money, none, number, percent, place, points } from "../lib/format.ts";
 import { Link, Panel, Segments, Stat } from "./basics.tsx";
 
 type Hours = Gain["coreHours"];
@@ -66,13 +66,31 @@ function Bars(props: { title: string; unit: string; hours: Hours }) {
 
 export type Span = "today" | "month";
 
-export function GainPanel(props: { gain: Gain; span: Span; onSpan: (span: Span) => void }) {
+/** What the bars do not say by themselves. */
+function Remark(props: { gain: Gain }) {
+  const { coreHours, covered } = props.gain;
+  const inHoles = Math.max(0, coreHours.lent - coreHours.beyondPacking);
+  const shared = `lent ${number(coreHours.beyondPacking)} core-hours that jobs held and did not use: no scheduler has these without sharing.`;
+  return (
+    <p class="note">
+      {covered === 0
+        ? "Nothing of this span was watched yet."
+        : coreHours.perfectPacking > 0
+          ? `Sublet filled ${percent(inHoles / coreHours.perfectPacking)} of the holes that Slurm left, and ${shared}`
+          : `Slurm left no hole; Sublet ${shared}`}
+      {covered > 0 && covered < 0.995 && ` ${percent(covered)} of the span was watched.`}{" "}
+      <Link to={["about"]}>How it is counted</Link>
+    </p>
+  );
+}
+
+export function GainPanel(props: { gain: Gain; span: Span; timeZone: string; onSpan: (span: Span) => void }) {
   const { gain } = props;
   const { coreHours, gibHours } = gain;
-  const inHoles = Math.max(0, coreHours.lent - coreHours.beyondPacking);
   return (
     <Panel
       title="Gain"
+      about={props.span === "today" ? `Since midnight, ${place(props.timeZone)}` : "The last 30 days"}
       class="gain"
       tools={
         <Segments
@@ -105,14 +123,7 @@ export function GainPanel(props: { gain: Gain; span: Span; onSpan: (span: Span) 
       </dl>
       <Bars title="Cores" unit="core-hours" hours={coreHours} />
       <Bars title="Memory" unit="GiB-hours" hours={gibHours} />
-      <p class="note">
-        {coreHours.perfectPacking > 0 && (
-          <>Sublet filled {percent(inHoles / coreHours.perfectPacking)} of the holes that Slurm left, </>
-        )}
-        and lent {number(coreHours.beyondPacking)} core-hours that jobs held and did not use: no scheduler has
-        these without sharing.{gain.covered < 0.995 && ` ${percent(gain.covered)} of the span was watched.`}{" "}
-        <Link to={["about"]}>How it is counted</Link>
-      </p>
+      <Remark gain={gain} />
     </Panel>
   );
 }

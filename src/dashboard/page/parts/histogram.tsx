@@ -39,7 +39,7 @@ export function Histogram(props: { reclaims: Reclaims }) {
             <span class="bar-count" aria-hidden="true">
               {value > 0 ? number(value) : ""}
             </span>
-            <span class="bar" aria-hidden="true" style={{ height: `${(value / highest) * 100}%` }} />
+            <span class="bar" aria-hidden="true" style={{ "--share": value / highest }} />
             <span class="bar-name" aria-hidden="true">
               {index < edgesMs.length ? `≤ ${span(edgesMs[index])}` : "more"}
             </span>

@@ -1,6 +1,6 @@
 /** Lines over time with what goes with them: the same as a table, dragging for a span, a word where nothing is recorded. */
 import type { History } from "../../api.ts";
-import { compact, number } from "../lib/format.ts";
+import { compact, isDrawn, noHistory, number } from "../lib/format.ts";
 import { showSpan } from "../lib/range.ts";
 import { Empty } from "./basics.tsx";
 import { Plot, type PlotLine } from "./plot.tsx";
@@ -15,7 +15,7 @@ export function LineChart(props: {
 }) {
   const { label, lines } = props;
   const { atMs } = props.history;
-  if (atMs.length === 0) return <Empty title="No history of this span yet." />;
+  if (!lines.some(({ values }) => isDrawn(values))) return <Empty title={noHistory(props.history)} />;
   return (
     <>
       <Plot

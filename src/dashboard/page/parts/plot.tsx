@@ -76,7 +76,7 @@ function options(props: PlotProps, width: number, height: number): uPlot.Options
   return {
     width,
     height,
-    padding: [8, 14, 0, 0],
+    padding: [8, 22, 0, 0],
     pxAlign: 0,
     legend: { show: false },
     cursor: {
@@ -90,7 +90,7 @@ function options(props: PlotProps, width: number, height: number): uPlot.Options
       y: { range: (_, _min, max) => [0, props.max ?? (max > 0 ? max * 1.05 : 1)] },
     },
     axes: [
-      { ...axis, grid: { show: false }, values: timeLabels, space: 70, gap: 5, size: 24 },
+      { ...axis, grid: { show: false }, values: timeLabels, space: 70, gap: 9, size: 28 },
       {
         ...axis,
         grid,

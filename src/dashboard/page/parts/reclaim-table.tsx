@@ -4,12 +4,26 @@ import { number, span } from "../lib/format.ts";
 import { Link, Time } from "./basics.tsx";
 import { type Column, DataTable, type Sort } from "./data-table.tsx";
 
+/** Words of the agent, agent/offer/counters.ts. */
+const causes: Readonly<Record<string, string>> = {
+  prolog: "a job that starts",
+  step: "a step of a job",
+  cgroup: "a job, seen by its cgroup",
+  use: "a job that uses its own again",
+  admin: "an administrator",
+};
+
 const columns: readonly Column<ReclaimRow>[] = [
   { key: "atMs", title: "When", width: "9rem", cell: ({ atMs }) => <Time ms={atMs} /> },
   { key: "node", title: "Node", width: "8rem", cell: ({ node }) => <Link to={["nodes", node]}>{node}</Link> },
   { key: "durationMs", title: "Took", width: "6rem", num: true, cell: ({ durationMs }) => span(durationMs) },
   { key: "leases", title: "Leases", width: "5rem", num: true, cell: ({ leases }) => number(leases) },
-  { key: "cause", title: "For", width: "18rem", cell: ({ cause }) => <span title={cause}>{cause}</span> },
+  {
+    key: "cause",
+    title: "For",
+    width: "18rem",
+    cell: ({ cause }) => <span title={cause}>{causes[cause] ?? cause}</span>,
+  },
 ];
 
 export function ReclaimTable(props: { rows: readonly ReclaimRow[]; without?: string }) {

@@ -1,7 +1,7 @@
 /** One resource: how much of it is lent now, where the rest is, and how that went over time. */
 import { useMemo, useState } from "preact/hooks";
 import type { History, Shares } from "../../api.ts";
-import { dayTime, percent } from "../lib/format.ts";
+import { dayTime, isDrawn, noHistory, percent } from "../lib/format.ts";
 import { showSpan } from "../lib/range.ts";
 import { type Part, parts } from "../lib/shares.ts";
 import { Panel, Swatch } from "./basics.tsx";
@@ -9,13 +9,16 @@ import { Plot, type PlotLine } from "./plot.tsx";
 import { PointTable } from "./point-table.tsx";
 
 /** One bar, split; what it says is in the legend beside it. */
-export function ShareBar(props: { shares: Record<Part, number> }) {
+export function ShareBar(props: { shares: Record<Part, number>; tall?: boolean }) {
   const sum = parts.reduce((all, { key }) => all + props.shares[key], 0) || 1;
   return (
-    <div class="share-bar" aria-hidden="true">
-      {parts.map(({ key }) => (
-        <span key={key} class={`part-${key}`} style={{ flexGrow: props.shares[key] / sum }} />
-      ))}
+    <div class={props.tall ? "share-bar tall" : "share-bar"} aria-hidden="true">
+      {parts.map(
+        ({ key }) =>
+          props.shares[key] > 0 && (
+            <span key={key} class={`part-${key}`} style={{ flexGrow: props.shares[key] / sum }} />
+          ),
+      )}
     </div>
   );
 }
@@ -92,9 +95,7 @@ export function SharesPanel(props: {
       <div class="plot-and-legend">
         {history === undefined ? (
           <div class="plot plot-wait" aria-hidden="true" />
-        ) : history.atMs.length === 0 ? (
-          <p class="plot plot-none">No history of this span yet.</p>
-        ) : (
+        ) : isDrawn(history[series].total) ? (
           <Plot
             label={`${props.title} over time`}
             atMs={history.atMs}
@@ -108,10 +109,12 @@ export function SharesPanel(props: {
             max={top}
             {...(props.steps === undefined ? {} : { steps: props.steps })}
           />
+        ) : (
+          <p class="plot plot-none">{noHistory(history)}</p>
         )}
         <Legend values={values} text={props.text} when={atMs === undefined ? "Now" : dayTime(atMs)} />
       </div>
-      {history && history.atMs.length > 0 && (
+      {history && isDrawn(history[series].total) && (
         <PointTable
           caption={`${props.title} over time`}
           atMs={history.atMs}

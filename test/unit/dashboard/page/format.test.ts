@@ -7,6 +7,7 @@ import {
   compact,
   coreList,
   cores,
+  isDrawn,
   money,
   number,
   percent,
@@ -28,17 +29,14 @@ test("numbers have three digits that matter below 100, and separators above", ()
   ]);
   assert.deepEqual([null, undefined, Number.NaN].map(number), ["–", "–", "–"]);
   assert.equal(compact(48_210_553), "48.2M");
+  assert.deepEqual([0, 0.0213, 0.5, 9.96, 12.5].map(compact), ["0", "0.021", "0.5", "10", "12.5"]);
 });
 
-test("sizes are MiB, GiB or TiB", () => {
-  assert.deepEqual([0, 512 * 2 ** 20, 2 ** 30, 154 * 2 ** 30, 1500 * 2 ** 30, null].map(bytes), [
-    "0 GiB",
-    "512 MiB",
-    "1 GiB",
-    "154 GiB",
-    "1.46 TiB",
-    "–",
-  ]);
+test("sizes are MiB to PiB", () => {
+  assert.deepEqual(
+    [0, 512 * 2 ** 20, 2 ** 30, 154 * 2 ** 30, 1500 * 2 ** 30, 2500 * 2 ** 40, null].map(bytes),
+    ["0 GiB", "512 MiB", "1 GiB", "154 GiB", "1.46 TiB", "2.44 PiB", "–"],
+  );
   assert.deepEqual([1, 64].map(cores), ["1 core", "64 cores"]);
 });
 
@@ -121,4 +119,8 @@ test("tries are further and further apart, half a minute at most", () => {
     [1000, 2000, 4000, 30_000, 30_000],
   );
   assert.ok(retryDelayMs(0, 0) < retryDelayMs(0, 1), "spread");
+});
+
+test("a chart takes two points; what is not recorded is none", () => {
+  assert.deepEqual([[], [null, 3, null], [0, null, 0]].map(isDrawn), [false, false, true]);
 });
