@@ -11,10 +11,11 @@
  */
 import { spawn } from "node:child_process";
 import { lstatSync, readdirSync } from "node:fs";
+import { hostname } from "node:os";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SubletError } from "../common/errors.ts";
-import { pilotBase, pilotPrefix } from "../common/pilot.ts";
+import { isPilotOf, pilotBase, pilotPrefix } from "../common/pilot.ts";
 import { isServed } from "../rpc/served.ts";
 import type { Session } from "./session.ts";
 
@@ -124,15 +125,16 @@ function submit(script: string, more: readonly string[]): Promise<string> {
   });
 }
 
-/** Sockets of the pilots of this user that live on this node. */
-export async function findPilots(base: string, uid: number): Promise<string[]> {
-  const found: string[] = [];
+/** Sockets of the pilots of this user that answer here; those of this node, as Slurm calls it, before others (/tmp may be shared). */
+export async function findPilots(base: string, uid: number, node: string): Promise<string[]> {
+  const found: { socket: string; own: boolean }[] = [];
   for (const name of readdirSync(base).filter((each) => each.startsWith(pilotPrefix(uid)))) {
     if (lstatSync(join(base, name), { throwIfNoEntry: false })?.uid !== uid) continue;
     const socket = join(base, name, "agent.sock");
-    if (await isServed(socket)) found.push(socket);
+    if (await isServed(socket)) found.push({ socket, own: isPilotOf(name, uid, node) });
   }
-  return found.sort();
+  const order = found.sort((a, b) => Number(b.own) - Number(a.own) || (a.socket < b.socket ? -1 : 1));
+  return order.map(({ socket }) => socket);
 }
 
 export async function pilot(
@@ -142,7 +144,8 @@ export async function pilot(
   environment: NodeJS.ProcessEnv = process.env,
 ): Promise<void> {
   if (options.find === true) {
-    const [socket] = await findPilots(pilotBase(environment), process.getuid?.() ?? 0);
+    const node = environment.SLURMD_NODENAME ?? hostname().split(".")[0] ?? "node";
+    const [socket] = await findPilots(pilotBase(environment), process.getuid?.() ?? 0, node);
     if (socket === undefined) throw new SubletError("UNAVAILABLE", "no pilot of yours runs on this node");
     output.write(json ? `${JSON.stringify({ socket })}\n` : `${socket}\n`);
     return;

