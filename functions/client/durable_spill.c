@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "client/durable.h"
@@ -125,8 +126,17 @@ static int open_nameless(const char *folder)
     return fd;
 }
 
+/** Asked first: a reservation that fails may take all that is left for a moment, and others write there too. */
+static bool has_room(int fd, uint64_t bytes)
+{
+    struct statvfs disk;
+    return fstatvfs(fd, &disk) != 0 || disk.f_blocks == 0 || (uint64_t)disk.f_bavail * disk.f_frsize >= bytes;
+}
+
 static sublet_status reserve(int fd, uint64_t bytes)
 {
+    if (!has_room(fd, bytes))
+        return SUBLET_ERR_NO_MEMORY;
     if (fallocate(fd, 0, 0, (off_t)bytes) == 0)
         return SUBLET_OK;
     if (errno == EOPNOTSUPP && ftruncate(fd, (off_t)bytes) == 0) /* then a full disk is a lost copy */
