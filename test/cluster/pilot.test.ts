@@ -202,6 +202,7 @@ test("a pilot of two nodes: each lends its own; a job that wants one of them get
     waitForLockMs: 60_000,
   });
   const nodes = ["n1", "n2"];
+  const cores = Math.min(...nodes.map((node) => cluster.node(node).cpus.length));
   const find = (node: string): Promise<string> =>
     until(`the pilot lends on ${node}`, 30_000, async () => {
       const said = await sublet(cluster, node, alice, ["pilot", "--find"]);
@@ -212,16 +213,15 @@ test("a pilot of two nodes: each lends its own; a job that wants one of them get
     const status = await sublet(cluster, node, alice, ["--agent-socket", socket, "status", "--json"]);
     const { offer } = status.json();
     assert.equal(offer.node, node);
-    assert.deepEqual(offer.spare[0].cores, [...cluster.node(node).cpus]);
+    assert.equal(offer.spare[0].cores.length, cores);
     const said = await sublet(cluster, node, alice, ["--agent-socket", socket, ...echo(cluster)]);
     assert.equal(said.out, "over", said.error);
   };
   try {
-    const cores = String(cluster.node("n1").cpus.length);
     const args = ["--partition=both", "--nodes=2", `--cores=${cores}`, "--mem=1500M", "--time=10"];
     const more = [`--chdir=${cluster.layout.home}`, "--output=pilot-%j.out"];
     const said = await sublet(cluster, "n1", alice, ["--json", "pilot", ...args, "--", ...more]);
-    assert.equal(said.status, 0, said.error);
+    assert.equal(said.status, 0, said.out + said.error);
     const { jobId } = said.json();
     await cluster.waitState(jobId, ["RUNNING"], 30_000);
     for (const node of nodes) await lends(node);
@@ -242,7 +242,11 @@ test("a pilot of two nodes: each lends its own; a job that wants one of them get
     await cluster.run(["scancel", String(job.id)]);
     await cluster.waitIdle();
     await cluster.scontrol(["update", `jobid=${jobId}`, "starttime=now+3"]);
-    for (const node of nodes) await lends(node);
+    await cluster.waitState(jobId, ["RUNNING"], 60_000);
+    for (const node of nodes)
+      await lends(node).catch((thrown: unknown) => {
+        throw new Error(`the pilot said: ${output(cluster, jobId)}`, { cause: thrown });
+      });
     assert.equal((await cluster.job(jobId)).fields.get("Restarts"), "1");
     await cluster.run(["scancel", String(jobId)]);
     assert.equal((await cluster.waitJob(jobId)).state, "CANCELLED");
