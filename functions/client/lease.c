@@ -254,8 +254,10 @@ sublet_status lease_take(struct sublet_session *session, const struct lease_wish
     status = link_open(lease, answer->leased->endpoint, wish->region_bytes, end_ns, &link);
     agent_answer_free(answer);
     if (status != SUBLET_OK) {
+        char why[256]; /* not what the agent says to its release: it may have heard of the end before us */
+        snprintf(why, sizeof(why), "%s", sublet_last_error());
         lease_give_back(lease);
-        return status;
+        return error_set(status, "%s", why);
     }
     pthread_mutex_lock(&session->lock);
     lease->link = link;

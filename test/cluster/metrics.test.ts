@@ -68,6 +68,10 @@ const ofAgent: Golden = {
   sublet_lease_grants_total: ["counter"],
   sublet_lease_refusals_total: ["counter", { reason: refusals }],
   sublet_lease_start_seconds: ["histogram"],
+  sublet_lease_step_seconds_total: [
+    "counter",
+    { step: ["decide", "cgroup", "starter", "answer", "controller"] },
+  ],
   sublet_reclaims_total: ["counter", { messenger: ["prolog", "step", "cgroup", "use", "expire", "admin"] }],
   sublet_usage_unacked_records: ["gauge"],
   sublet_usage_oldest_unacked_seconds: ["gauge"],

@@ -1,4 +1,7 @@
-/** The pool with the real starter and executor on this machine's cgroups: handed out, adopted, ended by a prolog. */
+/**
+ * The pool with the real starter and executor on this machine's cgroups: handed out, adopted, ended by a prolog; and what a
+ * client sees of one that was handed out and does not come up.
+ */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -11,8 +14,10 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { cgroupDirs, discoverCgroups } from "../../agent/cgroup/layout.ts";
@@ -21,6 +26,7 @@ import { type LocalClient, leaseOf, localClient } from "../unit/agent/local-clie
 
 const native = fileURLToPath(new URL("../../build/native", import.meta.url));
 const main = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
+const cli = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 const skip =
   process.getuid?.() !== 0
     ? "needs root"
@@ -31,22 +37,38 @@ const wish = { kind: "LEASE_KIND_FUNCTION", cores: 1, memoryBytes: 64 * 1024 * 1
 
 interface Node {
   readonly dir: string;
+  /** Processes of a guest's cgroup. */
+  pids(group: string): number[];
+  /** Executors that wait for a lease. */
+  prepared(): Promise<number>;
   /** Names of the guests' cgroups. */
   groups(): string[];
   start(): ChildProcess;
   client(): Promise<LocalClient>;
 }
 
-function node(t: TestContext): Node {
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  assert.ok(address !== null && typeof address === "object");
+  return address.port;
+}
+
+async function node(t: TestContext): Promise<Node> {
   const dir = mkdtempSync(join(tmpdir(), "sublet-pool-"));
   const root = `sublet_test_pool_${process.pid}`;
+  const metrics = `127.0.0.1:${await freePort()}`;
   const [cpuset = ""] = cgroupDirs(discoverCgroups(), root);
   writeFileSync(
     join(dir, "agent.toml"),
-    `node = "n1"\nrun_dir = "${dir}"\nlisten = "127.0.0.1:0"\nmetrics_listen = "127.0.0.1:0"\n` +
+    `node = "n1"\nrun_dir = "${dir}"\nlisten = "127.0.0.1:0"\nmetrics_listen = "${metrics}"\n` +
       `fabric_address = "127.0.0.1"\ncgroup_name = "${root}"\nslurm_cgroup = "slurm_${root}"\n` +
-      `native_dir = "${native}"\nmemory_mib = 4096\nannounce_timeout_ms = 500\n`,
+      `native_dir = "${native}"\nmemory_mib = 4096\nannounce_timeout_ms = 500\npool_max = 1\n` +
+      `[guard]\npolicy_file = "${dir}/guard.toml"\n`,
   );
+  writeFileSync(join(dir, "guard.toml"), 'cpu_priority = "fair"\n'); // this machine is busy
   const agents: ChildProcess[] = [];
   const clients: LocalClient[] = [];
   t.after(async () => {
@@ -74,6 +96,15 @@ function node(t: TestContext): Node {
   });
   return {
     dir,
+    pids: (group) =>
+      readFileSync(join(cpuset, group, "cgroup.procs"), "utf8")
+        .split("\n")
+        .map(Number)
+        .filter(Boolean),
+    async prepared() {
+      const page = await (await fetch(`http://${metrics}/metrics`)).text();
+      return Number(/^sublet_pool_executors (\d+)$/m.exec(page)?.[1]);
+    },
     groups: () => readdirSync(cpuset).filter((name) => name.startsWith("lease_")),
     start() {
       const agent = spawn(process.execPath, [main, "--config", join(dir, "agent.toml")], {
@@ -98,7 +129,7 @@ function node(t: TestContext): Node {
 test("a prepared executor serves a lease, outlives the agent under it, and none is left beside a job", {
   skip,
 }, async (t) => {
-  const here = node(t);
+  const here = await node(t);
   const first = here.start();
   let client = await here.client();
   const cold = leaseOf(await client.call({ body: "lease", lease: { request: wish } }));
@@ -134,4 +165,65 @@ test("a prepared executor serves a lease, outlives the agent under it, and none 
   await until("nothing is prepared beside a job", 10_000, async () =>
     here.groups().length === 0 ? true : undefined,
   );
+});
+
+/** A client of libsublet that leases and calls; what it printed (an error, too), once it has ended. */
+function call(dir: string, timeoutS: number) {
+  const words = ["invoke", join(native, "functions/libecho.so"), "empty", "--no-local", "--json"];
+  const child = spawn(process.execPath, [cli, ...words, "--timeout", `${timeoutS}`], {
+    env: { ...process.env, SUBLET_AGENT_SOCKET: join(dir, "agent.sock") },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const said = Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
+  return { child, ended: said.then(([out, error]) => ({ out, error, code: child.exitCode })) };
+}
+
+test("one that is handed out and slow is waited for; one that dies, or never comes up, is told of", {
+  skip,
+}, async (t) => {
+  const here = await node(t);
+  here.start();
+  const client = await here.client();
+  const leases = async (): Promise<readonly { readonly id: string }[]> => {
+    const answer = await client.call({ body: "list", list: {} });
+    return answer.body === "leases" ? answer.leases.leases : [];
+  };
+  const { id } = leaseOf(await client.call({ body: "lease", lease: { request: wish } }));
+  await client.call({ body: "release", release: { leaseId: id } });
+
+  /** Stops the one that is prepared, and has a client lease it: what it waits for is this executor. */
+  async function handOut(timeoutS: number) {
+    await until("one is prepared", 30_000, async () => ((await here.prepared()) > 0 ? true : undefined));
+    const [group = ""] = here.groups().filter((name) => name.startsWith("lease_pool-"));
+    const [pid = 0] = here.pids(group);
+    assert.ok(pid > 0, "nobody is in its cgroup");
+    process.kill(pid, "SIGSTOP");
+    const called = call(here.dir, timeoutS);
+    await until("it is handed out", 20_000, async () => ((await leases()).length === 1 ? true : undefined));
+    assert.ok(!here.groups().some((name) => name === `lease_${id}`));
+    assert.ok(here.groups().includes(group));
+    return { ...called, pid };
+  }
+
+  const slow = await handOut(30);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  assert.equal(slow.child.exitCode, null, "it does not wait for its executor");
+  process.kill(slow.pid, "SIGCONT");
+  const served = await slow.ended;
+  assert.equal(served.code, 0, served.error);
+  assert.equal((JSON.parse(served.out) as { node: string }).node, "n1");
+
+  const dead = await handOut(30);
+  process.kill(dead.pid, "SIGKILL");
+  const lost = await dead.ended;
+  assert.notEqual(lost.code, 0);
+  assert.match(lost.out, /cannot reach the executor of lease \S+ at .*: peer is gone/);
+
+  const never = await handOut(2);
+  const late = await never.ended;
+  assert.notEqual(late.code, 0);
+  assert.match(late.out, /cannot reach the executor of lease \S+ at .*: deadline passed/);
+  // Both leases went back, whatever their executors did: nothing of them is left.
+  await until("no lease is left", 10_000, async () => ((await leases()).length === 0 ? true : undefined));
+  assert.throws(() => process.kill(never.pid, 0), { code: "ESRCH" });
 });
