@@ -120,6 +120,7 @@ const ofController: Golden = {
   sublet_slurm_rpcs_total: ["counter"],
   sublet_agents: ["gauge"],
   sublet_lease_requests_total: ["counter", { outcome: ["granted", "refused", "failed"] }],
+  sublet_job_comments_total: ["counter", { outcome: ["written", "kept", "failed", "dropped"] }],
   sublet_lease_request_seconds: ["histogram"],
   sublet_cluster_cores: ["gauge", { state: ["total", "jobs", "spare", "leased"] }],
   sublet_cluster_leases: ["gauge"],
