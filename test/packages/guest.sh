@@ -112,7 +112,7 @@ one "the agent is ready" eval '[ "$(property sublet-agent StatusText)" = "node v
 one "the starter came with it" systemctl is-active sublet-starter
 one "the agent found the controller" until_true 60 eval 'sublet --controller 127.0.0.1:7700 nodes --json | grep -q "\"vm\""'
 one "srun knows --sublet" eval 'srun --help | grep -q -e --sublet'
-one "the doctor finds nothing broken" sublet doctor
+one "the doctor finds nothing broken" until_true 60 sublet doctor
 
 # A batch job on one core, a lease on the other.
 job=$(sbatch --parsable --output=/dev/null --cpus-per-task=1 --mem=200 --wrap 'sleep 3600')
