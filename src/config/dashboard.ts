@@ -20,9 +20,9 @@ export const dashboardSchema = z
       .int()
       .min(0)
       .max(730)
-      .default(30)
+      .default(0)
       .describe(
-        "with tls: for so long browsers use HTTPS for every port of this host name, whatever they are told; 0: do not say so",
+        "with tls: for so long browsers use HTTPS for every port of this host name, whatever they are told; 0: they are not told to, since a head node often serves plain HTTP beside",
       ),
     proxies: z
       .array(z.union([z.ipv4(), z.ipv6()], { error: "expected an IP address" }))

@@ -229,7 +229,7 @@ describe("controller.toml and sublet.toml", () => {
         cluster: "",
         pagesDir: undefined,
         tls: undefined,
-        hstsSeconds: 2_592_000,
+        hstsSeconds: 0,
         proxies: [],
         price: undefined,
       },

@@ -64,7 +64,7 @@ async function controllerWith(
         cluster: "",
         pagesDir: undefined,
         tls: undefined,
-        hstsSeconds: 2_592_000,
+        hstsSeconds: 0,
         proxies: [],
         price: undefined,
       },
