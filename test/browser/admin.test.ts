@@ -112,3 +112,26 @@ test("cancelled is not asked; all and partitions are asked by name; leases by id
   await until("no actions", async () => (await page.locator(".actions").count()) === 0);
   await close();
 });
+
+test("over a line that others read nobody is asked for a credential, and an address that has one sends none", async () => {
+  const { page, close } = await open("#/about");
+  const posts: string[] = [];
+  page.on("request", (request) => request.method() === "POST" && posts.push(request.url()));
+  await page.route("**/api/v1/whoami", (route) =>
+    route.fulfill({ json: { user: null, admin: false, noLogin: "over a network without TLS" } }),
+  );
+  await page.reload();
+  await page.getByRole("button", { name: "Log in" }).click();
+  const dialog = page.getByRole("dialog", { name: "Log in" });
+  await dialog.getByText(/over a network without TLS\..*could act for you/).waitFor();
+  assert.equal(await dialog.getByRole("textbox").count(), 0);
+  assert.deepEqual(await violations(page), []);
+  await dialog.getByRole("button", { name: "Close" }).click();
+  await page.evaluate(() => {
+    location.hash = `#/login/${encodeURIComponent("MUNGE:root:")}`;
+  });
+  await dialog.getByText(/over a network without TLS/).waitFor();
+  assert.equal(new URL(page.url()).hash, "#/");
+  assert.deepEqual(posts, []);
+  await close();
+});

@@ -78,6 +78,8 @@ export function SharesPanel(props: {
     () => Math.max(0, ...(history?.[series].total ?? []).map((value) => value ?? 0)),
     [history, series],
   );
+  // Before Slurm or an agent has said anything there is nothing to share out.
+  const drawn = top > 0 && isDrawn(history?.[series].total ?? []);
   const atMs = point === null ? undefined : history?.atMs[point];
   const values: Partial<Record<Part, number | null>> =
     atMs === undefined || point === null || history === undefined
@@ -95,7 +97,7 @@ export function SharesPanel(props: {
       <div class="plot-and-legend">
         {history === undefined ? (
           <div class="plot plot-wait" aria-hidden="true" />
-        ) : isDrawn(history[series].total) ? (
+        ) : drawn ? (
           <Plot
             label={`${props.title} over time`}
             atMs={history.atMs}
@@ -114,7 +116,7 @@ export function SharesPanel(props: {
         )}
         <Legend values={values} text={props.text} when={atMs === undefined ? "Now" : dayTime(atMs)} />
       </div>
-      {history && isDrawn(history[series].total) && (
+      {history && drawn && (
         <PointTable
           caption={`${props.title} over time`}
           atMs={history.atMs}
