@@ -121,7 +121,7 @@ _sublet() {
       _files
       return
     elif [[ -n $word ]]; then
-      found+=("\${word//:/\\\\:}:$about")
+      found+=("\${word//:/\\\\:}\${about:+:$about}")
     fi
   done
   _describe sublet found
