@@ -38,6 +38,10 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
     load: () => import("./dashboard.ts"),
   },
   cli: { about: "commands at 10,000 nodes, from start to end", load: () => import("./cli.ts") },
+  "off-switch": {
+    about: "a drain of all over 1,000 fake agents, and after a restart",
+    load: () => import("./off-switch.ts"),
+  },
   jobstart: { about: "added start time of a job", load: () => import("./jobstart.ts") },
 };
 
