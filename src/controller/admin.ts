@@ -147,6 +147,12 @@ export function notKept(why: string): NodeOutcome {
   return failed("", new SubletError("INTERNAL", text));
 }
 
+/** Nodes that did not answer in time are told again, those that are away when they come. */
+export function oweDrain(drain: ClusterDrain | undefined, outcomes: readonly NodeOutcome[]): void {
+  const silent: readonly number[] = [errorCodes.UNAVAILABLE, errorCodes.DEADLINE_EXCEEDED];
+  for (const { node, code } of outcomes) if (silent.includes(code)) drain?.onJoined(node);
+}
+
 /** Tells nodes that came while the cluster's drain stands; those that did not hear are owed still. */
 export async function tellDrain(options: AdminOptions, drain: ClusterDrain, nowMs: number): Promise<void> {
   const standing = drain.standing();

@@ -29,6 +29,7 @@ import {
   askNodes,
   mustBeAdmin,
   notKept,
+  oweDrain,
   selectTargets,
   type Target,
   tellDrain,
@@ -302,6 +303,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
     const answers = await askNodes(options, targets, timeoutMs, (client, target, leftMs) =>
       ask(client, target, caller, { timeoutMs: leftMs, signal }),
     );
+    if (what === "drain" && request.selection?.all === true) oweDrain(options.clusterDrain, answers);
     const outcomes = [...answers, ...failures, ...unkept];
     const failed = outcomes.filter(({ code }) => code !== 0).length;
     events.onAdmin?.(what, caller.uid, request.reason ?? "", outcomes.length, failed);

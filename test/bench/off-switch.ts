@@ -1,6 +1,6 @@
 /**
  * The off switch over 1,000 nodes: the real controller in this process, and fake agents (off-switch-peer.ts: real gRPC, no
- * node behind it) in another, each with a lease. What a drain of all takes until every agent has answered, and what a
+ * node behind it) in another, each with a lease. What a drain of all takes until every agent is drained, and what a
  * controller that was restarted takes until agents that come back have been told; beside it the same drain again, when
  * nothing is left to do. What ending guests takes on a node is in `bench -- reclaim`.
  */
@@ -74,10 +74,10 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - began;
 }
 
-async function drainAll(client: ControllerClient, nodes: number): Promise<void> {
+/** How many did not answer in time; the controller tells them again. */
+async function drainAll(client: ControllerClient): Promise<number> {
   const { outcomes } = await client.drain({ selection: { all: true }, mode: "RECLAIM_MODE_IMMEDIATE" });
-  const good = outcomes.filter(({ code }) => code === 0).length;
-  if (good !== nodes) throw new Error(`${good} of ${nodes} agents were drained`);
+  return outcomes.filter(({ code }) => code !== 0).length;
 }
 
 async function allTold(peer: ChildProcess, nodes: number): Promise<void> {
@@ -85,7 +85,7 @@ async function allTold(peer: ChildProcess, nodes: number): Promise<void> {
     if ((await ask(peer, { count: true })).drained === nodes) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  throw new Error("not every agent was told by the controller that came back");
+  throw new Error("not every agent was drained");
 }
 
 export async function run(progress: (message: string) => void, extent: Extent = whole): Promise<Row[]> {
@@ -97,6 +97,7 @@ export async function run(progress: (message: string) => void, extent: Extent = 
   const first: number[] = [];
   const again: number[] = [];
   const restarted: number[] = [];
+  let late = 0;
   try {
     await once(peer, "message", { signal: AbortSignal.timeout(timeoutMs) });
     for (let round = 1; round <= rounds; round++) {
@@ -105,10 +106,15 @@ export async function run(progress: (message: string) => void, extent: Extent = 
       const client = connectController(controller.address, { identity: plainIdentity(0), timeoutMs });
       await ask(peer, { join: controller.address });
       await leaseAll(client, nodes);
-      first.push(await timed(() => drainAll(client, nodes)));
+      first.push(
+        await timed(async () => {
+          late += await drainAll(client);
+          await allTold(peer, nodes);
+        }),
+      );
       const { leases } = await ask(peer, { count: true });
       if (leases > 0) throw new Error(`${leases} leases outlived the drain`);
-      again.push(await timed(() => drainAll(client, nodes)));
+      again.push(await timed(() => drainAll(client)));
       client.close();
       await controller.close();
       controller = await start(folder);
@@ -138,7 +144,7 @@ export async function run(progress: (message: string) => void, extent: Extent = 
       value: medianOf(first),
       unit: "ms",
       baseline,
-      note: `"in seconds", at most ${markMs / 1000} s: ${met}`,
+      note: `at most ${markMs / 1000} s: ${met}; ${late} answers in ${rounds} rounds came too late, those agents were told again`,
     },
     {
       what: `controller restarted: until ${count} have joined and been told`,

@@ -579,6 +579,25 @@ test("a drain of all nodes holds for agents that were away, and outlives the con
   );
 });
 
+test("a drain of all nodes is told again to an agent that reports and did not answer", async () => {
+  const controller = await controllerWith();
+  let tries = 0;
+  const n1 = await agentWith({
+    node: "n1",
+    onAdmin: async () => {
+      if (tries++ === 0) throw new SubletError("UNAVAILABLE", "busy");
+    },
+  });
+  await n1.join(controller.address);
+  const { outcomes } = await clientOf(controller).drain({ selection: { all: true }, reason: "heat" });
+  assert.deepEqual(
+    outcomes.map(({ code }) => code),
+    [14],
+  );
+  await until("n1 is told again", () => tries > 1);
+  assert.deepEqual(n1.admin, ["drain by 0: heat", "drain by 0: heat"]);
+});
+
 test("a drain of all nodes that cannot be read is one, and one that cannot be written down is told", async () => {
   const stateDir = mkdtempSync(join(folder, "drain-"));
   writeFileSync(join(stateDir, "drain.json"), "{");
