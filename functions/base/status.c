@@ -21,6 +21,7 @@ __attribute__((visibility("default"))) const char *sublet_status_text(int status
         [SUBLET_ERR_STACK_OVERFLOW] = "function ran out of stack",
         [SUBLET_ERR_OVERRUN] = "function wrote past its result buffer",
         [SUBLET_ERR_LEFT_THREADS] = "function left threads behind",
+        [SUBLET_ERR_HASH] = "no library of this content is known there",
     };
     return status >= 0 && status < SUBLET_STATUS_COUNT ? texts[status] : "unknown status";
 }

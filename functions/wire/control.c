@@ -4,6 +4,7 @@ _Static_assert(sizeof(struct control_header) == CONTROL_HEADER_BYTES, "wire layo
 _Static_assert(sizeof(struct control_hello) == 48, "wire layout");
 _Static_assert(sizeof(struct control_welcome) == 16, "wire layout");
 _Static_assert(sizeof(struct control_cancel) == 16, "wire layout");
+_Static_assert(sizeof(struct control_code) == 40, "wire layout");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little endian");
 
 sublet_status control_header_check(const struct control_header *header)
@@ -13,9 +14,10 @@ sublet_status control_header_check(const struct control_header *header)
         uint32_t most;
     } sizes[CONTROL_TYPE_END] = {
         [CONTROL_HELLO] = {sizeof(struct control_hello), sizeof(struct control_hello)},
-        [CONTROL_LOAD] = {64, CONTROL_BODY_MAX},
+        [CONTROL_LOAD] = {CONTROL_LIBRARY_MIN, CONTROL_BODY_MAX},
         [CONTROL_RESOLVE] = {sizeof(uint32_t) + 1, sizeof(uint32_t) + CONTROL_NAME_MAX},
         [CONTROL_CANCEL] = {sizeof(struct control_cancel), sizeof(struct control_cancel)},
+        [CONTROL_LOAD_HASH] = {sizeof(struct control_code), sizeof(struct control_code)},
     };
     if (header->magic != CONTROL_MAGIC)
         return SUBLET_ERR_INVALID;

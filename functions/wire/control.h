@@ -13,6 +13,7 @@
 
 #include <stdint.h>
 
+#include "base/sha256.h"
 #include "sublet/status.h"
 
 #define CONTROL_MAGIC         0x43424c53u
@@ -21,16 +22,18 @@
 #define CONTROL_HEADER_BYTES  16u
 #define CONTROL_TOKEN_BYTES   32u
 #define CONTROL_BODY_MAX      (64u << 20) /* a function library */
+#define CONTROL_LIBRARY_MIN   64u
 #define CONTROL_NAME_MAX      127u
 #define CONTROL_WORKERS_MAX   64u
 #define CONTROL_SLOT_STREAM   0xffffffffu
 
 enum control_type {
-    CONTROL_HELLO = 1,   /* body: struct control_hello; answer: struct control_welcome */
-    CONTROL_LOAD = 2,    /* body: an ELF shared object; answer: u32 library */
-    CONTROL_RESOLVE = 3, /* body: u32 library, name; answer: u32 function */
-    CONTROL_CANCEL = 4,  /* body: struct control_cancel; answer: empty, after the call was ended */
-    CONTROL_TYPE_END = 5,
+    CONTROL_HELLO = 1,     /* body: struct control_hello; answer: struct control_welcome */
+    CONTROL_LOAD = 2,      /* body: an ELF shared object; answer: u32 library */
+    CONTROL_RESOLVE = 3,   /* body: u32 library, name; answer: u32 function */
+    CONTROL_CANCEL = 4,    /* body: struct control_cancel; answer: empty, after the call was ended */
+    CONTROL_LOAD_HASH = 5, /* body: struct control_code; answer: u32 library, or HASH: send it with LOAD */
+    CONTROL_TYPE_END = 6,
 };
 
 struct control_header {
@@ -50,6 +53,7 @@ struct control_hello {
 };
 
 #define CONTROL_FEATURE_TRACE 1u /* requests may bear RING_TRACE */
+#define CONTROL_FEATURE_CODE  2u /* LOAD_HASH may be asked: the node may have the library */
 
 struct control_welcome {
     uint32_t workers;      /* 0 for a region */
@@ -62,6 +66,12 @@ struct control_cancel {
     uint32_t slot; /* of the ring; for a call over a stream: CONTROL_SLOT_STREAM */
     uint32_t sequence;
     uint32_t connection; /* for a call over a stream: the number in its hello */
+};
+
+/** A library by its content. Who is told HASH sends it with LOAD next: room for it may have been made. */
+struct control_code {
+    uint8_t hash[SHA256_BYTES]; /* SHA-256 of all of it */
+    uint64_t size;
 };
 
 /** Checks a header that came from a peer: magic, version, type, and a size that fits the type. */

@@ -41,6 +41,7 @@ module sublet
   integer(c_int), parameter :: SUBLET_ERR_STACK_OVERFLOW = 15
   integer(c_int), parameter :: SUBLET_ERR_OVERRUN = 16
   integer(c_int), parameter :: SUBLET_ERR_LEFT_THREADS = 17
+  integer(c_int), parameter :: SUBLET_ERR_HASH = 18
 
   integer(c_int32_t), parameter :: SUBLET_CALL_ONCE = 1
   integer(c_int32_t), parameter :: SUBLET_CALL_NO_LOCAL = 2

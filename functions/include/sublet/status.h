@@ -25,7 +25,8 @@ typedef enum sublet_status {
     SUBLET_ERR_STACK_OVERFLOW = 15, /**< the function ran out of stack */
     SUBLET_ERR_OVERRUN = 16,        /**< the function wrote past the room for its result */
     SUBLET_ERR_LEFT_THREADS = 17,   /**< the function returned while threads that it had started still ran */
-    SUBLET_STATUS_COUNT = 18
+    SUBLET_ERR_HASH = 18,           /**< no library of this content is known there; the library sends it itself */
+    SUBLET_STATUS_COUNT = 19
 } sublet_status;
 
 /** Text for a status, never NULL, also for numbers that are not one. */

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "wire/code.h"
 #include "wire/control.h"
 #include "wire/ring_layout.h"
 #include "wire/stream.h"
@@ -37,6 +38,9 @@ static void control_frames(void **state)
         {CONTROL_RESOLVE, 5 + CONTROL_NAME_MAX, SUBLET_ERR_INVALID},
         {CONTROL_CANCEL, 16, SUBLET_OK},
         {CONTROL_CANCEL, 0, SUBLET_ERR_INVALID},
+        {CONTROL_LOAD_HASH, 40, SUBLET_OK},
+        {CONTROL_LOAD_HASH, 39, SUBLET_ERR_INVALID},
+        {CONTROL_LOAD_HASH, 41, SUBLET_ERR_INVALID},
         {0, 48, SUBLET_ERR_INVALID},
         {CONTROL_TYPE_END, 48, SUBLET_ERR_INVALID},
         {UINT16_MAX, UINT32_MAX, SUBLET_ERR_INVALID},
@@ -53,6 +57,36 @@ static void control_frames(void **state)
     header = control(CONTROL_HELLO, 48);
     header.magic++;
     assert_int_equal(control_header_check(&header), SUBLET_ERR_INVALID);
+}
+
+static void frames_about_code(void **state)
+{
+    (void)state;
+    struct code_ask ask = {.magic = CODE_MAGIC, .operation = CODE_GET, .size = CONTROL_LIBRARY_MIN};
+    assert_int_equal(code_ask_check(&ask), SUBLET_OK);
+    ask.size = CONTROL_BODY_MAX;
+    ask.operation = CODE_OPERATION_END - 1;
+    assert_int_equal(code_ask_check(&ask), SUBLET_OK);
+    ask.size++;
+    assert_int_equal(code_ask_check(&ask), SUBLET_ERR_INVALID);
+    ask.size = CONTROL_LIBRARY_MIN - 1;
+    assert_int_equal(code_ask_check(&ask), SUBLET_ERR_INVALID);
+    ask.size = CONTROL_LIBRARY_MIN;
+    ask.operation = CODE_OPERATION_END;
+    assert_int_equal(code_ask_check(&ask), SUBLET_ERR_INVALID);
+    ask.operation = 0;
+    assert_int_equal(code_ask_check(&ask), SUBLET_ERR_INVALID);
+    ask.operation = CODE_GET;
+    ask.magic++;
+    assert_int_equal(code_ask_check(&ask), SUBLET_ERR_INVALID);
+
+    struct code_answer answer = {.magic = CODE_MAGIC, .operation = CODE_OFFER, .status = SUBLET_STATUS_COUNT - 1};
+    assert_int_equal(code_answer_check(&answer), SUBLET_OK);
+    answer.status++;
+    assert_int_equal(code_answer_check(&answer), SUBLET_ERR_INVALID);
+    answer.status = SUBLET_OK;
+    answer.operation = CODE_OPERATION_END;
+    assert_int_equal(code_answer_check(&answer), SUBLET_ERR_INVALID);
 }
 
 static void versions_are_agreed(void **state)
@@ -164,8 +198,11 @@ static void headers_of_a_ring(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(control_frames),        cmocka_unit_test(versions_are_agreed),
-        cmocka_unit_test(greetings_of_a_stream), cmocka_unit_test(calls_and_accesses_of_a_stream),
+        cmocka_unit_test(control_frames),
+        cmocka_unit_test(frames_about_code),
+        cmocka_unit_test(versions_are_agreed),
+        cmocka_unit_test(greetings_of_a_stream),
+        cmocka_unit_test(calls_and_accesses_of_a_stream),
         cmocka_unit_test(headers_of_a_ring),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/code.h"
 #include "wire/control.h"
 #include "wire/export.h"
 #include "wire/ring_layout.h"
@@ -27,6 +28,11 @@ static const struct control_header answer = {CONTROL_MAGIC, CONTROL_VERSION, CON
 static const struct control_hello hello = {
     .token = {1, 2, 3, [31] = 32}, .slots = 4, .in_bytes = 65536, .out_bytes = 128};
 static const struct control_cancel cancel = {.worker = 3, .slot = 2, .sequence = 0xfffffffe, .connection = 77};
+static const struct control_code control_code = {.hash = {0xe3, 0xb0, [31] = 0x55}, .size = 0x10002};
+static const struct code_ask code_ask = {
+    .magic = CODE_MAGIC, .operation = CODE_OFFER, .id = 7, .size = 0x10002, .hash = {0xe3, 0xb0, [31] = 0x55}};
+static const struct code_answer code_answer = {
+    .magic = CODE_MAGIC, .operation = CODE_GET, .id = 7, .status = SUBLET_ERR_HASH};
 static const struct stream_hello stream_hello = {.magic = STREAM_MAGIC,
                                                  .version = STREAM_VERSION,
                                                  .role = STREAM_CALLS,
@@ -85,6 +91,9 @@ static const struct {
     {"control_answer", &answer, sizeof(answer)},
     {"control_hello", &hello, sizeof(hello)},
     {"control_cancel", &cancel, sizeof(cancel)},
+    {"control_code", &control_code, sizeof(control_code)},
+    {"code_ask", &code_ask, sizeof(code_ask)},
+    {"code_answer", &code_answer, sizeof(code_answer)},
     {"stream_hello", &stream_hello, sizeof(stream_hello)},
     {"stream_welcome", &stream_welcome, sizeof(stream_welcome)},
     {"stream_request", &request, sizeof(request)},
@@ -148,6 +157,12 @@ static void recorded_frames_are_accepted(void **state)
     struct ring_header ring;
     READ("control_load", header);
     assert_int_equal(control_header_check(&header), SUBLET_OK);
+    struct code_ask ask;
+    struct code_answer kept;
+    READ("code_ask", ask);
+    assert_int_equal(code_ask_check(&ask), SUBLET_OK);
+    READ("code_answer", kept);
+    assert_int_equal(code_answer_check(&kept), SUBLET_OK);
     READ("stream_hello", greeting);
     assert_int_equal(stream_hello_check(&greeting), SUBLET_OK);
     READ("stream_welcome", welcome);
