@@ -53,12 +53,23 @@ static sublet_status read_file(const char *path, void **bytes_out, size_t *size_
     return SUBLET_OK;
 }
 
+void library_hash(struct sublet_library *library, uint8_t out[SHA256_BYTES])
+{
+    pthread_mutex_lock(&library->hash_lock);
+    if (!library->hashed)
+        sha256(library->bytes, library->size, library->hash);
+    library->hashed = true;
+    memcpy(out, library->hash, sizeof(library->hash));
+    pthread_mutex_unlock(&library->hash_lock);
+}
+
 /** Makes it one of the session's. */
 static sublet_status enter(struct sublet_session *session, struct sublet_library *library)
 {
     pthread_mutex_lock(&session->lock);
     bool room = session->library_count < SESSION_LIBRARIES_MAX;
     if (room) {
+        pthread_mutex_init(&library->hash_lock, NULL);
         library->session = session;
         library->number = session->library_count++;
         library->next = session->libraries;
@@ -265,6 +276,7 @@ void libraries_free(struct sublet_session *session)
         if (library->handle != NULL)
             dlclose(library->handle);
         free(library->bytes);
+        pthread_mutex_destroy(&library->hash_lock);
         free(library);
     }
 }

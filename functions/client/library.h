@@ -2,8 +2,10 @@
 #ifndef SUBLET_CLIENT_LIBRARY_H
 #define SUBLET_CLIENT_LIBRARY_H
 
+#include <pthread.h>
 #include <stdbool.h>
 
+#include "base/sha256.h"
 #include "sublet/function.h"
 #include "sublet/sublet.h"
 
@@ -25,12 +27,17 @@ struct sublet_library {
     void *handle;
     void *bytes;
     size_t size;
+    pthread_mutex_t hash_lock;
+    bool hashed;
+    uint8_t hash[SHA256_BYTES]; /* of its bytes, once somebody has asked */
     struct sublet_function_ref *functions;
 };
 
 /** Runs a function in the calling thread, with the rules of a worker. No lock. */
 sublet_status function_run(const struct sublet_function_ref *function, const void *in, size_t in_bytes, void *out,
                            size_t out_capacity, uint64_t timeout_ns, size_t *bytes_out);
+/** The SHA-256 of its bytes, taken at the first call. No lock of the session. */
+void library_hash(struct sublet_library *library, uint8_t out[SHA256_BYTES]);
 /**
  * A function of an imported lease; its library has no bytes and no code here. Takes the place of one whose lease has
  * ended.

@@ -151,6 +151,20 @@ sublet_status link_control(struct link *link, enum control_type type, const void
     return SUBLET_ERR_LOST;
 }
 
+/** Has the executor load a library: by its content if its node may have it, else by sending it. No lock. */
+static sublet_status load(struct link *link, struct sublet_library *library, uint32_t *id, uint64_t end_ns)
+{
+    struct control_code wanted = {.size = library->size};
+    sublet_status status = SUBLET_ERR_HASH;
+    if (link->asks) {
+        library_hash(library, wanted.hash);
+        status = link_control(link, CONTROL_LOAD_HASH, &wanted, sizeof(wanted), NULL, 0, id, sizeof(*id), end_ns);
+    }
+    return status == SUBLET_ERR_HASH
+               ? link_control(link, CONTROL_LOAD, library->bytes, library->size, NULL, 0, id, sizeof(*id), end_ns)
+               : status;
+}
+
 void link_resolve(struct link *link, struct sublet_function_ref *function)
 {
     struct sublet_session *session = link->session;
@@ -174,8 +188,7 @@ void link_resolve(struct link *link, struct sublet_function_ref *function)
         mine.state = LINK_REFUSED; /* imported: its code is where it came from */
         mine.why = SUBLET_ERR_NOT_FOUND;
     } else if (before == LINK_UNRESOLVED) {
-        status = link_control(link, CONTROL_LOAD, function->library->bytes, function->library->size, NULL, 0, &mine.id,
-                              sizeof(mine.id), end_ns);
+        status = load(link, function->library, &mine.id, end_ns);
         mine.state = status == SUBLET_OK ? LINK_RESOLVED : LINK_REFUSED;
         mine.why = status;
     }
@@ -303,6 +316,7 @@ static sublet_status open_here(struct link *link, uint64_t region_bytes, uint64_
         else {
             link->workers = welcome.workers;
             link->traces = (welcome.features & CONTROL_FEATURE_TRACE) != 0;
+            link->asks = (welcome.features & CONTROL_FEATURE_CODE) != 0;
             status = ring_link_open(link, fds);
         }
     }
@@ -336,6 +350,7 @@ static sublet_status open_there(struct link *link, uint64_t region_bytes, uint64
     if (welcome.workers == 0)
         return SUBLET_ERR_INVALID;
     link->traces = (welcome.features & STREAM_FEATURE_TRACE) != 0;
+    link->asks = (welcome.features & STREAM_FEATURE_CODE) != 0;
     if (fabric) {
         link->workers = welcome.workers;
         if (ofi_link_open(link, end_ns) == SUBLET_OK)

@@ -102,7 +102,7 @@ void connection_accept(struct supervisor *supervisor, int fd, bool tcp)
     supervisor->strangers++;
     connection_set_deadline(supervisor, connection, connection->accepted_ns + AUTH_NS);
     connection->client = connection->worker = connection->wait_for = WORKERS_NOBODY;
-    connection->library_fd = -1;
+    connection->library_fd = connection->room_fd = -1;
     if (tcp) {
         static const struct {
             int level, name, value;
@@ -128,6 +128,16 @@ static void drop_library(struct connection *connection)
     connection->library_fd = -1;
 }
 
+void connection_drop_room(struct supervisor *supervisor, struct connection *connection)
+{
+    if (connection->room_fd >= 0)
+        close(connection->room_fd);
+    if (connection->room_id != 0)
+        code_drop(&supervisor->code, connection->room_id, connection->wanted.hash, connection->wanted.size);
+    connection->room_fd = -1;
+    connection->room_id = 0;
+}
+
 void connection_close(struct supervisor *supervisor, struct connection *connection)
 {
     if (connection->state == CONNECTION_CALLS)
@@ -140,6 +150,7 @@ void connection_close(struct supervisor *supervisor, struct connection *connecti
     if (connection->probe > 0)
         kill(connection->probe, SIGKILL);
     drop_library(connection);
+    connection_drop_room(supervisor, connection);
     epoll_ctl(supervisor->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL); /* a worker may hold the same socket */
     close(connection->fd);
     connection_forget(supervisor, connection);
@@ -149,6 +160,8 @@ void connection_close(struct supervisor *supervisor, struct connection *connecti
 void connection_resume(struct supervisor *supervisor, struct connection *connection)
 {
     drop_library(connection);
+    if (connection->room_fd < 0)
+        connection_drop_room(supervisor, connection); /* filled, and not offered */
     connection->state = CONNECTION_HEADER;
     connection->deadline_ns = 0;
     connection->have = 0;
@@ -196,8 +209,26 @@ bool connection_answer(struct supervisor *supervisor, struct connection *connect
     return false;
 }
 
+/** Room for a library: what the starter gave for it, if this is the one. */
+static bool begin_library(struct supervisor *supervisor, struct connection *connection)
+{
+    void *bytes = NULL;
+    size_t size = connection->header.size;
+    if (connection->room_fd >= 0 && connection->wanted.size == size &&
+        library_reuse(connection->room_fd, size, &bytes) == SUBLET_OK) {
+        connection->library_fd = connection->room_fd;
+        connection->room_fd = -1;
+    } else {
+        connection_drop_room(supervisor, connection);
+        if (library_begin(size, &connection->library_fd, &bytes) != SUBLET_OK)
+            return false;
+    }
+    connection->library = bytes;
+    return true;
+}
+
 /** A header is there: checks it and makes room for the body. */
-static bool begin_body(struct connection *connection)
+static bool begin_body(struct supervisor *supervisor, struct connection *connection)
 {
     memcpy(&connection->header, connection->small, sizeof(connection->header));
     if (control_header_check(&connection->header) != SUBLET_OK)
@@ -212,11 +243,7 @@ static bool begin_body(struct connection *connection)
     connection->have = 0;
     if (connection->header.type != CONTROL_LOAD)
         return connection->header.size <= SMALL_BODY_MAX;
-    void *bytes = NULL;
-    if (library_begin(connection->header.size, &connection->library_fd, &bytes) != SUBLET_OK)
-        return false;
-    connection->library = bytes;
-    return true;
+    return begin_library(supervisor, connection);
 }
 
 /** A client of the same node greets with a control frame, or as one over TCP does, for calls that no ring can hold. */
@@ -235,7 +262,7 @@ static void step(struct supervisor *supervisor, struct connection *connection)
         request_serve(supervisor, connection);
     else if (greets_as_stream(connection))
         request_stream_hello(supervisor, connection);
-    else if (!begin_body(connection))
+    else if (!begin_body(supervisor, connection))
         connection_close(supervisor, connection);
 }
 

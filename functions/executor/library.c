@@ -37,6 +37,15 @@ sublet_status library_begin(size_t size, int *fd_out, void **bytes_out)
     return SUBLET_OK;
 }
 
+sublet_status library_reuse(int fd, size_t size, void **bytes_out)
+{
+    void *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (bytes == MAP_FAILED)
+        return SUBLET_ERR_NO_MEMORY;
+    *bytes_out = bytes;
+    return SUBLET_OK;
+}
+
 sublet_status library_seal(int fd, void *bytes, size_t size)
 {
     munmap(bytes, size);
@@ -51,6 +60,8 @@ int library_equal(int fd, int other_fd)
     struct stat one, other;
     if (fstat(fd, &one) != 0 || fstat(other_fd, &other) != 0 || one.st_size != other.st_size)
         return 0;
+    if (one.st_dev == other.st_dev && one.st_ino == other.st_ino)
+        return 1;
     size_t size = (size_t)one.st_size;
     int equal = 0;
     void *a = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);

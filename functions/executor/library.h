@@ -12,6 +12,8 @@
 
 /** Makes a memfd of `size` bytes and maps it for writing. */
 sublet_status library_begin(size_t size, int *fd_out, void **bytes_out);
+/** The same of a memfd of this size that somebody else has made. */
+sublet_status library_reuse(int fd, size_t size, void **bytes_out);
 /** Unmaps and seals it; closes it when that fails. */
 sublet_status library_seal(int fd, void *bytes, size_t size);
 /** The same content? */

@@ -98,7 +98,8 @@ static void hello(struct supervisor *supervisor, struct connection *connection)
         return;
     }
     uint32_t workers = supervisor->options->workers;
-    struct control_welcome welcome = {.workers = workers, .features = CONTROL_FEATURE_TRACE};
+    struct control_welcome welcome = {
+        .workers = workers, .features = CONTROL_FEATURE_TRACE | (supervisor->code.open ? CONTROL_FEATURE_CODE : 0)};
     bool sent = connection_answer(supervisor, connection, SUBLET_OK, &welcome, sizeof(welcome), fds, 2 * workers);
     for (uint32_t i = 0; i < workers; i++)
         close(fds[2 * i]);
@@ -160,6 +161,7 @@ static void load(struct supervisor *supervisor, struct connection *connection)
     connection->library = NULL;
     if (status == SUBLET_OK &&
         workers_find_library(&supervisor->workers, connection->library_fd, &number) == SUBLET_OK) {
+        request_code_loaded(supervisor, connection, number);
         if (connection_answer(supervisor, connection, SUBLET_OK, &number, sizeof(number), NULL, 0))
             connection_resume(supervisor, connection);
         return;
@@ -180,8 +182,10 @@ void request_probed(struct supervisor *supervisor, struct connection *connection
     connection->probe = 0;
     if (status == SUBLET_OK && connection->header.type == CONTROL_LOAD) {
         status = workers_add_library(&supervisor->workers, connection->library_fd, &number);
-        if (status == SUBLET_OK)
+        if (status == SUBLET_OK) {
             connection->library_fd = -1;
+            request_code_loaded(supervisor, connection, number);
+        }
     } else if (status == SUBLET_OK && resolve_body(connection, &library, name) &&
                workers_find_function(&supervisor->workers, library, name, &number) != SUBLET_OK)
         status = workers_add_function(&supervisor->workers, library, name, &number);
@@ -212,6 +216,8 @@ void request_serve(struct supervisor *supervisor, struct connection *connection)
             connection_resume(supervisor, connection);
     } else if (connection->header.type == CONTROL_LOAD)
         load(supervisor, connection);
+    else if (connection->header.type == CONTROL_LOAD_HASH)
+        request_load_hash(supervisor, connection);
     else if (connection->header.type == CONTROL_RESOLVE)
         resolve(supervisor, connection);
     else
@@ -260,7 +266,8 @@ static void pass_to_fabric(struct supervisor *supervisor, struct connection *con
 static uint32_t features_of(const struct supervisor *supervisor, enum stream_role role)
 {
     if (!supervisor->options->region)
-        return role == STREAM_FABRIC ? 0 : STREAM_FEATURE_TRACE;
+        return (role == STREAM_FABRIC ? 0 : STREAM_FEATURE_TRACE) |
+               (role == STREAM_CONTROL && supervisor->code.open ? STREAM_FEATURE_CODE : 0);
     return STREAM_FEATURE_ACCESS | (supervisor->region.fabric >= 0 ? STREAM_FEATURE_FABRIC : 0);
 }
 

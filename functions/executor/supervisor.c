@@ -20,7 +20,7 @@
 #define OUT_OF_FDS_NS    UINT64_C(100000000)
 #define NOT_A_CONNECTION (UINT64_C(1) << 63)
 
-enum source { SOURCE_UNIX, SOURCE_TCP, SOURCE_SIGNAL, SOURCE_REGION };
+enum source { SOURCE_UNIX, SOURCE_TCP, SOURCE_SIGNAL, SOURCE_REGION, SOURCE_CODE };
 
 static bool watch(int epoll_fd, int operation, int fd, enum source source, uint32_t events)
 {
@@ -51,11 +51,15 @@ sublet_status supervisor_start(struct supervisor *supervisor, const struct execu
     if (supervisor->epoll_fd < 0 || supervisor->signal_fd < 0 ||
         !watch(supervisor->epoll_fd, EPOLL_CTL_ADD, supervisor->signal_fd, SOURCE_SIGNAL, EPOLLIN))
         return SUBLET_ERR_SYSTEM;
+    if (!options->region)
+        code_open(&supervisor->code); /* before there are workers: it is none of theirs */
     sublet_status status =
         options->region ? start_region(supervisor, options) : workers_start(&supervisor->workers, options);
     if (status != SUBLET_OK)
         return status;
     supervisor->workers.options = options;
+    if (supervisor->code.open && !watch(supervisor->epoll_fd, EPOLL_CTL_ADD, CODE_ANSWER_FD, SOURCE_CODE, EPOLLIN))
+        return SUBLET_ERR_SYSTEM;
     if (options->region &&
         !watch(supervisor->epoll_fd, EPOLL_CTL_ADD, supervisor->region.ready_fd, SOURCE_REGION, EPOLLIN))
         return SUBLET_ERR_SYSTEM;
@@ -175,6 +179,9 @@ static void handle(struct supervisor *supervisor, const struct epoll_event *even
     case SOURCE_REGION:
         region_touched(supervisor);
         return;
+    case SOURCE_CODE:
+        request_code_news(supervisor);
+        return;
     }
 }
 
@@ -191,7 +198,9 @@ static void end_late(struct supervisor *supervisor, uint64_t now)
         else if (connection->probe > 0) {
             kill(connection->probe, SIGKILL);
             request_probed(supervisor, connection, SUBLET_ERR_TIMEOUT);
-        } else
+        } else if (connection->code_id != 0)
+            request_code_late(supervisor, connection);
+        else
             connection_close(supervisor, connection);
     }
 }

@@ -9,6 +9,7 @@
 #ifndef SUBLET_EXECUTOR_SUPERVISOR_H
 #define SUBLET_EXECUTOR_SUPERVISOR_H
 
+#include "executor/code.h"
 #include "executor/options.h"
 #include "executor/region.h"
 #include "executor/workers.h"
@@ -47,9 +48,20 @@ struct connection {
     unsigned char small[SMALL_BODY_MAX];
     int library_fd; /* LOAD: being filled, then tried; -1 = none */
     unsigned char *library;
-    pid_t probe;       /* 0 = none */
-    uint32_t wait_for; /* worker whose end answers a CANCEL; WORKERS_NOBODY = none */
+    pid_t probe;                /* 0 = none */
+    struct control_code wanted; /* LOAD_HASH: what was asked for last */
+    uint32_t code_id;           /* the starter was asked for it; 0 = it is not waited for */
+    int room_fd;                /* to be filled by a LOAD of what was wanted; -1 = none, or it is library_fd now */
+    uint32_t room_id;           /* 0 = no room was given */
+    uint32_t wait_for;          /* worker whose end answers a CANCEL; WORKERS_NOBODY = none */
     bool wait_region;
+};
+
+/** What is known of a library's content. */
+struct code_known {
+    uint8_t hash[SHA256_BYTES];
+    uint32_t offer; /* under this id; 0 = it was not */
+    bool checked;   /* the starter has found the hash to be right */
 };
 
 struct supervisor {
@@ -65,6 +77,8 @@ struct supervisor {
     uint32_t connection_free; /* none before it is free */
     struct region region;
     struct workers workers;
+    struct code code;
+    struct code_known known[LIBRARIES_MAX];
     struct connection connections[CONNECTIONS_MAX];
 };
 
@@ -89,6 +103,8 @@ void connection_forget(struct supervisor *supervisor, struct connection *connect
 void connection_trust(struct supervisor *supervisor, struct connection *connection);
 /** 0 = none. */
 void connection_set_deadline(struct supervisor *supervisor, struct connection *connection, uint64_t deadline_ns);
+/** Gives back what was to be filled with a library. */
+void connection_drop_room(struct supervisor *supervisor, struct connection *connection);
 /** Reads the next frame. */
 void connection_resume(struct supervisor *supervisor, struct connection *connection);
 /** Reads no frame in this state, only sees when the peer closes; deadline_ns 0 = none. */
@@ -108,6 +124,17 @@ void request_serve(struct supervisor *supervisor, struct connection *connection)
 void request_stream_hello(struct supervisor *supervisor, struct connection *connection);
 /** The probe of a LOAD or RESOLVE has ended. */
 void request_probed(struct supervisor *supervisor, struct connection *connection, sublet_status status);
+
+/* code_requests.c */
+
+void request_load_hash(struct supervisor *supervisor, struct connection *connection);
+/** The starter has not answered in time. */
+void request_code_late(struct supervisor *supervisor, struct connection *connection);
+/** The starter has answered something. */
+void request_code_news(struct supervisor *supervisor);
+/** A LOAD has brought this library. */
+void request_code_loaded(struct supervisor *supervisor, struct connection *connection, uint32_t library);
+
 /** The region's memory is there (or never will be). */
 void request_region_ready(struct supervisor *supervisor, struct connection *connection);
 

@@ -29,6 +29,7 @@
 #include "launch/fabric.h"
 #include "launch/pilot.h"
 #include "launch/root.h"
+#include "wire/code.h"
 
 #ifndef CLONE_INTO_CGROUP
 #define CLONE_INTO_CGROUP 0x200000000ULL
@@ -40,6 +41,8 @@ enum {
     FD_CONFIG,
     FD_READY,
     FD_STATS,
+    FD_CODE_ASK,
+    FD_CODE_ANSWER,
     FD_FREE,
     FILES_MAX = 16384,
     FSIZE_MIN = 64 << 20,
@@ -126,7 +129,7 @@ static int limit_resources(const struct start_request *request)
     return 0;
 }
 
-static const char *drop_privileges(const struct start_request *request)
+const char *child_drop_privileges(uid_t uid, gid_t gid)
 {
     for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
         if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
@@ -134,9 +137,9 @@ static const char *drop_privileges(const struct start_request *request)
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); /* from Linux 4.3; before, there is no such set */
     if (setgroups(0, NULL) != 0)
         return "setgroups";
-    if (setresgid(request->gid, request->gid, request->gid) != 0)
+    if (setresgid(gid, gid, gid) != 0)
         return "setresgid";
-    if (setresuid(request->uid, request->uid, request->uid) != 0)
+    if (setresuid(uid, uid, uid) != 0)
         return "setresuid";
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[2];
@@ -149,14 +152,17 @@ static const char *drop_privileges(const struct start_request *request)
 /** Puts the descriptors into their places by way of numbers beyond them, and closes all others. */
 static int place_fds(const struct child_plan *plan, int *ready_fd)
 {
-    const int from[] = {plan->unix_fd, plan->tcp_fd, plan->config_fd, plan->ready_fd, plan->stats_fd};
+    const int from[] = {plan->unix_fd,  plan->tcp_fd,      plan->config_fd,     plan->ready_fd,
+                        plan->stats_fd, plan->code_ask_fd, plan->code_answer_fd};
     enum { COUNT = sizeof(from) / sizeof(from[0]) };
     int high[COUNT];
     for (int i = 0; i < COUNT; i++)
-        if ((high[i] = fcntl(from[i], F_DUPFD, FD_FREE + 8)) < 0)
+        if ((high[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD, FD_FREE + 8)) < 0 && from[i] >= 0)
             return -1;
     for (int i = 0; i < COUNT; i++)
-        if (dup2(high[i], FD_UNIX + i) < 0)
+        if (high[i] < 0)
+            close(FD_UNIX + i);
+        else if (dup2(high[i], FD_UNIX + i) < 0)
             return -1;
     *ready_fd = FD_READY;
     /* The copy of the ready pipe's other end must go too, or nobody could tell that the starter is gone. */
@@ -196,11 +202,12 @@ _Noreturn static void run(const struct child_plan *plan, const char *born_into)
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
     signal(SIGHUP, SIG_DFL);
+    signal(SIGIO, SIG_DFL);
     if (place_fds(plan, &ready_fd) != 0)
         fail(ready_fd, "place descriptors");
     if (limit_resources(request) != 0)
         fail(ready_fd, "setrlimit");
-    if (!plan->pilot && (failed = drop_privileges(request)) != NULL)
+    if (!plan->pilot && (failed = child_drop_privileges(request->uid, request->gid)) != NULL)
         fail(ready_fd, failed);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct pollfd pipe_end = {.fd = ready_fd, .events = POLLOUT};
@@ -209,8 +216,12 @@ _Noreturn static void run(const struct child_plan *plan, const char *born_into)
     if (filter_apply(plan->filter) != 0)
         fail(ready_fd, "seccomp");
     char *arguments[] = {(char *)"sublet-executor", NULL};
-    char *environment[] = {(char *)"PATH=/usr/bin:/bin", (char *)"HOME=/tmp", (char *)"LANG=C.UTF-8",
-                           plan->prepared ? (char *)"SUBLET_PREPARED=1" : NULL, NULL};
+    char *environment[] = {(char *)"PATH=/usr/bin:/bin", (char *)"HOME=/tmp", (char *)"LANG=C.UTF-8", NULL, NULL, NULL};
+    size_t count = 3;
+    if (plan->prepared)
+        environment[count++] = (char *)"SUBLET_PREPARED=1";
+    if (plan->code_ask_fd >= 0)
+        environment[count++] = (char *)CODE_ENVIRONMENT "=1";
     execve(request->executor, arguments, environment);
     fail(ready_fd, request->executor);
 }

@@ -20,6 +20,8 @@ struct child_plan {
     const char *const *read_only;
     size_t read_only_count;
     int unix_fd, tcp_fd, config_fd, ready_fd, stats_fd;
+    /** See code.h; -1, both: the guest has no such channel. */
+    int code_ask_fd, code_answer_fd;
     /** It gets its configuration later, and says when it waits for it. */
     bool prepared;
     /** As the starter's own user: pilot.h in place of cgroups, namespaces and uid. */
@@ -32,5 +34,7 @@ struct child_plan {
  * ended. -1 with `why` when there is no child.
  */
 pid_t child_start(const struct child_plan *plan, char why[ERROR_BYTES]);
+/** For good: all capabilities, other groups, the uid, what exec might give. NULL, or what failed with errno. */
+const char *child_drop_privileges(uid_t uid, gid_t gid);
 
 #endif

@@ -82,6 +82,7 @@ void guests_start(struct starter *starter, const struct start_request *request, 
     memset(guest, 0, sizeof(*guest));
     guest->serial = ++starter->next_serial;
     guest->ready_fd = guest->config_fd = guest->stats_fd = -1;
+    code_channel_none(&guest->code);
     guest->meta = strdup(request->meta);
     if (guest->meta == NULL || !launch_guest(starter, request, guest, prepare, why)) {
         free(guest->meta);
@@ -93,6 +94,8 @@ void guests_start(struct starter *starter, const struct start_request *request, 
     memcpy(guest->unix_path, request->unix_path, sizeof(guest->unix_path));
     guest->asker = asker;
     guest->uid = request->uid;
+    guest->gid = request->gid;
+    guest->owner = request->owner_uid;
     guest->keeper = prepare ? asker.client : 0;
     guest->state = prepare ? GUEST_PREPARING : GUEST_STARTING;
     guest->end_ns = monotonic_ns() + starter->ready_timeout_ns;
@@ -155,6 +158,7 @@ void guests_hand_out(struct starter *starter, const struct start_request *reques
     free(guest->meta);
     guest->meta = meta;
     memcpy(guest->lease, request->lease, sizeof(guest->lease));
+    guest->owner = request->owner_uid;
     guest->keeper = 0;
     guest->asker = asker;
     guest->state = GUEST_STARTING;
@@ -240,6 +244,7 @@ static void on_exit_of(struct starter *starter, struct guest *guest, int status)
     if (guest->state != GUEST_READY)
         end_guest(starter, guest, "executor ended before it was ready");
     close_ready(starter, guest);
+    code_channel_close(starter, guest);
     close(guest->stats_fd); /* an agent that has it open reads the end of the story */
     if (guest->config_fd >= 0)
         close(guest->config_fd);
@@ -262,7 +267,8 @@ void guests_reap(struct starter *starter)
 {
     int status;
     pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        code_on_exit(starter, pid, status);
         for (size_t i = 0; i < GUESTS_MAX; i++)
             if (starter->guests[i].state != GUEST_FREE && starter->guests[i].pid == pid) {
                 starter->guests[i].reaped = true;
@@ -271,6 +277,7 @@ void guests_reap(struct starter *starter)
                 on_exit_of(starter, &starter->guests[i], status);
                 break;
             }
+    }
 }
 
 void guests_stop(struct starter *starter, const char *lease, struct waiter waiter)

@@ -171,7 +171,7 @@ bool launch_guest(struct starter *starter, const struct start_request *asked, st
     struct start_request request = *asked;
     char path[PATH_MAX], folder[PATH_MAX];
     const char *read_only[READ_ONLY_MAX + 1];
-    int unix_fd = -1, tcp_fd = -1, config[2] = {-1, -1}, ready[2] = {-1, -1};
+    int unix_fd = -1, tcp_fd = -1, config[2] = {-1, -1}, ready[2] = {-1, -1}, ask_fd = -1, answer_fd = -1;
     bool ok = false;
     if (!resolve_executor(starter, asked->executor, path, folder, why))
         return false;
@@ -193,6 +193,10 @@ bool launch_guest(struct starter *starter, const struct start_request *asked, st
         snprintf(why, ERROR_BYTES, "memfd: %s", strerror(errno));
         goto done;
     }
+    if (!request.is_region && !code_channel_open(starter, guest, &ask_fd, &answer_fd)) {
+        snprintf(why, ERROR_BYTES, "channel for code: %s", strerror(errno));
+        goto done;
+    }
     struct child_plan plan = {.request = &request,
                               .filter = fabric_is_known(request.fabric) ? &starter->fabric_filter : &starter->filter,
                               .mount_point = starter->run_dir,
@@ -203,6 +207,8 @@ bool launch_guest(struct starter *starter, const struct start_request *asked, st
                               .config_fd = config[0],
                               .ready_fd = ready[1],
                               .stats_fd = guest->stats_fd,
+                              .code_ask_fd = ask_fd,
+                              .code_answer_fd = answer_fd,
                               .prepared = prepared,
                               .pilot = starter->pilot};
     if (!server_watch(starter, ready[0], EPOLLIN, WATCH_READY, guest->serial)) {
@@ -224,8 +230,9 @@ done:
         if (guest->stats_fd >= 0)
             close(guest->stats_fd);
         guest->stats_fd = -1;
+        code_channel_close(starter, guest);
     }
-    const int all[] = {unix_fd, tcp_fd, config[0], config[1], ready[0], ready[1]};
+    const int all[] = {unix_fd, tcp_fd, config[0], config[1], ready[0], ready[1], ask_fd, answer_fd};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (all[i] >= 0)
             close(all[i]);

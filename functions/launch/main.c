@@ -176,6 +176,10 @@ int main(int count, char **arguments)
         log_event(LOG_LEVEL_ERROR, "cannot build the system call filter: %s", strerror(errno));
         return EXIT_FAILURE;
     }
+    if (!code_begin(&starter)) {
+        log_event(LOG_LEVEL_ERROR, "cannot make the page of figures: %s", strerror(errno));
+        return EXIT_FAILURE;
+    }
     if (!open_socket(&address) || !open_loop()) {
         log_event(LOG_LEVEL_ERROR, "cannot listen on %s: %s", address.sun_path, strerror(errno));
         return EXIT_FAILURE;

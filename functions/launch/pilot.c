@@ -92,7 +92,7 @@ static size_t kill_strays(const struct starter *starter)
     size_t found = 0;
     int pid;
     while (children != NULL && fscanf(children, "%d", &pid) == 1) {
-        if (is_guest(starter, pid))
+        if (is_guest(starter, pid) || code_is_helper(starter, pid))
             continue;
         found++;
         kill(pid, SIGKILL);

@@ -121,6 +121,7 @@ bool request_start(const struct message *message, struct start_request *request,
     request->owner = message_get(message, "owner");
     if (!parse_number(request->owner, UINT32_MAX - 1, &number))
         return refuse(why, "owner", "a user id");
+    request->owner_uid = (uid_t)number;
     if (pilot && (number != geteuid() || request->uid != geteuid() || request->gid != getegid()))
         return refuse(why, "owner, with uid and gid,", "the user of this pilot");
     if (!parse_number(message_get(message, "memory"), (uint64_t)1 << 50, &request->memory_bytes) ||

@@ -31,6 +31,7 @@ struct start_request {
     /** The prepared guest to hand out; NULL: start a new one. */
     const char *pool;
     /** Passed on to the executor as they are; slots_max may be NULL. */
+    uid_t owner_uid;
     const char *kind, *cores, *owner, *token, *spin_us, *slots_max;
     /** Provider of libfabric whose devices the guest may use; NULL or "none": no fabric. Passed on, too. */
     const char *fabric;

@@ -35,6 +35,12 @@ bool server_watch(struct starter *starter, int fd, uint32_t events, enum watch_k
     return epoll_ctl(starter->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
+bool server_rewatch(struct starter *starter, int fd, uint32_t events, enum watch_kind kind, uint64_t serial)
+{
+    struct epoll_event event = {.events = events, .data.u64 = ((uint64_t)kind << SERIAL_BITS) | serial};
+    return epoll_ctl(starter->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0;
+}
+
 static struct client *find_client(struct starter *starter, uint64_t serial)
 {
     for (size_t i = 0; i < CLIENTS_MAX; i++)
@@ -56,6 +62,7 @@ static void drop_client(struct starter *starter, struct client *client, const ch
     client->in_size = client->out_size = client->out_sent = 0;
     client->in_end_ns = client->out_end_ns = 0;
     guests_on_client_gone(starter, serial);
+    code_on_client_gone(starter, serial);
 }
 
 /** Writes what the socket takes. False when the client is lost. */
@@ -74,9 +81,7 @@ static bool flush_client(struct starter *starter, struct client *client)
     }
     bool waits = client->out_sent < client->out_size;
     if (waits != (client->out_end_ns != 0)) {
-        struct epoll_event event = {.events = waits ? EPOLLIN | EPOLLOUT : EPOLLIN,
-                                    .data.u64 = ((uint64_t)WATCH_CLIENT << SERIAL_BITS) | client->serial};
-        if (epoll_ctl(starter->epoll_fd, EPOLL_CTL_MOD, client->fd, &event) != 0)
+        if (!server_rewatch(starter, client->fd, waits ? EPOLLIN | EPOLLOUT : EPOLLIN, WATCH_CLIENT, client->serial))
             return false;
         client->out_end_ns = waits ? monotonic_ns() + starter->client_timeout_ns : 0;
     }
@@ -169,8 +174,10 @@ static bool handle_frame(struct starter *starter, struct client *client, char *t
         answer_stop(starter, waiter);
     else if (strcmp(verb, "LIST") == 0)
         answer_list(starter, waiter);
+    else if (strcmp(verb, "CODE") == 0)
+        code_set(starter, waiter);
     else
-        server_answer_error(starter, waiter, "unknown verb; there are START, PREPARE, STOP and LIST");
+        server_answer_error(starter, waiter, "unknown verb; there are START, PREPARE, STOP, LIST and CODE");
     return true;
 }
 
@@ -274,11 +281,14 @@ static void on_time(struct starter *starter)
             drop_client(starter, client, "too slow");
     }
     guests_on_time(starter, now);
+    code_on_time(starter, now);
 }
 
 static int wait_ms(const struct starter *starter)
 {
-    uint64_t next = guests_next_ns(starter), now = monotonic_ns();
+    uint64_t next = guests_next_ns(starter), code = code_next_ns(starter), now = monotonic_ns();
+    if (code < next)
+        next = code;
     for (size_t i = 0; i < CLIENTS_MAX; i++) {
         const struct client *client = &starter->clients[i];
         if (client->fd >= 0 && client->in_end_ns != 0 && client->in_end_ns < next)
@@ -319,6 +329,9 @@ int server_run(struct starter *starter)
                 break;
             case WATCH_READY:
                 guests_on_ready(starter, serial);
+                break;
+            case WATCH_CODE:
+                code_on_ask(starter, serial);
                 break;
             }
         }

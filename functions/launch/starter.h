@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "launch/child.h"
+#include "launch/code.h"
 #include "launch/message.h"
 #include "launch/request.h"
 
@@ -53,6 +54,9 @@ struct guest {
     bool was_ready;
     bool reaped;
     uid_t uid;
+    gid_t gid;
+    uid_t owner; /* of the lease: whose code it may have */
+    struct code_channel code;
     /** PREPARING and PREPARED: whose it is, and where its configuration goes; else 0 and -1. */
     uint64_t keeper;
     int config_fd;
@@ -86,13 +90,16 @@ struct starter {
     struct filter filter, fabric_filter;
     struct client clients[CLIENTS_MAX];
     struct guest guests[GUESTS_MAX];
+    struct code_cache code;
     struct text text; /* the frame being written */
     struct message message;
 };
 
 /** What an event in the loop is about; the rest of its 64 bits is a serial number. */
-enum watch_kind { WATCH_LISTEN = 1, WATCH_SIGNAL, WATCH_CLIENT, WATCH_READY };
+enum watch_kind { WATCH_LISTEN = 1, WATCH_SIGNAL, WATCH_CLIENT, WATCH_READY, WATCH_CODE };
 bool server_watch(struct starter *starter, int fd, uint32_t events, enum watch_kind kind, uint64_t serial);
+/** What is watched already, with other events. */
+bool server_rewatch(struct starter *starter, int fd, uint32_t events, enum watch_kind kind, uint64_t serial);
 
 /** Serves until SIGTERM or SIGINT; then ends all guests. Returns the exit status. */
 int server_run(struct starter *starter);

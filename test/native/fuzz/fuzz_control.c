@@ -3,9 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "executor/library.h"
 #include "executor/supervisor.h"
 
 static struct supervisor supervisor;
@@ -15,6 +17,20 @@ static void must(bool holds)
 {
     if (!holds)
         __builtin_trap();
+}
+
+/** The starter's answer: room for what was asked for, or none. */
+static void give_room(struct supervisor *of, struct connection *connection)
+{
+    void *bytes = NULL;
+    connection_drop_room(of, connection);
+    memcpy(&connection->wanted, connection->small, sizeof(connection->wanted));
+    uint64_t size = connection->wanted.size;
+    if (size < CONTROL_LIBRARY_MIN || size > 65536 || (connection->wanted.hash[0] & 1) != 0)
+        return;
+    must(library_begin(size, &connection->room_fd, &bytes) == SUBLET_OK);
+    munmap(bytes, size);
+    connection->room_id = 1;
 }
 
 void request_serve(struct supervisor *of, struct connection *connection)
@@ -27,6 +43,8 @@ void request_serve(struct supervisor *of, struct connection *connection)
     const unsigned char *body = connection->library != NULL ? connection->library : connection->small;
     for (uint32_t i = 0; i < header->size; i++)
         sum ^= body[i];
+    if (header->type == CONTROL_LOAD_HASH)
+        give_room(of, connection);
     connection->trusted = true;
     unsigned char byte = sum;
     if (connection_answer(of, connection, SUBLET_OK, &byte, header->type == CONTROL_CANCEL ? 0 : 1, NULL, 0))

@@ -9,11 +9,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "base/fds.h"
+#include "wire/code.h"
 
 enum { BYTES = 1 << 16 };
 static char first_cgroup[BYTES], config[BYTES], answer[BYTES];
@@ -148,6 +153,91 @@ static void daemons(int count)
     snprintf(answer, BYTES, "ok");
 }
 
+/** OPERATION ID SIZE HEX [BYTES]: asks for code, or sends the first bytes of such a frame. */
+static void ask(const char *text)
+{
+    struct code_ask frame = {.magic = CODE_MAGIC};
+    unsigned long size = 0, bytes = sizeof(frame);
+    char hex[2 * SHA256_BYTES + 1] = "";
+    sscanf(text, "%u %u %lu %64s %lu", &frame.operation, &frame.id, &size, hex, &bytes);
+    frame.size = size;
+    for (size_t i = 0; i < SHA256_BYTES; i++)
+        sscanf(hex + 2 * i, "%2hhx", &frame.hash[i]);
+    ssize_t written = write(CODE_ASK_FD, &frame, bytes);
+    snprintf(answer, BYTES, "%zd errno %d", written, written < 0 ? errno : 0);
+}
+
+static int room = -1;
+
+/** The next answer about code: operation, status and whether a descriptor came, which is kept. */
+static void take(void)
+{
+    struct code_answer frame;
+    size_t count = 0;
+    int fd = -1;
+    sublet_status status = fds_receive(CODE_ANSWER_FD, &frame, sizeof(frame), &fd, 1, &count, now_ns() + 1000000000);
+    if (status != SUBLET_OK) {
+        snprintf(answer, BYTES, "nothing: %s", sublet_status_text((int)status));
+        return;
+    }
+    snprintf(answer, BYTES, "%u of %u: %u%s", frame.operation, frame.id, frame.status, count == 1 ? " with room" : "");
+    if (count == 1)
+        room = fd;
+}
+
+/** BYTE SEALED: fills what came with the last answer. */
+static void fill_room(const char *text)
+{
+    int byte = 0, sealed = 0;
+    struct stat info = {0};
+    sscanf(text, "%d %d", &byte, &sealed);
+    fstat(room, &info);
+    char *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, room, 0);
+    if (bytes == MAP_FAILED) {
+        snprintf(answer, BYTES, "errno %d", errno);
+        return;
+    }
+    memset(bytes, byte, (size_t)info.st_size);
+    munmap(bytes, (size_t)info.st_size);
+    int grown = ftruncate(room, info.st_size + 1), shrunk = ftruncate(room, 0);
+    if (sealed && fcntl(room, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL) != 0)
+        snprintf(answer, BYTES, "errno %d", errno);
+    else
+        snprintf(answer, BYTES, "filled%s", grown == 0 || shrunk == 0 ? ", and its size can change" : "");
+}
+
+/** Tries to give the starter a descriptor. */
+static void pass(void)
+{
+    sublet_status status = fds_send(CODE_ANSWER_FD, "x", 1, &(int){0}, 1, now_ns());
+    snprintf(answer, BYTES, "%s", sublet_status_text((int)status));
+}
+
+/** How many of so many questions fit before the pipe is full. */
+static void flood(int wanted)
+{
+    struct code_ask frame = {.magic = CODE_MAGIC, .operation = CODE_GET, .size = 4096};
+    int written = 0;
+    fcntl(CODE_ASK_FD, F_SETFL, O_NONBLOCK);
+    while (written < wanted && write(CODE_ASK_FD, &frame, sizeof(frame)) == (ssize_t)sizeof(frame))
+        written++;
+    snprintf(answer, BYTES, "%d", written);
+}
+
+static void obey_about_code(const char *word, const char *argument)
+{
+    if (strcmp(word, "code-ask") == 0)
+        ask(argument);
+    else if (strcmp(word, "code-take") == 0)
+        take();
+    else if (strcmp(word, "code-fill") == 0)
+        fill_room(argument);
+    else if (strcmp(word, "code-pass") == 0)
+        pass();
+    else if (strcmp(word, "code-flood") == 0)
+        flood(atoi(argument));
+}
+
 static void obey(char *line)
 {
     char *argument = strchr(line, ' ');
@@ -186,6 +276,8 @@ static void obey(char *line)
         snprintf(answer, BYTES, "%d %d groups %d", (int)getuid(), (int)getgid(), getgroups(0, NULL));
     else if (strcmp(line, "tcp") == 0)
         snprintf(answer, BYTES, "%d", accept(4, NULL, NULL) >= 0);
+    else if (strncmp(line, "code-", 5) == 0)
+        obey_about_code(line, argument);
     else if (strcmp(line, "exit") == 0)
         _exit(atoi(argument));
     else
@@ -195,6 +287,7 @@ static void obey(char *line)
 int main(void)
 {
     signal(SIGXFSZ, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
     if (getenv("SUBLET_PREPARED") != NULL && write(6, "W", 1) != 1)
         return 1;
     read_all(5, config);

@@ -1,0 +1,313 @@
+#include "launch/code.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "launch/code_channel.h"
+#include "launch/code_store.h"
+#include "launch/starter.h"
+
+#define HELPER_NS UINT64_C(10000000000)
+
+static struct guest *find_guest(struct starter *starter, uint64_t serial)
+{
+    for (size_t i = 0; i < GUESTS_MAX; i++)
+        if (starter->guests[i].state != GUEST_FREE && starter->guests[i].serial == serial)
+            return &starter->guests[i];
+    return NULL;
+}
+
+static void answer_get(struct starter *starter, struct guest *guest, const struct code_ask *ask)
+{
+    struct code_cache *cache = &starter->code;
+    struct code_entry *entry = code_find(cache, guest->owner, ask->hash);
+    int fd = -1;
+    if (cache->max_bytes == 0 || cache->max_entries == 0) {
+        code_answer(guest, CODE_GET, ask->id, SUBLET_ERR_HASH, -1);
+        return;
+    }
+    if (entry != NULL && entry->size == ask->size && (fd = code_open_again(entry->fd)) >= 0) {
+        cache->figures->hits++;
+        entry->used = ++cache->clock;
+        code_answer(guest, CODE_GET, ask->id, SUBLET_OK, fd);
+        close(fd);
+        return;
+    }
+    cache->figures->misses++;
+    if (entry == NULL && ask->size <= code_half(cache->max_bytes) && code_offer_find(guest, ask->id) == NULL)
+        fd = code_offer_begin(guest, ask);
+    code_answer(guest, CODE_GET, ask->id, SUBLET_ERR_HASH, fd);
+}
+
+/** Is a library of this guest's owner being copied? One at a time: others shall have their turn. */
+static bool owner_has_helper(const struct code_cache *cache, uid_t owner)
+{
+    for (size_t i = 0; i < CODE_HELPERS_MAX; i++)
+        if (cache->helpers[i].pid != 0 && cache->entries[cache->helpers[i].entry].owner == owner)
+            return true;
+    return false;
+}
+
+static void end_offer(struct starter *starter, struct guest *guest, struct code_offer *offer, sublet_status status)
+{
+    uint32_t id = offer->id;
+    code_offer_drop(offer);
+    if (status == SUBLET_OK)
+        starter->code.figures->kept++;
+    else
+        starter->code.figures->refused++;
+    code_answer(guest, CODE_OFFER, id, status, -1);
+}
+
+/** Forks the helper for one offer. */
+static void begin_helper(struct starter *starter, struct code_helper *helper, struct guest *guest,
+                         struct code_offer *offer)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), bytes = (offer->size + page - 1) / page * page;
+    struct code_entry *entry = code_make_room(starter, guest->owner, bytes);
+    int fd = entry == NULL ? -1 : code_memfd(offer->size);
+    pid_t pid = -1;
+    if (fd >= 0) {
+        struct code_copy copy = {.from = offer->fd,
+                                 .to = fd,
+                                 .size = offer->size,
+                                 .uid = guest->uid,
+                                 .gid = guest->gid,
+                                 .guest = guest->pid,
+                                 .pilot = starter->pilot};
+        memcpy(copy.hash, offer->hash, sizeof(copy.hash));
+        pid = code_copy_start(&copy);
+    }
+    if (pid < 0) {
+        if (fd >= 0)
+            close(fd);
+        end_offer(starter, guest, offer, SUBLET_ERR_BUSY);
+        return;
+    }
+    *entry = (struct code_entry){
+        .state = CODE_FILLING, .filling = true, .fd = fd, .owner = guest->owner, .bytes = bytes, .size = offer->size};
+    memcpy(entry->hash, offer->hash, sizeof(entry->hash));
+    *helper = (struct code_helper){.pid = pid,
+                                   .guest = guest->serial,
+                                   .offer = offer->id,
+                                   .entry = (uint32_t)(entry - starter->code.entries),
+                                   .end_ns = monotonic_ns() + HELPER_NS};
+}
+
+/** Gives a helper to the first offer that may have one; false when there is none. */
+static bool serve_one_offer(struct starter *starter, struct code_helper *helper)
+{
+    for (size_t g = 0; g < GUESTS_MAX; g++) {
+        struct guest *guest = &starter->guests[g];
+        if (guest->state == GUEST_FREE || owner_has_helper(&starter->code, guest->owner))
+            continue;
+        for (size_t i = 0; i < CODE_OFFERS_MAX; i++) {
+            struct code_offer *offer = &guest->code.offers[i];
+            if (offer->fd < 0 || !offer->ready)
+                continue;
+            if (code_find(&starter->code, guest->owner, offer->hash) != NULL) {
+                uint32_t id = offer->id;
+                code_offer_drop(offer);
+                code_answer(guest, CODE_OFFER, id, SUBLET_OK, -1); /* another lease was faster */
+            } else
+                begin_helper(starter, helper, guest, offer);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void serve_offers(struct starter *starter)
+{
+    for (size_t i = 0; i < CODE_HELPERS_MAX; i++)
+        while (starter->code.helpers[i].pid == 0 && serve_one_offer(starter, &starter->code.helpers[i])) {
+        }
+}
+
+static void take_drop(struct guest *guest, const struct code_ask *ask)
+{
+    struct code_offer *offer = code_offer_find(guest, ask->id);
+    if (offer != NULL && !offer->ready)
+        code_offer_drop(offer);
+}
+
+static void answer_offer(struct starter *starter, struct guest *guest, const struct code_ask *ask)
+{
+    struct code_offer *offer = code_offer_find(guest, ask->id);
+    if (offer == NULL || offer->ready || offer->size != ask->size || memcmp(offer->hash, ask->hash, SHA256_BYTES) != 0)
+        code_answer(guest, CODE_OFFER, ask->id, SUBLET_ERR_INVALID, -1);
+    else if (!code_is_sealed(offer->fd))
+        end_offer(starter, guest, offer, SUBLET_ERR_INVALID);
+    else {
+        offer->ready = true;
+        serve_offers(starter);
+    }
+}
+
+/** At once, wherever it may run: what it has open is the guest's memory. */
+static void kill_helper(const struct code_helper *helper)
+{
+    cpu_set_t all;
+    struct sched_param none = {0};
+    if (sched_getaffinity(0, sizeof(all), &all) == 0)
+        sched_setaffinity(helper->pid, sizeof(all), &all);
+    sched_setscheduler(helper->pid, SCHED_OTHER, &none);
+    kill(helper->pid, SIGKILL);
+}
+
+void code_channel_close(struct starter *starter, struct guest *guest)
+{
+    struct code_channel *channel = &guest->code;
+    for (size_t i = 0; i < CODE_HELPERS_MAX; i++)
+        if (starter->code.helpers[i].pid != 0 && starter->code.helpers[i].guest == guest->serial)
+            kill_helper(&starter->code.helpers[i]);
+    code_offers_drop(channel);
+    if (channel->ask_fd >= 0) {
+        epoll_ctl(starter->epoll_fd, EPOLL_CTL_DEL, channel->ask_fd, NULL); /* a child may still hold a copy */
+        close(channel->ask_fd);
+        close(channel->answer_fd);
+    }
+    code_channel_none(channel);
+}
+
+void code_on_ask(struct starter *starter, uint64_t serial)
+{
+    struct guest *guest = find_guest(starter, serial);
+    struct code_ask ask;
+    if (guest == NULL || guest->code.ask_fd < 0)
+        return;
+    enum code_heard heard = code_hear(starter, guest, &ask);
+    if (heard == CODE_BROKEN)
+        code_channel_close(starter, guest);
+    else if (heard == CODE_NOTHING || (guest->state != GUEST_STARTING && guest->state != GUEST_READY))
+        return; /* or it is nobody's yet, or ending */
+    else if (ask.operation == CODE_GET)
+        answer_get(starter, guest, &ask);
+    else if (ask.operation == CODE_OFFER)
+        answer_offer(starter, guest, &ask);
+    else
+        take_drop(guest, &ask);
+}
+
+bool code_is_helper(const struct starter *starter, pid_t pid)
+{
+    for (size_t i = 0; i < CODE_HELPERS_MAX; i++)
+        if (starter->code.helpers[i].pid == pid)
+            return true;
+    return false;
+}
+
+void code_on_exit(struct starter *starter, pid_t pid, int status)
+{
+    struct code_cache *cache = &starter->code;
+    for (size_t i = 0; i < CODE_HELPERS_MAX; i++) {
+        struct code_helper ended = cache->helpers[i];
+        if (ended.pid != pid)
+            continue;
+        cache->helpers[i].pid = 0;
+        struct code_entry *entry = &cache->entries[ended.entry];
+        entry->filling = false;
+        bool kept = WIFEXITED(status) && WEXITSTATUS(status) == 0 && code_keep(cache, entry);
+        if (!kept)
+            code_forget(entry);
+        struct guest *guest = find_guest(starter, ended.guest);
+        struct code_offer *offer = guest == NULL ? NULL : code_offer_find(guest, ended.offer);
+        if (offer != NULL && offer->ready)
+            end_offer(starter, guest, offer, kept ? SUBLET_OK : SUBLET_ERR_INVALID);
+        serve_offers(starter);
+        return;
+    }
+}
+
+/** Nothing is kept, found or copied any more. */
+static void drop_all(struct starter *starter)
+{
+    for (size_t i = 0; i < CODE_HELPERS_MAX; i++)
+        if (starter->code.helpers[i].pid != 0)
+            kill_helper(&starter->code.helpers[i]);
+    code_drop_kept(starter);
+    for (size_t g = 0; g < GUESTS_MAX; g++)
+        if (starter->guests[g].state != GUEST_FREE)
+            code_offers_drop(&starter->guests[g].code);
+}
+
+void code_set(struct starter *starter, struct waiter waiter)
+{
+    struct code_cache *cache = &starter->code;
+    const struct message *message = &starter->message;
+    const char *drop = message_get(message, "drop");
+    uint64_t bytes = 0, entries = 0;
+    if (message->count != (drop == NULL ? 4 : 5) || (drop != NULL && strcmp(drop, "1") != 0) ||
+        !parse_number(message_get(message, "max_bytes"), UINT64_C(1) << 40, &bytes) ||
+        !parse_number(message_get(message, "max_entries"), CODE_ENTRIES_MAX, &entries)) {
+        server_answer_error(starter, waiter, "CODE takes max_bytes=, max_entries= (up to 256) and drop=1");
+        return;
+    }
+    cache->keeper = waiter.client;
+    cache->max_bytes = bytes;
+    cache->max_entries = entries;
+    if (drop != NULL)
+        drop_all(starter);
+    code_fit(starter);
+    text_begin(&starter->text);
+    text_add(&starter->text, "id=%llu\nok=1\nfigures=/proc/%d/fd/%d\n", (unsigned long long)waiter.id, (int)getpid(),
+             cache->figures_fd);
+    code_show(starter);
+    server_send(starter, waiter.client);
+}
+
+void code_on_client_gone(struct starter *starter, uint64_t client)
+{
+    struct code_cache *cache = &starter->code;
+    if (cache->keeper != client)
+        return;
+    cache->keeper = cache->max_bytes = cache->max_entries = 0;
+    drop_all(starter);
+}
+
+void code_on_time(struct starter *starter, uint64_t now)
+{
+    struct code_cache *cache = &starter->code;
+    for (size_t i = 0; i < CODE_HELPERS_MAX; i++)
+        if (cache->helpers[i].pid != 0 && cache->helpers[i].end_ns <= now) {
+            kill_helper(&cache->helpers[i]);
+            cache->helpers[i].end_ns = UINT64_MAX;
+        }
+    if (cache->look_ns != 0 && cache->look_ns <= now)
+        code_look(starter, now);
+    for (size_t i = 0; i < GUESTS_MAX; i++) {
+        struct guest *guest = &starter->guests[i];
+        uint64_t at;
+        if (guest->state != GUEST_FREE && code_is_late(&guest->code, &at) && at <= now)
+            code_listen(starter, guest, true);
+    }
+    code_show(starter);
+}
+
+uint64_t code_next_ns(const struct starter *starter)
+{
+    const struct code_cache *cache = &starter->code;
+    uint64_t next = cache->look_ns != 0 ? cache->look_ns : UINT64_MAX;
+    for (size_t i = 0; i < CODE_HELPERS_MAX; i++)
+        if (cache->helpers[i].pid != 0 && cache->helpers[i].end_ns < next)
+            next = cache->helpers[i].end_ns;
+    for (size_t i = 0; i < GUESTS_MAX; i++) {
+        const struct guest *guest = &starter->guests[i];
+        uint64_t at;
+        if (guest->state != GUEST_FREE && code_is_late(&guest->code, &at) && at < next)
+            next = at;
+    }
+    return next;
+}
+
+bool code_begin(struct starter *starter)
+{
+    signal(SIGIO, SIG_IGN); /* what the kernel would say of a lease that somebody breaks */
+    for (size_t i = 0; i < CODE_ENTRIES_MAX; i++)
+        starter->code.entries[i].fd = -1;
+    return code_figures_open(&starter->code);
+}
