@@ -156,6 +156,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       uidFirst: config.guestUidFirst + guestUidCount,
       uidCount: poolUids,
     },
+    codeCacheBytes: config.codeCacheBytes,
   });
 
   const connect = (onLost: () => void): Promise<Starter> =>

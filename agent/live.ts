@@ -3,6 +3,7 @@
  * copy of its own is told here.
  */
 import type { AgentConfig } from "../src/config/config.ts";
+import type { CodeCache } from "./executor/code.ts";
 import type { Pool } from "./executor/pool.ts";
 import type { Guard } from "./guard/guard.ts";
 import type { GuardPolicy } from "./guard/policy.ts";
@@ -30,7 +31,7 @@ export function liveSetup(config: AgentConfig): LiveSetup {
 
 export interface LiveParts {
   readonly now: Now;
-  readonly shell: { readonly pool: Pool; dispatch(event: AgentEvent): void };
+  readonly shell: { readonly pool: Pool; readonly code: CodeCache; dispatch(event: AgentEvent): void };
   readonly guard: Pick<Guard, "take">;
   readonly controllers: Pick<FollowedControllers, "follow">;
   /** Does the node lend, by the configuration? */
@@ -42,6 +43,7 @@ export function applyLive(parts: LiveParts, config: AgentConfig, policy: GuardPo
   parts.now.config = config;
   parts.shell.dispatch({ type: "settings", setup: liveSetup(config) });
   parts.shell.pool.setMax(config.poolMax);
+  parts.shell.code.setMax(config.codeCacheBytes);
   parts.guard.take(policy);
   parts.controllers.follow(config.controllers);
   parts.lend();

@@ -3,6 +3,7 @@
 import { type AgentMetrics, agentMetrics } from "../src/metrics/agent.ts";
 import { createRegistry, gauge, type Registry } from "../src/metrics/registry.ts";
 import { reasonToWire } from "../src/rpc/convert.ts";
+import type { CodeFigures } from "./executor/code.ts";
 import { type Counts, outcomes } from "./executor/stats.ts";
 import { leaseSteps } from "./lease-steps.ts";
 import { type LendingView, lendingView } from "./lending/view.ts";
@@ -82,6 +83,19 @@ function showCounts(metrics: AgentMetrics, counts: Counts): void {
   }
 }
 
+function showCode(metrics: AgentMetrics, figures: CodeFigures | undefined): void {
+  metrics.codeCacheBytes.set(figures?.bytes ?? 0);
+  metrics.codeCacheLibraries.set(figures?.libraries ?? 0);
+  metrics.codeCacheLookups.reset();
+  metrics.codeCacheLookups.inc({ outcome: "hit" }, figures?.hits ?? 0);
+  metrics.codeCacheLookups.inc({ outcome: "miss" }, figures?.misses ?? 0);
+  metrics.codeCacheOffers.reset();
+  metrics.codeCacheOffers.inc({ outcome: "kept" }, figures?.kept ?? 0);
+  metrics.codeCacheOffers.inc({ outcome: "refused" }, figures?.refused ?? 0);
+  metrics.codeCacheEvictions.reset();
+  metrics.codeCacheEvictions.inc(figures?.evicted ?? 0);
+}
+
 function showUsage(metrics: AgentMetrics, figures: UsageFigures | undefined): void {
   metrics.usageUnacked.set(figures?.records ?? 0);
   metrics.usageOldest.set(figures?.oldestSeconds ?? 0);
@@ -130,6 +144,7 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
       metrics.leaseStepSeconds.reset();
       for (const step of leaseSteps) metrics.leaseStepSeconds.inc({ step }, shell.steps.seconds[step]);
       if (gauges.counts !== undefined) showCounts(metrics, gauges.counts());
+      showCode(metrics, shell.code.figures());
       showUsage(metrics, gauges.usage?.());
     },
   });

@@ -6,6 +6,7 @@ import { SubletError, toSubletError } from "../src/common/errors.ts";
 import { logEvent } from "../src/common/log-events.ts";
 import { createGuest, type GuestTree, guestDirs, guestMemoryBytes, limitGuest } from "./cgroup/guests.ts";
 import type { GuestLimits } from "./cgroup/limits.ts";
+import { CodeCache } from "./executor/code.ts";
 import { guestMeta } from "./executor/meta.ts";
 import { Pool, type PoolOptions, type Prepared } from "./executor/pool.ts";
 import type { Starter, StartOrder } from "./executor/starter.ts";
@@ -51,6 +52,8 @@ export interface ShellOptions {
   readonly stats?: LeaseStats;
   /** Executors prepared ahead of leases, under uids that the reactor does not give out. */
   readonly pool?: Pick<PoolOptions, "max" | "idleMs" | "uidFirst" | "uidCount">;
+  /** Code of users that the starter may keep; 0 or undefined: none. */
+  readonly codeCacheBytes?: number;
   readonly nowMs?: () => number;
 }
 
@@ -67,6 +70,7 @@ const poolMemoryBytes = 256 * 1024 * 1024;
 export class Shell {
   readonly pool: Pool;
   readonly steps = new LeaseSteps(() => this.nowMs());
+  readonly code: CodeCache;
   readonly #options: ShellOptions;
   readonly #listeners: ShellListener[] = [];
   readonly #calls = new Map<
@@ -97,6 +101,12 @@ export class Shell {
       cores: () => this.#poolCores(),
       onProblem: (message) => options.log.warn({}, message),
     });
+    this.code = new CodeCache({
+      maxBytes: options.codeCacheBytes ?? 0,
+      tell: async (limits) => this.#starter?.code(limits, stopTimeoutMs),
+      open: () => this.#poolCores().length > 0,
+      onProblem: (message) => options.log.warn({}, message),
+    });
   }
 
   get state(): AgentState {
@@ -113,6 +123,7 @@ export class Shell {
 
   setStarter(starter: Starter | undefined): void {
     this.#starter = starter;
+    this.code.setConnected(starter !== undefined);
     this.dispatch({ type: "starter", up: starter !== undefined });
   }
 
@@ -132,6 +143,7 @@ export class Shell {
       for (const listener of this.#listeners) listener.onChanged?.();
       this.#arm();
       this.pool.check();
+      this.code.check();
     }
   }
 
@@ -176,6 +188,7 @@ export class Shell {
   close(): void {
     this.#abort.abort();
     this.pool.close();
+    this.code.close();
     clearTimeout(this.#timer);
     for (const { reject } of this.#calls.values())
       reject(new SubletError("UNAVAILABLE", "the agent is ending"));
@@ -356,7 +369,7 @@ export class Shell {
     await this.#starter.prepare(order, this.#options.startTimeoutMs);
   }
 
-  /** Where prepared executors may sleep: nowhere while a job comes, or memory is short, or nothing is lent at all. */
+  /** Where prepared executors may sleep, and code be kept: nowhere while a job comes, or memory is short, or nothing is lent at all. */
   #poolCores(): readonly number[] {
     const { adopted, starterUp, leaving, drain, lending, announced, waits, memoryAvailableBytes, setup } =
       this.#state;

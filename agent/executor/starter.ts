@@ -10,6 +10,7 @@ import { spawn } from "node:child_process";
 import { createConnection, type Socket } from "node:net";
 import { SubletError, toSubletError } from "../../src/common/errors.ts";
 import { FrameReader } from "../../src/rpc/local.ts";
+import type { CodeLimits } from "./code.ts";
 import { decodeFields, encodeFields, type Field, fieldOf, numberOf } from "./protocol.ts";
 
 export interface StartOrder {
@@ -57,6 +58,8 @@ export interface Starter {
   /** SIGKILL, reap, unlink the socket. A lease that it does not know is no error. */
   stop(leaseId: string, timeoutMs: number): Promise<void>;
   list(timeoutMs: number): Promise<ListedExecutor[]>;
+  /** How much code it may keep from now on, for this connection; where its figures can be opened. */
+  code(limits: CodeLimits, timeoutMs: number): Promise<string | undefined>;
   close(): void;
 }
 
@@ -244,6 +247,14 @@ export async function connectStarter(options: StarterOptions): Promise<Starter> 
     },
     async list(timeoutMs) {
       return listed(await call("LIST", [], timeoutMs));
+    },
+    async code({ maxBytes, maxEntries, drop }, timeoutMs) {
+      const fields: Field[] = [
+        ["max_bytes", `${maxBytes}`],
+        ["max_entries", `${maxEntries}`],
+        ...(drop ? [["drop", "1"] as const] : []),
+      ];
+      return fieldOf(await call("CODE", fields, timeoutMs), "figures");
     },
     close() {
       closing = true;

@@ -45,6 +45,8 @@ export interface AgentConfig {
   readonly guestUidCount: number;
   /** Executors kept ready for leases to come; 0: none. */
   readonly poolMax: number;
+  /** Code of users that is kept for their next leases; 0: none. */
+  readonly codeCacheBytes: number;
   /** Grants to clients of this node need no controller where this node can serve them. */
   readonly leaseHereFirst: boolean;
   readonly leaseTermMs: number;
@@ -165,6 +167,7 @@ function agentConfig(raw: AgentRaw, path: string): AgentConfig {
     guestUidFirst: raw.guest_uid_first,
     guestUidCount: raw.guest_uid_count,
     poolMax: raw.pool_max,
+    codeCacheBytes: raw.code_cache_mib * mib,
     leaseHereFirst: raw.lease_here_first,
     leaseTermMs: raw.lease_term_ms,
     leaseTermMaxMs: raw.lease_term_max_ms,

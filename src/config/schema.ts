@@ -79,6 +79,15 @@ export const agentSchema = z.strictObject({
     .default(4)
     .describe("executors kept ready for leases to come; 0: none")
     .meta(live),
+  code_cache_mib: z
+    .int()
+    .min(0)
+    .max(65_536)
+    .default(256)
+    .describe(
+      "libraries of functions kept for the next leases of their users, in MiB; one user has half; 0: none",
+    )
+    .meta(live),
   lease_here_first: z
     .boolean()
     .default(true)

@@ -130,6 +130,21 @@ export function agentMetrics(registry: Registry) {
       help: "Leases for functions that found a prepared executor (hit) or did not (miss).",
       labels: ["outcome"],
     }),
+    codeCacheBytes: gauge(registry, "code_cache_bytes", {
+      help: "Memory of libraries that are kept for the next leases of their users.",
+    }),
+    codeCacheLibraries: gauge(registry, "code_cache_libraries", { help: "Libraries that are kept so." }),
+    codeCacheLookups: counter(registry, "code_cache_lookups_total", {
+      help: "Libraries that executors asked for by their content: here (hit), or sent by their client (miss).",
+      labels: ["outcome"],
+    }),
+    codeCacheOffers: counter(registry, "code_cache_offers_total", {
+      help: "Libraries that executors offered: kept, or refused (not what their hash says, or no room).",
+      labels: ["outcome"],
+    }),
+    codeCacheEvictions: counter(registry, "code_cache_evictions_total", {
+      help: "Libraries that made room for others.",
+    }),
     hookCalls: counter(registry, "hook_calls_total", {
       help: "Notices from Slurm's hooks, by event.",
       labels: ["event"],

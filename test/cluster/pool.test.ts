@@ -3,133 +3,22 @@
  * client sees of one that was handed out and does not come up.
  */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import {
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { cgroupDirs, discoverCgroups } from "../../agent/cgroup/layout.ts";
 import { until } from "../../deploy/testbed/shell.ts";
-import { type LocalClient, leaseOf, localClient } from "../unit/agent/local-client.ts";
+import { leaseOf } from "../unit/agent/local-client.ts";
+import { loneNode, native, skip, wish } from "./lone-node.ts";
 
-const native = fileURLToPath(new URL("../../build/native", import.meta.url));
-const main = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
 const cli = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
-const skip =
-  process.getuid?.() !== 0
-    ? "needs root"
-    : existsSync(join(native, "bin", "sublet-starter"))
-      ? false
-      : "needs the native build";
-const wish = { kind: "LEASE_KIND_FUNCTION", cores: 1, memoryBytes: 64 * 1024 * 1024 } as const;
-
-interface Node {
-  readonly dir: string;
-  /** Processes of a guest's cgroup. */
-  pids(group: string): number[];
-  /** Executors that wait for a lease. */
-  prepared(): Promise<number>;
-  /** Names of the guests' cgroups. */
-  groups(): string[];
-  start(): ChildProcess;
-  client(): Promise<LocalClient>;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  assert.ok(address !== null && typeof address === "object");
-  return address.port;
-}
-
-async function node(t: TestContext): Promise<Node> {
-  const dir = mkdtempSync(join(tmpdir(), "sublet-pool-"));
-  const root = `sublet_test_pool_${process.pid}`;
-  const metrics = `127.0.0.1:${await freePort()}`;
-  const [cpuset = ""] = cgroupDirs(discoverCgroups(), root);
-  writeFileSync(
-    join(dir, "agent.toml"),
-    `node = "n1"\nrun_dir = "${dir}"\nlisten = "127.0.0.1:0"\nmetrics_listen = "${metrics}"\n` +
-      `fabric_address = "127.0.0.1"\ncgroup_name = "${root}"\nslurm_cgroup = "slurm_${root}"\n` +
-      `native_dir = "${native}"\nmemory_mib = 4096\nannounce_timeout_ms = 500\npool_max = 1\n` +
-      `[guard]\npolicy_file = "${dir}/guard.toml"\n`,
-  );
-  writeFileSync(join(dir, "guard.toml"), 'cpu_priority = "fair"\n'); // this machine is busy
-  const agents: ChildProcess[] = [];
-  const clients: LocalClient[] = [];
-  t.after(async () => {
-    for (const client of clients) await client.close();
-    for (const agent of agents) {
-      if (agent.exitCode !== null || agent.signalCode !== null) continue;
-      agent.kill("SIGTERM");
-      await once(agent, "exit");
-    }
-    process.kill(Number(readFileSync(join(dir, "starter.lock"), "utf8")), "SIGTERM");
-    await until("no guest is left", 5_000, async () => {
-      for (const path of cgroupDirs(discoverCgroups(), root))
-        for (const name of existsSync(path) ? readdirSync(path) : [])
-          if (name.startsWith("lease_")) {
-            try {
-              rmdirSync(join(path, name));
-            } catch {
-              return undefined; // still in it
-            }
-          }
-      return true;
-    });
-    for (const path of cgroupDirs(discoverCgroups(), root)) rmdirSync(path);
-    rmSync(dir, { recursive: true });
-  });
-  return {
-    dir,
-    pids: (group) =>
-      readFileSync(join(cpuset, group, "cgroup.procs"), "utf8")
-        .split("\n")
-        .map(Number)
-        .filter(Boolean),
-    async prepared() {
-      const page = await (await fetch(`http://${metrics}/metrics`)).text();
-      return Number(/^sublet_pool_executors (\d+)$/m.exec(page)?.[1]);
-    },
-    groups: () => readdirSync(cpuset).filter((name) => name.startsWith("lease_")),
-    start() {
-      const agent = spawn(process.execPath, [main, "--config", join(dir, "agent.toml")], {
-        stdio: "ignore",
-      });
-      agents.push(agent);
-      return agent;
-    },
-    async client() {
-      const client = await until("the agent answers", 20_000, async () => {
-        const found = await localClient(join(dir, "agent.sock")).catch(() => undefined);
-        return (await found?.call({ body: "status", status: {} }).catch(() => undefined))?.code === 0
-          ? found
-          : undefined;
-      });
-      clients.push(client);
-      return client;
-    },
-  };
-}
 
 test("a prepared executor serves a lease, outlives the agent under it, and none is left beside a job", {
   skip,
 }, async (t) => {
-  const here = await node(t);
+  const here = await loneNode(t);
   const first = here.start();
   let client = await here.client();
   const cold = leaseOf(await client.call({ body: "lease", lease: { request: wish } }));
@@ -181,7 +70,7 @@ function call(dir: string, timeoutS: number) {
 test("one that is handed out and slow is waited for; one that dies, or never comes up, is told of", {
   skip,
 }, async (t) => {
-  const here = await node(t);
+  const here = await loneNode(t);
   here.start();
   const client = await here.client();
   const leases = async (): Promise<readonly { readonly id: string }[]> => {

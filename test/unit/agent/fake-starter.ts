@@ -1,5 +1,6 @@
 /**
- * A fake of sublet-starter for tests: speaks its protocol, starts no executor. With `processes` each START runs a
+ * A fake of sublet-starter for tests: speaks its protocol, starts no executor. `figures` names the file that CODE answers with;
+ * without it there is no such verb. With `processes` each START runs a
  * `sleep` in the lease's cgroups, so that there is something to kill.
  */
 import { type ChildProcess, spawn } from "node:child_process";
@@ -13,6 +14,8 @@ export interface FakeStarter {
   readonly path: string;
   /** Requests as they came, verbs and leases. */
   readonly seen: { verb: string; lease: string }[];
+  /** Requests CODE, without verb and id. */
+  readonly code: Record<string, string>[];
   readonly live: Map<string, { fields: Field[]; child: ChildProcess | undefined }>;
   /** Set to hold back answers to START, or to fail them. */
   mode: "answer" | "silent" | "fail";
@@ -41,7 +44,10 @@ function runSleep(dirs: readonly string[]): Promise<ChildProcess> {
   });
 }
 
-export async function fakeStarter(path: string, options: { processes?: boolean } = {}): Promise<FakeStarter> {
+export async function fakeStarter(
+  path: string,
+  options: { processes?: boolean; figures?: string } = {},
+): Promise<FakeStarter> {
   const sockets = new Set<Socket>();
   const prepared = new Set<string>();
   let nextPort = 40_000;
@@ -90,6 +96,7 @@ export async function fakeStarter(path: string, options: { processes?: boolean }
       guest.child?.kill("SIGKILL");
       return [];
     }
+    if (verb === "CODE" && options.figures !== undefined) return [["figures", options.figures]];
     throw new Error("unknown verb");
   }
 
@@ -103,6 +110,7 @@ export async function fakeStarter(path: string, options: { processes?: boolean }
         const fields = decodeFields(body);
         const id = fieldOf(fields, "id") ?? "0";
         fake.seen.push({ verb: fieldOf(fields, "verb") ?? "", lease: fieldOf(fields, "lease") ?? "" });
+        if (fieldOf(fields, "verb") === "CODE") fake.code.push(Object.fromEntries(fields.slice(2)));
         if (fake.mode === "silent" && fieldOf(fields, "verb") === "START") continue;
         answer(fields).then(
           (lines) => {
@@ -127,6 +135,7 @@ export async function fakeStarter(path: string, options: { processes?: boolean }
   const fake: FakeStarter = {
     path,
     seen: [],
+    code: [],
     live: new Map(),
     mode: "answer",
     forget: () => prepared.clear(),

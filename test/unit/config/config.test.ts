@@ -63,6 +63,7 @@ describe("agent.toml", () => {
       guestUidFirst: 200_000,
       guestUidCount: 1000,
       poolMax: 4,
+      codeCacheBytes: 256 * 1024 * 1024,
       leaseHereFirst: true,
       leaseTermMs: 60_000,
       leaseTermMaxMs: 3_600_000,

@@ -41,6 +41,10 @@ async function page(): Promise<string> {
   agent.drained.set(1);
   agent.poolExecutors.set(2);
   agent.poolTakes.inc({ outcome: "hit" }, 3);
+  agent.codeCacheBytes.set(4096);
+  agent.codeCacheLibraries.set(1);
+  agent.codeCacheLookups.inc({ outcome: "hit" }, 5);
+  agent.codeCacheOffers.inc({ outcome: "kept" });
   agent.leaseRefusals.inc({ reason: "no_cores" });
   agent.leaseStartSeconds.observe(0.012);
   agent.leaseStepSeconds.inc({ step: "cgroup" }, 0.0005);

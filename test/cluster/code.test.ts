@@ -1,0 +1,112 @@
+/**
+ * Code that a node keeps, with the real agent, starter, executors and libsublet: a second lease of a user is sent nothing,
+ * another user's is, and none of it is left beside a job, or by who was killed.
+ */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, readdirSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { promisify } from "node:util";
+import { until } from "../../deploy/testbed/shell.ts";
+import { type LoneNode, loneNode, native, skip } from "./lone-node.ts";
+
+const run = promisify(execFile);
+const users = [4001, 4002] as const;
+
+/** Leases, loads and calls so many times, one lease after the other. */
+async function leases(here: LoneNode, uid: number, rounds: number): Promise<void> {
+  const library = join(native, "functions", "libecho.so");
+  const { stdout } = await run(
+    join(native, "bin", "sublet-cold-leases"),
+    ["n1", `${rounds}`, "50", library],
+    { uid, gid: uid, env: { SUBLET_AGENT_SOCKET: join(here.dir, "agent.sock") } },
+  );
+  assert.equal(stdout.trim().split("\n").length, rounds);
+}
+
+interface Figures {
+  readonly hits: number;
+  readonly misses: number;
+  readonly kept: number;
+  readonly libraries: number;
+  readonly bytes: number;
+}
+
+async function figures(here: LoneNode): Promise<Figures> {
+  const page = await (await fetch(`http://${here.metrics}/metrics`)).text();
+  const of = (line: string): number =>
+    Number(
+      page
+        .split("\n")
+        .find((each) => each.startsWith(`${line} `))
+        ?.split(" ")[1],
+    );
+  return {
+    hits: of('sublet_code_cache_lookups_total{outcome="hit"}'),
+    misses: of('sublet_code_cache_lookups_total{outcome="miss"}'),
+    kept: of('sublet_code_cache_offers_total{outcome="kept"}'),
+    libraries: of("sublet_code_cache_libraries"),
+    bytes: of("sublet_code_cache_bytes"),
+  };
+}
+
+/** Libraries in memory that a process holds. */
+function held(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).filter((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`).includes("memfd:sublet-code");
+    } catch {
+      return false; // closed meanwhile
+    }
+  }).length;
+}
+
+/** One holds the figures. */
+const empty = 1;
+
+test("a user's second lease is sent no code; another user's is; a job, or the end of who keeps it, leaves none", {
+  skip,
+}, async (t) => {
+  const here = await loneNode(t);
+  chmodSync(here.dir, 0o755);
+  const first = here.start();
+  await here.client();
+  await leases(here, users[0], 1);
+  await until("it is kept", 10_000, async () => ((await figures(here)).kept === 1 ? true : undefined));
+  const before = await figures(here);
+  assert.deepEqual([before.hits, before.misses, before.libraries], [0, 1, 1]);
+  assert.ok(before.bytes > 0 && before.bytes % 4096 === 0);
+  await leases(here, users[0], 3);
+  const after = await figures(here);
+  assert.deepEqual([after.hits, after.misses, after.libraries], [3, 1, 1]);
+  await leases(here, users[1], 1);
+  await until("the other's is kept, too", 10_000, async () =>
+    (await figures(here)).kept === 2 ? true : undefined,
+  );
+  const two = await figures(here);
+  assert.deepEqual([two.hits, two.misses, two.libraries, two.bytes], [3, 2, 2, 2 * before.bytes]);
+
+  const client = await here.client();
+  await client.call({ body: "hook", hook: { event: "HOOK_EVENT_PROLOG", jobId: 9, uid: 1 } });
+  await until("none beside a job", 10_000, async () => {
+    const now = await figures(here);
+    return now.libraries === 0 && now.bytes === 0 && held(here.starterPid()) === empty ? true : undefined;
+  });
+  // Nobody has seen a job by that number: the node lends again after announce_timeout_ms.
+  await leases(here, users[0], 2);
+  await until("it is kept again", 10_000, async () =>
+    held(here.starterPid()) === empty + 1 ? true : undefined,
+  );
+
+  first.kill("SIGKILL");
+  await once(first, "exit");
+  await until("none without an agent", 10_000, async () =>
+    held(here.starterPid()) === empty ? true : undefined,
+  );
+  here.start();
+  await here.client();
+  await leases(here, users[0], 2);
+  assert.ok((await figures(here)).hits > after.hits);
+});
