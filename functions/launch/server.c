@@ -54,6 +54,7 @@ static void drop_client(struct starter *starter, struct client *client, const ch
     uint64_t serial = client->serial;
     if (why != NULL)
         log_event(LOG_LEVEL_WARN, "connection closed: %s", why);
+    epoll_ctl(starter->epoll_fd, EPOLL_CTL_DEL, client->fd, NULL); /* a child before its exec may hold a copy */
     close(client->fd);
     free(client->out);
     explicit_bzero(client->in, client->in_size);
