@@ -370,7 +370,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     onNotify: (holder, guest) => handlers.notify(holder, guest),
     onDraining: (guest) => handlers.draining(guest),
   });
-  const local = await serveLocal(join(config.runDir, "agent.sock"), handlers);
+  const door = { program: join(config.nativeDir, "bin", "sublet-door"), log };
+  const local = await serveLocal(join(config.runDir, "agent.sock"), handlers, door);
   const metrics = await serveMetrics({
     listen: config.metricsListen,
     registry,

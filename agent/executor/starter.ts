@@ -1,6 +1,6 @@
 /**
  * Client of sublet-starter, the small privileged program that is the parent of all executors. If nobody listens on its
- * socket it is spawned (in a session of its own: it outlives the agent; a lock in it keeps it single). That and the
+ * socket it is spawned (in a session of its own: it outlives the agent; a lock in it keeps it single). That, the door and the
  * probe of the fabric (fabric.ts) are the only programs that an agent runs, and it runs each once.
  *
  * The connection closes when the starter dies, and all executors with it: `onLost` is called, calls that wait fail with

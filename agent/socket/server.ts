@@ -1,14 +1,19 @@
 /**
  * The agent's unix socket: frames in, frames out, and who is at the other end by the kernel's word. A peer that breaks the
  * framing, opens too many calls or does not read its answers is disconnected; that ends its leases, as any close does.
+ *
+ * Where other users may connect, sublet-door stands before it (door.ts), and says first who comes: pid, uid, gid.
  */
-import { chmodSync, unlinkSync } from "node:fs";
-import { createServer, type Socket } from "node:net";
+import { chmodSync, rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { dirname, join } from "node:path";
 import { errorCodes, SubletError, toSubletError } from "../../src/common/errors.ts";
 import { decodeLocalRequest, encodeLocalResponse, FrameReader } from "../../src/rpc/local.ts";
 import type { Init, LocalRequest, LocalResponse } from "../../src/rpc/messages.ts";
 import { type PeerCredential, peerCredential } from "../../src/rpc/peer.ts";
 import { isServed } from "../../src/rpc/served.ts";
+import type { ShellLog } from "../shell.ts";
+import { openDoor } from "./door.ts";
 
 /** One client of the socket. */
 export interface Connection {
@@ -57,6 +62,32 @@ class Admission {
     if (left === 0) this.#open.delete(uid);
     else this.#open.set(uid, left);
   }
+}
+
+const bytesOfPeer = 12;
+
+/** Whom the door announces; undefined: it is none of ours, or its visitor has gone. What follows is put back. */
+function announced(socket: Socket): Promise<PeerCredential | undefined> {
+  if (peerOf(socket)?.uid !== process.geteuid?.()) return Promise.resolve(undefined);
+  return new Promise((resolve) => {
+    const look = (): void => {
+      const bytes: Buffer | null = socket.read(bytesOfPeer);
+      if (bytes === null) return;
+      stop();
+      if (bytes.length < bytesOfPeer) resolve(undefined);
+      else resolve({ pid: bytes.readInt32LE(0), uid: bytes.readUInt32LE(4), gid: bytes.readUInt32LE(8) });
+    };
+    const gone = (): void => {
+      stop();
+      resolve(undefined);
+    };
+    const stop = (): void => {
+      socket.off("readable", look);
+      socket.off("close", gone);
+    };
+    socket.on("readable", look);
+    socket.on("close", gone);
+  });
 }
 
 function peerOf(socket: Socket): PeerCredential | undefined {
@@ -120,48 +151,65 @@ function serveConnection(
     }
   });
   socket.on("end", () => socket.destroySoon());
-  socket.on("error", () => undefined); // `close` follows.
   socket.on("close", () => {
     if (!ending()) handlers.closed(connection);
   });
 }
 
-/** @throws SubletError FAILED_PRECONDITION when another agent serves the path. */
-export async function serveLocal(path: string, handlers: LocalHandlers): Promise<LocalServer> {
+async function listen(server: Server, path: string, mode: number): Promise<void> {
+  rmSync(path, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ path, backlog: 512 }, resolve);
+  });
+  chmodSync(path, mode);
+}
+
+export interface DoorWay {
+  readonly program: string;
+  readonly log: ShellLog;
+}
+
+/**
+ * With a door, other users may connect; without one whoever connects can make this process wait.
+ * @throws SubletError FAILED_PRECONDITION when another agent serves the path, or the door does not open.
+ */
+export async function serveLocal(path: string, handlers: LocalHandlers, way?: DoorWay): Promise<LocalServer> {
   if (await isServed(path))
     throw new SubletError("FAILED_PRECONDITION", `another agent serves ${path}: stop it first`);
-  try {
-    unlinkSync(path);
-  } catch (thrown) {
-    if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT")) throw thrown;
-  }
   const sockets = new Set<Socket>();
   const admission = new Admission();
   let nextId = 1;
   /** An agent that ends leaves the leases to the next one, which their clients find by themselves. */
   let ending = false;
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
-    const peer = peerOf(socket);
+
+  function admit(socket: Socket, peer: PeerCredential | undefined): void {
     if (peer === undefined || !admission.enter(peer.uid)) {
       socket.destroy();
       return;
     }
-    sockets.add(socket);
-    socket.once("close", () => {
-      sockets.delete(socket);
-      admission.leave(peer.uid);
-    });
+    socket.once("close", () => admission.leave(peer.uid));
     serveConnection(socket, peer, nextId++, handlers, () => ending);
+  }
+
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    socket.on("error", () => undefined); // `close` follows.
+    if (way === undefined) admit(socket, peerOf(socket));
+    else void announced(socket).then((peer) => admit(socket, peer));
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ path, backlog: 512 }, resolve);
-  });
-  chmodSync(path, 0o666);
+  const innerPath = join(dirname(path), "door.sock");
+  await listen(server, way === undefined ? path : innerPath, way === undefined ? 0o666 : 0o600);
+  const door = way === undefined ? undefined : await openDoor({ ...way, path, innerPath });
   return {
     close: () =>
       new Promise((resolve) => {
         ending = true;
+        if (door !== undefined) {
+          door.close();
+          rmSync(path, { force: true });
+        }
         server.close(() => resolve());
         for (const socket of sockets) socket.destroy();
       }),

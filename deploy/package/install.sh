@@ -34,7 +34,7 @@ cp -r build/dashboard "$home/build/dashboard"
 find "$home/build/dashboard" -name '.*' -delete
 
 # Native programs and libraries.
-for program in sublet-executor sublet-starter sublet-fabric-probe sublet-hook; do
+for program in sublet-executor sublet-starter sublet-door sublet-fabric-probe sublet-hook; do
   install -m 755 "$build/bin/$program" "$home/bin/$program"
 done
 DESTDIR=$to cmake -DCMAKE_INSTALL_PREFIX=/usr -P "$build/functions/client/cmake_install.cmake" > /dev/null

@@ -1,7 +1,9 @@
 /** kill -9 of each daemon while job B works on leases. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
+import { pidDir } from "../../deploy/testbed/daemons.ts";
 import { pause, until } from "../../deploy/testbed/shell.ts";
 import { call, ok, stepOf } from "./callers.ts";
 import {
@@ -60,6 +62,28 @@ test("kill -9 of the client's own agent: the job goes on", async () => {
   await working(job, 2);
   await cluster.killDaemon("agent-n3");
   await cluster.startDaemon("agent-n3");
+  await sameAnswer(job);
+  await nothingLeft();
+});
+
+/** The door of an agent: what stands between its users and it. */
+function doorOf(agent: string): number {
+  const [pid = ""] = readFileSync(join(pidDir(theBed().cluster.stateDir), agent), "utf8").split(" ");
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
+  const isDoor = (child: string): boolean => readFileSync(`/proc/${child}/comm`, "utf8") === "sublet-door\n";
+  return Number(children.find(isDoor));
+}
+
+test("kill -9 of the door of the client's node: the agent starts another, the job goes on", async () => {
+  const job = await startWitness("n3");
+  await working(job, 2);
+  const door = doorOf("agent-n3");
+  process.kill(door, "SIGKILL");
+  await until("another door", 10_000, async () => {
+    const next = doorOf("agent-n3");
+    return next > 0 && next !== door ? true : undefined;
+  });
+  await working(job, 1);
   await sameAnswer(job);
   await nothingLeft();
 });

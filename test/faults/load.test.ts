@@ -244,3 +244,28 @@ test("a user who opens 1500 connections shuts out neither Slurm's hook nor anoth
   }
   await nothingLeft();
 });
+
+test("a user who passes descriptors that take a minute to close makes neither Slurm's hook nor another user wait", async () => {
+  const { cluster } = theBed();
+  const program = join(cluster.treeDir, "build/native/bin/pass_lingering");
+  const as = ["setpriv", "--reuid=20009", "--regid=20009", "--clear-groups", "--"];
+  const [file = "", ...args] = enter(cluster.stateDir, "n2", [
+    ...as,
+    program,
+    "/run/sublet/agent.sock",
+    "20",
+  ]);
+  const child = spawn(file, args, { stdio: ["pipe", "pipe", "inherit"], env: { ...baseEnv } });
+  const ended = once(child, "close");
+  try {
+    const [said] = (await once(child.stdout, "data", { signal: AbortSignal.timeout(20_000) })) as [Buffer];
+    assert.match(`${said}`, /^passed 20$/m);
+    const steps = await call("n2", ["lease:n1:1:64:10000", "pin:libecho.so:echo:7:5000"]);
+    assert.equal(stepOf(steps, "pin").code, ok, JSON.stringify(steps));
+    await visit("n2");
+  } finally {
+    child.stdin.end();
+    await ended;
+  }
+  await nothingLeft();
+});

@@ -21,7 +21,7 @@ mkdir -p "$native"
 (cd build/native && cp -a --parents \
   bin/{ofi_test,client_fabric_test,client_fabric_path,client_fabric_lease,sandbox_test} \
   bin/client_{fabric_region,region_access,map,durable}_test bin/client_fabric_region_path \
-  bin/sublet-{executor,starter,fabric-probe} lib/libsublet.so* \
+  bin/sublet-{executor,starter,door,fabric-probe} lib/libsublet.so* \
   test/native/client/client_functions.so test/native/launch/probe "$native")
 # shellcheck source=test/vm/daemons.sh
 . test/vm/daemons.sh

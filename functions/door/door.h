@@ -1,0 +1,61 @@
+/**
+ * sublet-door: the agent's public socket, so that no user can make the agent wait.
+ *
+ * Any user may connect to agent.sock, and may pass descriptors along with his bytes (SCM_RIGHTS). Who reads such bytes
+ * and does not want the descriptors closes them, and a close may take long: that of a TCP socket with SO_LINGER waits
+ * for its peer for as long as the sender chose. The agent has one thread, and Slurm's hooks wait for it. So the door
+ * stands between: it looks before it reads, and has whoever passes descriptors closed by a process that ends, where
+ * the kernel waits for nobody.
+ *
+ *   user ──agent.sock──► door ──door.sock──► agent       first the user's pid, uid, gid (3 x u32), then his bytes
+ *
+ * It knows nothing of frames. It ends with the agent: when its standard input closes.
+ */
+#ifndef SUBLET_DOOR_DOOR_H
+#define SUBLET_DOOR_DOOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum { HALF_BYTES = 16384, VISITORS_MAX = 2048, VISITORS_PER_USER = 1024, ROOT_VISITORS = 512 };
+
+/** Bytes on their way in one direction. */
+struct half {
+    unsigned char *bytes; /* HALF_BYTES; NULL: none */
+    size_t have;
+    size_t sent;
+};
+
+struct visitor {
+    int fd;
+    int agent_fd; /* -1: the agent has not taken the connection yet */
+    uid_t uid;
+    bool said_all;   /* nothing more comes from him */
+    bool told;       /* and the agent knows */
+    bool heard_all;  /* nothing more comes from the agent */
+    bool deaf;       /* he takes no bytes any more; what he sent before counts all the same */
+    uint32_t events; /* that are watched, of fd; 0: not at all */
+    uint32_t agent_events;
+    struct half up;
+    struct half down;
+};
+
+/** PASSED: descriptors came along. */
+enum relay_result { RELAY_ON, RELAY_OVER, RELAY_PASSED };
+
+/** Moves what can be moved now, a few buffers at most. */
+enum relay_result relay(struct visitor *visitor);
+
+/**
+ * Bytes of a user's socket, like recv with MSG_DONTWAIT; -2: descriptors come with the next one, and nothing was taken.
+ */
+ssize_t look_and_take(int fd, void *bytes, size_t size);
+
+/** Closes a user's socket, and what he may have sent into it, without ever waiting. */
+void close_user(int fd);
+/** Tries again to close what could not be closed when it was asked for. True: some is left. */
+bool close_late(void);
+
+#endif

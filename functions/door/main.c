@@ -1,0 +1,259 @@
+/** The loop: visitors come, bytes go both ways, visitors go. What is said to the agent goes to standard output. */
+#include "door/door.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { PLACES = VISITORS_MAX + ROOT_VISITORS, BACKLOG = 512, EVENTS = 64, RETRY_MS = 5, SPARE_FDS = 96 };
+enum { OF_LISTENER = PLACES, OF_STDIN };
+
+/** What an event is about: the place, its generation (places are used again), and which end. */
+#define TAG(place, generation, agent) ((uint64_t)(generation) << 32 | (uint64_t)(place) << 1 | ((agent) ? 1u : 0u))
+
+static struct visitor *visitors[PLACES];
+static uint32_t generations[PLACES];
+static uint32_t unmet; /* visitors that the agent has not taken yet */
+static uint32_t places = PLACES;
+static int epoll_fd;
+static const char *inner_path;
+
+static bool address_of(const char *path, struct sockaddr_un *address)
+{
+    memset(address, 0, sizeof(*address));
+    address->sun_family = AF_UNIX;
+    if (strlen(path) >= sizeof(address->sun_path))
+        return false;
+    memcpy(address->sun_path, path, strlen(path));
+    return true;
+}
+
+/** An end is watched only while something is wanted of it: one that has hung up would be told of without end. */
+static void watch(uint32_t place, bool agent, uint32_t *watched, uint32_t wanted)
+{
+    const struct visitor *visitor = visitors[place];
+    struct epoll_event event = {.events = wanted, .data.u64 = TAG(place, generations[place], agent)};
+    int change = wanted == 0 ? EPOLL_CTL_DEL : *watched == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+    if (wanted != *watched && epoll_ctl(epoll_fd, change, agent ? visitor->agent_fd : visitor->fd, &event) == 0)
+        *watched = wanted;
+}
+
+/** To the agent, if it listens: the door waits for nobody. */
+static void say(const char *word, uid_t uid)
+{
+    char line[64];
+    int size = snprintf(line, sizeof(line), "%s %u\n", word, (unsigned)uid);
+    if (write(STDOUT_FILENO, line, (size_t)size) < 0)
+        return;
+}
+
+static void leave(uint32_t place)
+{
+    struct visitor *visitor = visitors[place];
+    /* A process that closes another visitor's may hold these a little longer: they are not to be told of meanwhile. */
+    watch(place, false, &visitor->events, 0);
+    if (visitor->agent_fd >= 0) {
+        watch(place, true, &visitor->agent_events, 0);
+        close(visitor->agent_fd);
+    } else
+        unmet--;
+    visitors[place] = NULL;
+    generations[place]++;
+    close_user(visitor->fd);
+    free(visitor->up.bytes);
+    free(visitor->down.bytes);
+    free(visitor);
+}
+
+/** Bytes wait in a direction: its end is watched for room, its source is left alone. */
+static void serve(uint32_t place)
+{
+    struct visitor *visitor = visitors[place];
+    enum relay_result result = relay(visitor);
+    if (result == RELAY_PASSED)
+        say("passed", visitor->uid);
+    if (result != RELAY_ON) {
+        leave(place);
+        return;
+    }
+    uint32_t from_user = visitor->said_all || visitor->up.bytes != NULL ? 0 : EPOLLIN;
+    uint32_t from_agent = visitor->heard_all || visitor->down.bytes != NULL ? 0 : EPOLLIN;
+    watch(place, false, &visitor->events, from_user | (visitor->down.bytes != NULL ? EPOLLOUT : 0));
+    watch(place, true, &visitor->agent_events, from_agent | (visitor->up.bytes != NULL ? EPOLLOUT : 0));
+}
+
+/** Lets the agent know of a visitor. He waits while the agent's queue is full. */
+static void meet(uint32_t place)
+{
+    struct visitor *visitor = visitors[place];
+    struct sockaddr_un address;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return;
+    if (!address_of(inner_path, &address) || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
+        bool later = errno == EAGAIN;
+        close(fd);
+        if (!later)
+            leave(place);
+        return;
+    }
+    visitor->agent_fd = fd;
+    unmet--;
+    serve(place);
+}
+
+/** PLACES: there is none for him. Nobody can keep Slurm's hooks, or everybody else, from being heard. */
+static uint32_t place_for(uid_t uid)
+{
+    uint32_t all = 0, own = 0, free_place = PLACES;
+    for (uint32_t i = 0; i < places; i++) {
+        if (visitors[i] == NULL) {
+            free_place = free_place == PLACES ? i : free_place;
+            continue;
+        }
+        all += visitors[i]->uid != 0;
+        own += visitors[i]->uid == uid;
+    }
+    uint32_t most = places - (places < PLACES ? places / 4 : ROOT_VISITORS);
+    bool room = uid == 0 || (all < most && own < VISITORS_PER_USER);
+    return room ? free_place : PLACES;
+}
+
+static struct visitor *visitor_of(int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+    int on = 1;
+    struct visitor *visitor = calloc(1, sizeof(*visitor));
+    if (visitor == NULL)
+        return NULL;
+    visitor->up.bytes = malloc(HALF_BYTES);
+    visitor->fd = fd;
+    visitor->agent_fd = -1;
+    /* What is sent out of band is in line like the rest: nothing is dropped unlooked at. Old kernels know no such. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+    if (visitor->up.bytes == NULL || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+        free(visitor->up.bytes);
+        free(visitor);
+        return NULL;
+    }
+    uint32_t who[] = {(uint32_t)peer.pid, peer.uid, peer.gid};
+    memcpy(visitor->up.bytes, who, sizeof(who));
+    visitor->up.have = sizeof(who);
+    visitor->uid = peer.uid;
+    return visitor;
+}
+
+static void let_in(int listener)
+{
+    for (int i = 0; i < BACKLOG; i++) {
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0)
+            return;
+        struct visitor *visitor = visitor_of(fd);
+        uint32_t place = visitor == NULL ? PLACES : place_for(visitor->uid);
+        if (place < PLACES) {
+            visitors[place] = visitor;
+            unmet++;
+            meet(place);
+            continue;
+        }
+        if (visitor != NULL)
+            free(visitor->up.bytes);
+        free(visitor);
+        close_user(fd);
+    }
+}
+
+/** Each visitor takes two descriptors. */
+static void make_descriptors(void)
+{
+    struct rlimit limit;
+    rlim_t wanted = 2 * PLACES + SPARE_FDS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    if (limit.rlim_max < wanted)
+        (void)setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = wanted, .rlim_max = wanted});
+    else
+        (void)setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = wanted, .rlim_max = limit.rlim_max});
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted)
+        places = limit.rlim_cur <= SPARE_FDS ? 0 : (uint32_t)(limit.rlim_cur - SPARE_FDS) / 2;
+}
+
+/** Takes the path's place at once, whatever is there. */
+static int listen_at(const char *path)
+{
+    struct sockaddr_un address;
+    char temporary[sizeof(address.sun_path)];
+    int size = snprintf(temporary, sizeof(temporary), "%s.new", path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || size >= (int)sizeof(temporary) || !address_of(temporary, &address))
+        return -1;
+    (void)unlink(temporary);
+    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || chmod(temporary, 0666) != 0 ||
+        listen(fd, BACKLOG) != 0 || rename(temporary, path) != 0)
+        return -1;
+    return fd;
+}
+
+static bool watch_plain(int fd, uint64_t what)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = TAG(what, 0, false)};
+    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+static void run(int listener)
+{
+    struct epoll_event events[EVENTS];
+    for (bool late = false;;) {
+        int count = epoll_wait(epoll_fd, events, EVENTS, late || unmet > 0 ? RETRY_MS : -1);
+        for (int i = 0; i < count; i++) {
+            uint32_t place = (uint32_t)events[i].data.u64 >> 1;
+            if (place == OF_STDIN)
+                return;
+            if (place == OF_LISTENER)
+                let_in(listener);
+            else if (visitors[place] != NULL && generations[place] == (uint32_t)(events[i].data.u64 >> 32) &&
+                     visitors[place]->agent_fd >= 0)
+                serve(place);
+        }
+        for (uint32_t i = 0; unmet > 0 && i < places; i++)
+            if (visitors[i] != NULL && visitors[i]->agent_fd < 0)
+                meet(i);
+        late = close_late();
+    }
+}
+
+int main(int count, char **arguments)
+{
+    if (count != 3) {
+        fprintf(stderr, "usage: %s PUBLIC-SOCKET AGENT-SOCKET, by sublet-agent; ends when standard input does\n",
+                arguments[0]);
+        return 2;
+    }
+    inner_path = arguments[2];
+    fcntl(STDOUT_FILENO, F_SETFL, fcntl(STDOUT_FILENO, F_GETFL) | O_NONBLOCK);
+    signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    make_descriptors();
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    int listener = listen_at(arguments[1]);
+    if (epoll_fd < 0 || listener < 0 || !watch_plain(listener, OF_LISTENER) || !watch_plain(STDIN_FILENO, OF_STDIN)) {
+        fprintf(stderr, "%s: %s: %s\n", arguments[0], arguments[1], strerror(errno));
+        return 1;
+    }
+    say("ready", getuid());
+    run(listener);
+    return 0;
+}
