@@ -32,7 +32,13 @@ void launch_remove_socket(const char *path)
         log_event(LOG_LEVEL_WARN, "cannot remove %s: %s", path, strerror(errno));
 }
 
-static int listen_unix(const char *path, char why[ERROR_BYTES])
+/** Only the owner connects: another user could make the supervisor wait by what he sends along. */
+static bool give_socket(const char *path, uid_t owner)
+{
+    return chown(path, owner, (gid_t)-1) == 0;
+}
+
+static int listen_unix(const char *path, uid_t owner, char why[ERROR_BYTES])
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, path, strlen(path) + 1);
@@ -42,7 +48,7 @@ static int listen_unix(const char *path, char why[ERROR_BYTES])
         snprintf(why, ERROR_BYTES, "bind %s: %s", path, strerror(errno));
         goto fail;
     }
-    if (chmod(path, 0666) != 0 || listen(fd, BACKLOG) != 0) {
+    if (chmod(path, 0600) != 0 || !give_socket(path, owner) || listen(fd, BACKLOG) != 0) {
         snprintf(why, ERROR_BYTES, "listen on %s: %s", path, strerror(errno));
         unlink(path);
         goto fail;
@@ -132,7 +138,7 @@ bool launch_bind(const struct start_request *request, struct guest *guest, char 
     limit_locked(guest->pid, request);
     if (!resize_tmp(guest->pid, request->memory_bytes))
         failed = "resize /tmp";
-    else if (rename(guest->unix_path, request->unix_path) != 0)
+    else if (!give_socket(guest->unix_path, request->owner_uid) || rename(guest->unix_path, request->unix_path) != 0)
         failed = request->unix_path;
     else if (memcpy(guest->unix_path, request->unix_path, sizeof(guest->unix_path)),
              !write_config(guest->config_fd, request))
@@ -180,7 +186,7 @@ bool launch_guest(struct starter *starter, const struct start_request *asked, st
     memcpy(read_only, starter->read_only, count * sizeof(read_only[0]));
     if (folder[0] != '\0')
         read_only[count++] = folder;
-    if ((unix_fd = listen_unix(request.unix_path, why)) < 0)
+    if ((unix_fd = listen_unix(request.unix_path, request.owner_uid, why)) < 0)
         return false;
     if ((tcp_fd = listen_tcp(&request.tcp, &guest->port, why)) < 0)
         goto done;

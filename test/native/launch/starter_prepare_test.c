@@ -42,6 +42,27 @@ static void a_prepared_guest_is_handed_out(void **state)
     assert_int_equal(driver_processes(&driver), 0);
 }
 
+/** Another user who could connect could make the supervisor wait by what he sends along. */
+static void only_the_owner_may_connect(void **state)
+{
+    (void)state;
+    char text[TEXT_BYTES], path[160];
+    struct stat info;
+    assert_true(ask(prepare_text("pool-1", 2), 2));
+    assert_string_equal(field("ok"), "1");
+    for (unsigned i = 0; i < 2; i++) {
+        const char *more = i == 0 ? "pool=pool-1\n" : "";
+        const char *all = driver_start_text(&driver, i == 0 ? "a" : "b", 4 + i, more), *at = strstr(all, "\nowner=0\n");
+        snprintf(text, sizeof(text), "%.*s\nowner=4001%s", (int)(at - all), all, at + 8);
+        assert_true(ask(text, 4 + i));
+        assert_string_equal(field("ok"), "1");
+        snprintf(path, sizeof(path), "%s/%c.sock", driver.run_dir, i == 0 ? 'a' : 'b');
+        assert_int_equal(stat(path, &info), 0);
+        assert_int_equal(info.st_uid, 4001);
+        assert_int_equal(info.st_mode & 0777, 0600);
+    }
+}
+
 static void a_prepared_guest_gets_the_tmp_of_its_lease(void **state)
 {
     char text[TEXT_BYTES], *memory;
@@ -117,6 +138,7 @@ int main(void)
         return 77; /* for CTest: skipped */
     const struct CMUnitTest tests[] = {
         STARTER_TEST(a_prepared_guest_is_handed_out),
+        STARTER_TEST(only_the_owner_may_connect),
         STARTER_TEST(a_prepared_guest_gets_the_tmp_of_its_lease),
         STARTER_TEST(a_prepared_guest_is_its_keepers),
         cmocka_unit_test_setup_teardown(one_that_is_never_ready_ends_as_a_lease, begin_hasty, end),
