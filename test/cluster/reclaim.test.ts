@@ -134,7 +134,7 @@ test("reclaim: a lease by its id, with a budget that its client lets pass; anoth
   const [client, other] = [await watch("n3", "n2", -1), await hold(cluster, bob, "n1", "n1")];
   const said = await admin(root, "reclaim", "--lease", client.id, "--budget", "2");
   assert.equal(said.status, 0, said.out + said.error);
-  assert.match(said.out, /\nn2 +on +1 +0/);
+  assert.match(said.out, /^n2 reclaimed; 1 lease ended$/m);
   const [told, over] = [await client.state(draining), await client.state(revoked)];
   assert.ok(told.remaining_ms <= 2_000);
   assert.ok(over.at_ms - told.at_ms > 1_800, `${over.at_ms - told.at_ms} ms`);
@@ -166,7 +166,7 @@ test("by partition and all; a node that cannot be reached is listed and fails th
   await cluster.killDaemon("agent-n3");
   await until("n3 is missed", 20_000, async () => ((await lending("n3")) === undefined ? true : undefined));
   const part = await admin(root, "--json", "drain", "n[1-3],n9", "--mode", "immediate");
-  assert.equal(part.status, 1);
+  assert.equal(part.status, 4);
   assert.equal(codes(part), "n1 0,n2 0,n3 14,n9 14");
   await cluster.startDaemon("agent-n3");
   await until("n3 is back", 20_000, async () => (await lending("n3")) === "LENDING_ON" || undefined);
