@@ -5,10 +5,20 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
 import { type GuestTree, listGuests, removeRoot } from "../../agent/cgroup/guests.ts";
 import { type CgroupLayout, cgroupDirs, discoverCgroups } from "../../agent/cgroup/layout.ts";
 import { freezeGuest } from "../../agent/cgroup/throttle.ts";
@@ -33,6 +43,7 @@ export const layout = layoutHere();
 export const skip = layout === undefined ? "needs root and the cpuset and memory controllers" : false;
 export const last = availableParallelism() - 1;
 
+const door = fileURLToPath(new URL("../../build/native/bin/sublet-door", import.meta.url));
 const fairPolicy = 'cpu_priority = "fair"\n';
 let made = 0;
 
@@ -62,6 +73,9 @@ export async function world(t: TestContext, policy = fairPolicy): Promise<World>
   const dir = mkdtempSync(join(tmpdir(), "sublet-agent-"));
   const guests: GuestTree = { layout, root: rootName("sublet") };
   const slurm = rootName("slurm");
+  const nativeDir = join(dir, "native"); // the door, and no starter: that is a fake here
+  mkdirSync(join(nativeDir, "bin"), { recursive: true });
+  symlinkSync(door, join(nativeDir, "bin", "sublet-door"));
   const fake = await fakeStarter(join(dir, "starter.sock"), { processes: true });
   writeFileSync(
     join(dir, "agent.toml"),
@@ -72,7 +86,7 @@ metrics_listen = "127.0.0.1:0"
 fabric_address = "127.0.0.1"
 cgroup_name = "${guests.root}"
 slurm_cgroup = "${slurm}"
-native_dir = "/nonexistent"
+native_dir = "${nativeDir}"
 memory_mib = 4096
 [guard]
 policy_file = "${dir}/guard.toml"
