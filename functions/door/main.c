@@ -190,20 +190,31 @@ static void make_descriptors(void)
         places = limit.rlim_cur <= SPARE_FDS ? 0 : (uint32_t)(limit.rlim_cur - SPARE_FDS) / 2;
 }
 
-/** Takes the path's place at once, whatever is there. */
-static int listen_at(const char *path)
+static int bind_at(const char *path)
 {
     struct sockaddr_un address;
-    char temporary[sizeof(address.sun_path)];
-    int size = snprintf(temporary, sizeof(temporary), "%s.new", path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || size >= (int)sizeof(temporary) || !address_of(temporary, &address))
-        return -1;
-    (void)unlink(temporary);
-    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || chmod(temporary, 0666) != 0 ||
-        listen(fd, BACKLOG) != 0 || rename(temporary, path) != 0)
-        return -1;
-    return fd;
+    (void)unlink(path);
+    if (fd >= 0 && address_of(path, &address) && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+        chmod(path, 0666) == 0 && listen(fd, BACKLOG) == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/** Takes the path's place at once; on a full disk, where only its own place is left, after it. */
+static int listen_at(const char *path)
+{
+    char beside[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+    int size = snprintf(beside, sizeof(beside), "%s.new", path);
+    int fd = size < (int)sizeof(beside) ? bind_at(beside) : -1;
+    if (fd < 0)
+        return bind_at(path);
+    if (rename(beside, path) == 0)
+        return fd;
+    close(fd);
+    return -1;
 }
 
 static bool watch_plain(int fd, uint64_t what)
