@@ -58,7 +58,7 @@ export async function openDoor({ program, path, innerPath, log }: DoorOptions): 
     });
     const gone = once(child, "exit").then(
       ([code, signal]) => `ended with ${signal ?? code}`,
-      (thrown: unknown) => toSubletError(thrown).message,
+      (thrown: unknown) => `does not start (${toSubletError(thrown).message})`,
     );
     const late = new Promise<string>((resolve) => {
       setTimeout(resolve, readyTimeoutMs, `is not ready after ${readyTimeoutMs} ms`).unref();
@@ -66,7 +66,10 @@ export async function openDoor({ program, path, innerPath, log }: DoorOptions): 
     const why = await Promise.race([ready, gone, late]);
     if (why !== undefined) {
       child.kill("SIGKILL");
-      throw new SubletError("FAILED_PRECONDITION", `${program} ${why}`);
+      throw new SubletError(
+        "FAILED_PRECONDITION",
+        `${program} ${why}: native_dir must hold the programs that came with this agent`,
+      );
     }
     door = child;
     if (closed) child.kill("SIGKILL");
