@@ -51,9 +51,11 @@ export async function run(progress: (message: string) => void, extent: Extent = 
         value: medianOf(shown),
         p99: percentileOf(shown, 0.99),
         unit: "ms",
+        baseline,
+        ratio: pairedRatio(shown, bare).ratio,
         mark: 1500,
+        markOn: "value",
         issue: "5.1",
-        note: `bare page ${medianOf(bare).toFixed(0)} ms`,
       });
     }
     for (const { name, hash } of pages) {

@@ -23,6 +23,8 @@ export interface Row {
   readonly mark?: number;
   /** At least this ratio (or value). */
   readonly least?: number;
+  /** Set where the mark is on the value although a baseline is shown. */
+  readonly markOn?: "value";
   /** Whose mark it is, e.g. "3.1". */
   readonly issue?: string;
   /** Why it was not measured. `broken`: it should have been, and the benchmark fails. */
@@ -38,10 +40,15 @@ export function ratioOf(row: Row): number | undefined {
   return row.ratio ?? (row.baseline === undefined ? undefined : row.value / row.baseline.value);
 }
 
+/** The ratio that the mark is on; undefined: it is on the value. */
+const markedRatio = (row: Row): number | undefined => (row.markOn === "value" ? undefined : ratioOf(row));
+
+const hasMark = (row: Row): boolean => row.mark !== undefined || row.least !== undefined;
+
 export function verdictOf(row: Row): Verdict {
   if (row.notShown !== undefined) return row.broken ? "not measured" : "not shown here";
-  if (row.mark === undefined && row.least === undefined) return "";
-  const figure = ratioOf(row) ?? row.value;
+  if (!hasMark(row)) return "";
+  const figure = markedRatio(row) ?? row.value;
   return figure <= (row.mark ?? Number.POSITIVE_INFINITY) && figure >= (row.least ?? Number.NEGATIVE_INFINITY)
     ? "met"
     : "NOT met";
@@ -106,7 +113,7 @@ const withUnit = (value: number | undefined, unit: string) =>
   value === undefined || Number.isNaN(value) ? "" : `${short(value)} ${unit}`;
 
 function markText(row: Row): string {
-  const unit = ratioOf(row) === undefined && row.unit !== "" ? ` ${row.unit}` : "";
+  const unit = markedRatio(row) === undefined && row.unit !== "" ? ` ${row.unit}` : "";
   if (row.mark !== undefined) return `≤ ${row.mark}${unit}`;
   return row.least === undefined ? "" : `≥ ${row.least}${unit}`;
 }
@@ -149,16 +156,16 @@ export function tableText(title: string, rows: readonly Row[]): string {
   ].join("\n");
 }
 
-/** "12 marks met, 1 NOT met (…), 2 not shown here". */
+/** "marks met: 12; NOT met: 1 (…); not shown here: 2 (…)"; "no marks" where no row has one. */
 export function summaryText(rows: readonly Row[]): string {
   const of = (verdict: Verdict) => rows.filter((row) => verdictOf(row) === verdict);
-  const parts = [`marks met: ${of("met").length}`];
+  const parts = rows.some(hasMark) ? [`marks met: ${of("met").length}`] : [];
   for (const verdict of ["NOT met", "not measured", "not shown here"] as const) {
     const found = of(verdict);
     if (found.length > 0)
       parts.push(`${verdict}: ${found.length} (${found.map((row) => row.what).join("; ")})`);
   }
-  return parts.join("; ");
+  return parts.length === 0 ? "no marks" : parts.join("; ");
 }
 
 /** What goes into a JSON file: rows with ratio and verdict spelled out. */

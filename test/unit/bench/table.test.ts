@@ -41,9 +41,27 @@ test("a mark points up or down, on the ratio or on the value", () => {
   assert.equal(verdictOf(row({ mark: 5, baseline })), "met");
   assert.equal(verdictOf(row({ least: 2, baseline })), "NOT met");
   assert.equal(verdictOf(row({ mark: 1, baseline, ratio: 0.5 })), "met", "the rounds' ratio comes first");
+  assert.equal(verdictOf(row({ mark: 5, markOn: "value", baseline })), "NOT met", "the time, not the ratio");
+  assert.equal(verdictOf(row({ mark: 6, markOn: "value", baseline, ratio: 9 })), "met");
   assert.equal(verdictOf(row({ value: Number.NaN, mark: 1 })), "NOT met", "no figure meets no mark");
   assert.equal(verdictOf(row({ mark: 1, notShown: "one core" })), "not shown here");
   assert.equal(verdictOf(row({ mark: 1, notShown: "it broke", broken: true })), "not measured");
+});
+
+test("the line below a table counts marks, and says where there are none", () => {
+  const row = (what: string, extra: Partial<Row>): Row => ({ what, value: 250, unit: "ms", ...extra });
+  const baseline = { what: "node -e 0", value: 50 };
+  const inTime = row("nodes", { mark: 300, markOn: "value", baseline });
+  const light = row("help", { mark: 2, baseline });
+  const told = row("top", { baseline });
+  assert.equal(summaryText([told]), "no marks");
+  assert.equal(summaryText([inTime, told]), "marks met: 1");
+  assert.equal(summaryText([inTime, light, told]), "marks met: 1; NOT met: 1 (help)");
+  assert.equal(summaryText([light]), "marks met: 0; NOT met: 1 (help)");
+  assert.equal(summaryText([row("disk", { notShown: "one core" })]), "not shown here: 1 (disk)");
+  const table = tableText("t", [inTime, light]);
+  assert.match(table, / met ≤ 300 ms\n/);
+  assert.match(table, /NOT met ≤ 2$/);
 });
 
 const times = (p50: number): Times => ({ p50, p99: 2 * p50, p999: 9 * p50, count: 10, perS: 1e6 / p50 });
