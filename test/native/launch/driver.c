@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,14 +238,19 @@ pid_t driver_guest(struct driver *driver, const char *lease)
     return (pid_t)strtol(driver_field(driver->text, "pid"), NULL, 10);
 }
 
-const char *driver_tell(const struct driver *driver, const char *lease, const char *command)
+const char *driver_tell(const struct driver *driver, const char *lease, const char *format, ...)
 {
     static char answer[TEXT_BYTES];
+    char command[512];
+    va_list arguments;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct timeval limit = {.tv_sec = 10};
     size_t size = 0;
     ssize_t got;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    va_start(arguments, format);
+    vsnprintf(command, sizeof(command), format, arguments);
+    va_end(arguments);
     snprintf(address.sun_path, sizeof(address.sun_path), "%.60s/%.40s.sock", driver->run_dir, lease);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
     answer[0] = '\0';

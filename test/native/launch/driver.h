@@ -41,8 +41,9 @@ const char *driver_start_text(const struct driver *driver, const char *lease, un
 const char *driver_probe_path(void);
 /** Starts a guest that must come up; its pid. */
 pid_t driver_guest(struct driver *driver, const char *lease);
-/** Tells a guest's probe something; its answer, or "" when it gave none. */
-const char *driver_tell(const struct driver *driver, const char *lease, const char *command);
+/** Tells a guest's probe something, as printf would print it; its answer, or "" when it gave none. */
+const char *driver_tell(const struct driver *driver, const char *lease, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /** How many processes are in the test's cgroup. */
 int driver_processes(const struct driver *driver);
 /** Waits until a condition holds, looking every millisecond; false after ten seconds. */

@@ -1,48 +1,9 @@
 /** What a guest can and cannot do. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "starter_case.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
-#include <stdio.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <unistd.h>
-
-#include "driver.h"
-
-static struct driver driver;
-
-static int begin(void **state)
-{
-    *state = &driver;
-    driver_begin(&driver, NULL);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    return driver_end(&driver) ? 0 : -1;
-}
-
-static const char *tell(const char *lease, const char *format, ...)
-{
-    char command[512];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof(command), format, arguments);
-    va_end(arguments);
-    return driver_tell(&driver, lease, command);
-}
 
 /** A line of /proc/self/status of the guest, without its name. */
 static const char *status_line(const char *lease, const char *name)
@@ -326,18 +287,17 @@ int main(void)
 {
     if (!driver_can_run())
         return 77; /* for CTest: skipped */
-#define GUEST_TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
-        GUEST_TEST(it_is_in_its_cgroups_from_the_first_instruction),
-        GUEST_TEST(it_has_the_descriptors_and_the_configuration),
-        GUEST_TEST(it_has_no_privileges),
-        GUEST_TEST(dangerous_calls_are_refused),
-        GUEST_TEST(a_call_of_another_architecture_kills),
-        GUEST_TEST(it_sees_its_own_files_only),
-        GUEST_TEST(a_guest_with_a_fabric_sees_adapters_only),
-        GUEST_TEST(it_sees_its_own_processes_only),
-        GUEST_TEST(it_forks_to_its_limit_and_no_further),
-        GUEST_TEST(it_dies_alone_of_too_much_memory),
+        STARTER_TEST(it_is_in_its_cgroups_from_the_first_instruction),
+        STARTER_TEST(it_has_the_descriptors_and_the_configuration),
+        STARTER_TEST(it_has_no_privileges),
+        STARTER_TEST(dangerous_calls_are_refused),
+        STARTER_TEST(a_call_of_another_architecture_kills),
+        STARTER_TEST(it_sees_its_own_files_only),
+        STARTER_TEST(a_guest_with_a_fabric_sees_adapters_only),
+        STARTER_TEST(it_sees_its_own_processes_only),
+        STARTER_TEST(it_forks_to_its_limit_and_no_further),
+        STARTER_TEST(it_dies_alone_of_too_much_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

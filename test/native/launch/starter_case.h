@@ -70,6 +70,8 @@ static inline const char *field(const char *key)
     return driver_field(driver.text, key);
 }
 
+#define tell(lease, ...) driver_tell(&driver, lease, __VA_ARGS__)
+
 /** The kernel closed it on the other side, within a time. */
 static inline bool is_closed(int fd, int timeout_ms)
 {

@@ -269,16 +269,6 @@ static void all_of_it_goes_when_it_is_told_to(void **state)
 
 static const char *const zeros = "0000000000000000000000000000000000000000000000000000000000000000";
 
-static const char *tell(const char *lease, const char *format, ...)
-{
-    char command[256];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof(command), format, arguments);
-    va_end(arguments);
-    return driver_tell(&driver, lease, command);
-}
-
 static void a_guest_cannot_have_kept_what_it_likes(void **state)
 {
     (void)state;

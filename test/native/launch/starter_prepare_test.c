@@ -24,10 +24,10 @@ static void a_prepared_guest_is_handed_out(void **state)
     assert_string_equal(field("ok"), "1");
     assert_int_equal(atoi(field("pid")), pid);
     assert_int_equal(atoi(field("port")), port);
-    const char *config = driver_tell(&driver, "a", "config");
+    const char *config = tell("a", "config");
     assert_non_null(strstr(config, "\nlease=a\n"));
     assert_non_null(strstr(config, "\ntoken=0011"));
-    assert_string_equal(driver_tell(&driver, "pool-1", "pid"), "");
+    assert_string_equal(tell("pool-1", "pid"), "");
     assert_true(ask("verb=LIST\nid=5\n", 5));
     assert_non_null(strstr(driver.text, "executor=a "));
     assert_non_null(strstr(driver.text, "meta={\"lease\":\"a\"}"));
@@ -74,7 +74,7 @@ static void a_prepared_guest_gets_the_tmp_of_its_lease(void **state)
     assert_true(ask(text, 2));
     assert_true(ask(driver_start_text(&driver, "a", 3, "pool=pool-1\n"), 3));
     assert_string_equal(field("ok"), "1");
-    assert_in_range(atoi(driver_tell(&driver, "a", "fill /tmp/large")), 1024, MEMORY_LIMIT / 4 / 1024);
+    assert_in_range(atoi(tell("a", "fill /tmp/large")), 1024, MEMORY_LIMIT / 4 / 1024);
 }
 
 static void a_prepared_guest_is_its_keepers(void **state)

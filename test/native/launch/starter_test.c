@@ -32,7 +32,7 @@ static void list_stop_and_exited(void **state)
     close(witness);
     driver.socket = agent;
 
-    assert_string_equal(driver_tell(&driver, "two", "exit 5"), "");
+    assert_string_equal(tell("two", "exit 5"), "");
     assert_true(driver_receive(&driver, 5000)); /* one's notice */
     assert_true(driver_receive(&driver, 5000));
     assert_string_equal(driver.text, "verb=EXITED\nlease=two\nstatus=1280\n");
@@ -88,7 +88,7 @@ static void a_lease_lives_once(void **state)
     assert_true(ask(driver_start_text(&driver, "a", 9, ""), 9));
     assert_string_equal(field("error"), "lease a is live");
     assert_false(driver_gone(&first));
-    assert_string_equal(driver_tell(&driver, "a", "hostname"), "a");
+    assert_string_equal(tell("a", "hostname"), "a");
 }
 
 static void who_ends_before_ready_is_an_error(void **state)
@@ -132,7 +132,7 @@ static void guests_die_with_the_starter(void **state)
     (void)state;
     pid_t one = driver_guest(&driver, "one"), two = driver_guest(&driver, "two");
     assert_true(one > 0 && two > 0);
-    assert_string_equal(driver_tell(&driver, "two", "daemons 3"), "ok");
+    assert_string_equal(tell("two", "daemons 3"), "ok");
     kill(driver.starter, SIGKILL);
     assert_int_equal(waitpid(driver.starter, NULL, 0), driver.starter);
     close(driver.socket);
@@ -212,7 +212,7 @@ static void a_guest_is_born_into_a_v2_group(void **state)
     snprintf(text, sizeof(text), "%.*scgroup=%s\n%s", (int)(at - good), good, group, at);
     bool started = ask(text, 5) && strcmp(field("ok"), "1") == 0;
     snprintf(expected, sizeof(expected), "0::/sublet_launch_test_%d\n", (int)getpid());
-    bool inside = strstr(driver_tell(&driver, "v2", "cgroup"), expected) != NULL;
+    bool inside = strstr(tell("v2", "cgroup"), expected) != NULL;
     bool stopped = ask("verb=STOP\nid=6\nlease=v2\n", 6);
     assert_int_equal(rmdir(group), 0);
     assert_true(started && inside && stopped);
