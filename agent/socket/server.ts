@@ -2,7 +2,8 @@
  * The agent's unix socket: frames in, frames out, and who is at the other end by the kernel's word. A peer that breaks the
  * framing, opens too many calls or does not read its answers is disconnected; that ends its leases, as any close does.
  *
- * Where other users may connect, sublet-door stands before it (door.ts), and says first who comes: pid, uid, gid.
+ * Where other users may connect, sublet-door stands before it (door.ts), and says first who comes: pid, uid, gid. How many
+ * connections a user may have is the door's to count; where there is none (a pilot), they are all one user's.
  */
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
@@ -32,37 +33,10 @@ export interface LocalServer {
   close(): Promise<void>;
 }
 
-/** Of all users but root together, and of one of them: nobody can keep Slurm's hooks, or everybody else, from being heard. */
-const maxConnections = 2048;
-const maxConnectionsPerUser = 1024;
 /** Calls that one connection may have open. */
 const maxOpenCalls = 512;
 /** Answers that wait for a peer to read them. */
 const maxUnreadBytes = 4 * 1024 * 1024;
-
-/** Counts connections by user. */
-class Admission {
-  readonly #open = new Map<number, number>();
-  #total = 0;
-
-  /** False: no more for this user. Else it must be let go of again. */
-  enter(uid: number): boolean {
-    if (uid === 0) return true;
-    const mine = this.#open.get(uid) ?? 0;
-    if (mine >= maxConnectionsPerUser || this.#total >= maxConnections) return false;
-    this.#open.set(uid, mine + 1);
-    this.#total += 1;
-    return true;
-  }
-
-  leave(uid: number): void {
-    if (uid === 0) return;
-    const left = (this.#open.get(uid) ?? 1) - 1;
-    this.#total -= 1;
-    if (left === 0) this.#open.delete(uid);
-    else this.#open.set(uid, left);
-  }
-}
 
 const bytesOfPeer = 12;
 
@@ -178,18 +152,13 @@ export async function serveLocal(path: string, handlers: LocalHandlers, way?: Do
   if (await isServed(path))
     throw new SubletError("FAILED_PRECONDITION", `another agent serves ${path}: stop it first`);
   const sockets = new Set<Socket>();
-  const admission = new Admission();
   let nextId = 1;
   /** An agent that ends leaves the leases to the next one, which their clients find by themselves. */
   let ending = false;
 
   function admit(socket: Socket, peer: PeerCredential | undefined): void {
-    if (peer === undefined || !admission.enter(peer.uid)) {
-      socket.destroy();
-      return;
-    }
-    socket.once("close", () => admission.leave(peer.uid));
-    serveConnection(socket, peer, nextId++, handlers, () => ending);
+    if (peer === undefined) socket.destroy();
+    else serveConnection(socket, peer, nextId++, handlers, () => ending);
   }
 
   const server = createServer({ allowHalfOpen: true }, (socket) => {
