@@ -8,7 +8,7 @@ import { type JobEvent, parseEvents } from "../../deploy/testbed/main-job/figure
 import { until } from "../../deploy/testbed/shell.ts";
 import {
   guestCgroups,
-  guestPids,
+  killGuests,
   metric,
   nothingLeft,
   theBed,
@@ -81,7 +81,7 @@ test("a mirrored region survives kill -9 of either copy, and is whole again", as
     await place(job, round, 2);
     const victim = holders()[round % 2];
     assert.ok(victim !== undefined, "nobody holds a copy");
-    for (const pid of guestPids(victim)) process.kill(pid, "SIGKILL");
+    killGuests(victim);
   }
   await ended(job);
 });

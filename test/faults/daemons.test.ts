@@ -8,11 +8,12 @@ import { pause, until } from "../../deploy/testbed/shell.ts";
 import { call, ok, stepOf } from "./callers.ts";
 import {
   finished,
-  guestPids,
+  killGuests,
   metric,
   nothingLeft,
   runOf,
   sameAnswer,
+  servingPids,
   startWitness,
   theBed,
   useCluster,
@@ -46,12 +47,13 @@ test("kill -9 of the agent: its guests go on, the next agent adopts them", async
   const { cluster } = theBed();
   const job = await startWitness("n3");
   await working(job, 2);
-  const guests = guestPids("n2");
+  const guests = servingPids("n2").sort();
   assert.ok(guests.length > 0);
   await cluster.killDaemon("agent-n2");
-  assert.deepEqual(guestPids("n2").sort(), guests.sort(), "guests outlive the agent");
+  assert.deepEqual(servingPids("n2").sort(), guests, "guests outlive the agent");
   await cluster.startDaemon("agent-n2");
   assert.equal(await metric("agent-n2", "sublet_leases", 'kind="function"'), 1, "adopted");
+  assert.deepEqual(servingPids("n2").sort(), guests, "the agent that adopts them leaves them alone");
   await sameAnswer(job);
   await nothingLeft();
 });
@@ -92,7 +94,7 @@ test("kill -9 of an executor: calls run elsewhere, the lease ends as executor_lo
   const job = await startWitness("n3");
   await working(job, 2);
   const before = await metric("agent-n2", "sublet_leases_ended_total");
-  for (const pid of guestPids("n2")) process.kill(pid, "SIGKILL");
+  killGuests("n2");
   await until("the agent has noticed", 10_000, async () =>
     (await metric("agent-n2", "sublet_leases_ended_total")) > before ? true : undefined,
   );

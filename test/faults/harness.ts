@@ -161,14 +161,37 @@ export function guestCgroups(node: string): string[] {
   return existsSync(root) ? readdirSync(root).filter((name) => name.startsWith("lease_")) : [];
 }
 
-/** Pids of all guests of a node. */
+function pidsOf(node: string): number[][] {
+  return guestCgroups(node).map((name) => {
+    try {
+      const procs = readFileSync(`/sys/fs/cgroup/cpuset/sublet_${node}/${name}/cgroup.procs`, "utf8");
+      return procs.split("\n").filter(Boolean).map(Number);
+    } catch {
+      return []; // it was removed between the listing and the look
+    }
+  });
+}
+
+/** Pids of all guests of a node, also of executors that were prepared and wait for a lease. */
 export function guestPids(node: string): number[] {
-  return guestCgroups(node).flatMap((name) =>
-    readFileSync(`/sys/fs/cgroup/cpuset/sublet_${node}/${name}/cgroup.procs`, "utf8")
-      .split("\n")
-      .filter((line) => line !== "")
-      .map(Number),
-  );
+  return pidsOf(node).flat();
+}
+
+/** Pids of the guests of a node that serve a lease for functions: executor and workers. One that waits has no worker yet. */
+export function servingPids(node: string): number[] {
+  return pidsOf(node)
+    .filter((pids) => pids.length > 1)
+    .flat();
+}
+
+/** kill -9 of every guest of a node. Workers end with their executor, maybe before it is their turn. */
+export function killGuests(node: string): void {
+  for (const pid of guestPids(node))
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== "ESRCH") throw thrown;
+    }
 }
 
 /** No lease, no guest, no guest cgroup on any node; every node usable by Slurm. */

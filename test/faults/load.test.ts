@@ -15,9 +15,9 @@ import { call, ok, stepOf } from "./callers.ts";
 import { attack, type Held, heldBy, type Target } from "./garbage.ts";
 import {
   guestCgroups,
-  guestPids,
   nothingLeft,
   sameAnswer,
+  servingPids,
   startWitness,
   theBed,
   useCluster,
@@ -160,7 +160,7 @@ async function targets(node: string): Promise<[what: string, target: Target][]> 
 test("garbage on every socket: all goes on, and no descriptor and no memory stays with it", async (t) => {
   const { cluster } = theBed();
   const beside = call("n3", ["lease:n2:1:64", "sleep:15000", "pin:libecho.so:echo:7:5000", "info"]);
-  await until("n2 lends", 10_000, () => (guestPids("n2").length > 1 ? true : undefined));
+  await until("n2 lends", 10_000, () => (servingPids("n2").length > 0 ? true : undefined));
   const job = await startWitness("n3");
   await working(job);
   const starter = Number(readFileSync(join(cluster.node("n2").runDir, "starter.lock"), "utf8"));
@@ -168,7 +168,7 @@ test("garbage on every socket: all goes on, and no descriptor and no memory stay
   for (const { name, pid } of cluster.daemons()) if (/^(agent|controller)/.test(name)) pids.set(name, pid);
   const before = new Map<string, Held>();
   for (const [name, pid] of pids) before.set(name, heldBy(pid));
-  const guests = guestPids("n2");
+  const guests = servingPids("n2");
 
   const serves = async (): Promise<void> => {
     for (const name of ["controller", "agent-n2"]) await page(`${cluster.metricsUrl(name)}/metrics`, 5000);
@@ -184,7 +184,7 @@ test("garbage on every socket: all goes on, and no descriptor and no memory stay
     ),
   );
   assert.deepEqual(
-    guestPids("n2").sort(),
+    servingPids("n2").sort(),
     guests.sort(),
     "the executor and its worker are the same as before",
   );
