@@ -1,6 +1,6 @@
 /**
  * SIGHUP: the configuration is read again, and applied as a whole or not at all. First everything is read and checked, also
- * against what only the daemon knows (its guard policy); nothing that can fail comes after. Keys that the schema calls
+ * against what only the daemon knows (its guard policy), and opened; nothing that can fail comes after. Keys that the schema calls
  * live change at once; the others keep the value with which the daemon was started, and are named until it is started again
  * (or the file says the old value again). One reload at a time: signals that come meanwhile cause one more after it.
  */
@@ -76,6 +76,11 @@ export interface ReloaderOptions<C, R> {
   readonly compile: (read: Read<R>) => Configuration<C, R>;
   /** What only the daemon knows is checked and may be refused by throwing; what it returns applies all, and cannot fail. */
   readonly prepare: (config: C, read: FileReader) => () => void;
+  /**
+   * What takes time and may still fail (a port to listen at): once all was checked, before anything is applied. Whatever it
+   * rejects with refuses the reload; it leaves nothing behind then.
+   */
+  readonly open?: (config: C) => Promise<void>;
   readonly onReloaded: (reloaded: Reloaded) => void;
   readonly onRefused: (error: SubletError) => void;
   readonly stable?: StableOptions;
@@ -101,6 +106,7 @@ export function createReloader<C, R>(options: ReloaderOptions<C, R>): Reloader<C
         return { next: whole, effective: now, apply: options.prepare(now.config, read) };
       }, options.stable);
       const reloaded = changesBetween(running.read, next.read);
+      await options.open?.(effective.config);
       apply();
       running = effective;
       options.onReloaded(reloaded);

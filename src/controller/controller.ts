@@ -47,6 +47,8 @@ export interface Controller {
   readonly registry: Registry;
   /** The configuration was read again. The poller goes by it after its next look. tls: the dashboard's, as its files are now. */
   apply(config: ControllerConfig, tls?: TlsPair): void;
+  /** One that could not be had so far, by the settings of the start; does nothing where it runs, or is not wanted. */
+  openDashboard(): Promise<void>;
   /** Ends within some seconds; leases and guests go on. */
   close(): Promise<void>;
 }
@@ -191,7 +193,9 @@ export async function startController(options: ControllerOptions): Promise<Contr
   return {
     address: server.address,
     metricsAddress: http.address,
-    dashboardAddress: dashboard.address,
+    get dashboardAddress() {
+      return dashboard.address;
+    },
     registry,
     apply(next, tls) {
       if (tls !== undefined) dashboard.renew(tls);
@@ -199,6 +203,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
       metrics.horizonConfidence.set(next.horizonConfidence);
       setConfidence(learner, next.horizonConfidence);
     },
+    openDashboard: () => dashboard.open(),
     async close() {
       clearInterval(timer);
       stop.abort();

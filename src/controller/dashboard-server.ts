@@ -20,7 +20,10 @@ export interface DashboardServerOptions {
 }
 
 export interface DashboardServer {
+  /** undefined: there is none. */
   readonly address: string | undefined;
+  /** Tries again where the start failed. @throws SubletError FAILED_PRECONDITION; other errors, of the port or the pages. */
+  open(): Promise<void>;
   /** Its certificate was read again. */
   renew(tls: TlsPair): void;
   close(): Promise<void>;
@@ -29,66 +32,71 @@ export interface DashboardServer {
 const warnDays = 14;
 const builtPages = fileURLToPath(new URL("../../build/dashboard", import.meta.url));
 
-export async function startDashboard({
-  config,
-  feed,
-  log,
-}: DashboardServerOptions): Promise<DashboardServer> {
-  const { dashboard } = config;
-  const none: DashboardServer = {
-    address: undefined,
-    renew: () => undefined,
-    close: async () => undefined,
+export async function startDashboard(options: DashboardServerOptions): Promise<DashboardServer> {
+  const { log } = options;
+  const { listen } = options.config.dashboard;
+  let running: Dashboard | undefined;
+  const open = async (): Promise<void> => {
+    if (listen !== undefined) running ??= await openDashboard(listen, options);
   };
-  if (dashboard.listen === undefined) return none;
+  await open().catch((thrown: unknown) => {
+    log.error({ message: toSubletError(thrown).message }, "there is no dashboard");
+  });
+  return {
+    get address() {
+      return running?.address;
+    },
+    open,
+    renew(tls) {
+      warnOfEnd(tls, log);
+      running?.renew(tls);
+    },
+    close: async () => running?.close(),
+  };
+}
+
+async function openDashboard(
+  listen: string,
+  { config, feed, log }: DashboardServerOptions,
+): Promise<Dashboard> {
+  const { dashboard } = config;
   const onTrouble = (why: string): void => log.warn({ why }, "the dashboard has trouble");
+  // Without its certificate there is none: never in the clear what was to be hidden.
+  const tls = dashboard.tls === undefined ? undefined : readTls(dashboard.tls);
+  if (tls !== undefined) warnOfEnd(tls, log);
   if (!canWrite(config.stateDir))
     log.warn(
       { folder: config.stateDir },
       "state_dir cannot be written: the dashboard's history ends with this process, unless it can later",
     );
   const history = await HistoryStore.open({ file: join(config.stateDir, "history.db"), onTrouble });
-  let server: Dashboard;
-  try {
-    // Without its certificate there is none: never in the clear what was to be hidden.
-    const tls = dashboard.tls === undefined ? undefined : readTls(dashboard.tls);
-    if (tls !== undefined) warnOfEnd(tls, log);
-    server = await serveDashboard({
-      listen: dashboard.listen,
-      source: feed,
-      history,
-      cluster: dashboard.cluster || (hostname().split(".")[0] ?? ""),
-      version,
-      price: dashboard.price,
-      days: new Days(config.accounting.timeZone),
-      tls,
-      hstsSeconds: dashboard.hstsSeconds,
-      proxies: dashboard.proxies,
-      pagesDir: dashboard.pagesDir ?? builtPages,
-      onLogin: (user, admin) => log.info({ user, admin }, "somebody logged in at the dashboard"),
-      onTrouble,
-    });
-  } catch (thrown) {
+  const server = await serveDashboard({
+    listen,
+    source: feed,
+    history,
+    cluster: dashboard.cluster || (hostname().split(".")[0] ?? ""),
+    version,
+    price: dashboard.price,
+    days: new Days(config.accounting.timeZone),
+    tls,
+    hstsSeconds: dashboard.hstsSeconds,
+    proxies: dashboard.proxies,
+    pagesDir: dashboard.pagesDir ?? builtPages,
+    onLogin: (user, admin) => log.info({ user, admin }, "somebody logged in at the dashboard"),
+    onTrouble,
+  }).catch((thrown: unknown) => {
     history.close();
-    log.error({ message: toSubletError(thrown).message }, "there is no dashboard");
-    return none;
-  }
+    throw thrown;
+  });
   const { live } = server;
   feed.show(
     live,
     (fromMs, toMs) => live.gain(fromMs, toMs),
     (fromMs, toMs) => live.reclaims.between(fromMs, toMs),
   );
-  const scheme = dashboard.tls === undefined ? "http" : "https";
+  const scheme = tls === undefined ? "http" : "https";
   log.info({ url: `${scheme}://${server.address}/` }, "dashboard is ready");
-  return {
-    address: server.address,
-    renew(tls) {
-      warnOfEnd(tls, log);
-      server.renew(tls);
-    },
-    close: () => server.close(),
-  };
+  return server;
 }
 
 function warnOfEnd({ endsUnixMs }: TlsPair, log: Pick<Logger, "warn">): void {

@@ -69,6 +69,7 @@ async function main(): Promise<void> {
         controller.apply(next, tls);
       };
     },
+    open: () => controller.openDashboard(),
     log,
     onOutcome(outcome, pending) {
       metrics.reloads.inc({ outcome });

@@ -15,7 +15,11 @@ const dropIns = join(folder, "agent.conf.d");
 const base = 'node = "n1"\nfabric_address = "a"\ncores = "0-3"\n';
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-function world(text: string, prepare: (config: AgentConfig) => void = () => undefined) {
+function world(
+  text: string,
+  prepare: (config: AgentConfig) => void = () => undefined,
+  open?: (config: AgentConfig) => Promise<void>,
+) {
   mkdirSync(dropIns, { recursive: true });
   writeFileSync(file, base + text);
   const environment = {};
@@ -32,6 +36,7 @@ function world(text: string, prepare: (config: AgentConfig) => void = () => unde
       prepare(config);
       return () => void seen.applied.push(config);
     },
+    ...(open === undefined ? {} : { open }),
     onReloaded: (reloaded) => void seen.reloaded.push(reloaded),
     onRefused: (error) => void seen.refused.push(error),
     stable: { quietMs: 20, timeoutMs: 1_000 },
@@ -113,6 +118,19 @@ describe("a reload", () => {
     await reloader.reload();
     assert.match(seen.refused[0]?.message ?? "", /no such guard/);
     assert.deepEqual(seen.applied, []);
+  });
+  it("opens what it needs before anything is applied, and applies nothing when that fails", async () => {
+    const ports = ["taken", "free"];
+    const { seen, reloader } = world("pool_max = 1\n", undefined, async () => {
+      assert.deepEqual(seen.applied, []);
+      if (ports.shift() === "taken") throw new Error("no such port");
+    });
+    writeFileSync(file, `${base}pool_max = 2\n`);
+    await reloader.reload();
+    assert.match(seen.refused[0]?.message ?? "", /no such port/);
+    assert.deepEqual([seen.reloaded, seen.applied, reloader.running.config.poolMax], [[], [], 1]);
+    await reloader.reload();
+    assert.equal(seen.applied[0]?.poolMax, 2);
   });
   it("that is asked for again meanwhile is done again, with what is there then", async () => {
     const { seen, reloader } = world("pool_max = 1\n");

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -150,15 +151,62 @@ test("the dashboard's certificate: checked before, renewed by SIGHUP, a wrong on
   );
 });
 
-test("a dashboard whose certificate cannot be read is not served in the clear, and the controller goes on", async () => {
-  const { certFile } = certificate(folder, "lonely");
-  const tls = `tls.cert_file = "${certFile}"\ntls.key_file = "${folder}/none.key"\n`;
+test("a dashboard whose certificate cannot be read is not served in the clear, and SIGHUP brings it up once it can be", async () => {
+  const { certFile, keyFile } = certificate(folder, "lonely");
+  const late = join(folder, "late.key");
+  const tls = `tls.cert_file = "${certFile}"\ntls.key_file = "${late}"\n`;
   const child = start(`${good}[dashboard]\nlisten = "127.0.0.1:0"\n${tls}`);
-  const seen: string[] = [];
+  const seen: (Line & { url?: string })[] = [];
   for await (const line of linesOf(child)) {
-    seen.push(line.msg ?? "");
-    if (line.msg === "controller is ready") child.kill("SIGTERM");
+    seen.push(line);
+    if (line.msg === "controller is ready") child.kill("SIGHUP");
+    if (line.msg?.startsWith("configuration refused")) {
+      assert.match(line.reasons?.join() ?? "", /dashboard\.tls\.key_file .*late\.key: is not there/);
+      assert.equal(
+        seen.some(({ msg }) => msg === "dashboard is ready"),
+        false,
+      );
+      copyFileSync(keyFile, late);
+      chmodSync(late, 0o600);
+      child.kill("SIGHUP");
+    }
+    if (line.msg?.startsWith("configuration read again")) child.kill("SIGTERM");
   }
-  assert.ok(seen.includes("there is no dashboard"), seen.join("\n"));
-  assert.equal(seen.includes("dashboard is ready"), false);
+  const said = seen.map(({ msg }) => msg ?? "");
+  assert.ok(said.includes("there is no dashboard"), said.join("\n"));
+  assert.match(seen.find(({ msg }) => msg === "dashboard is ready")?.url ?? "", /^https:/);
+});
+
+test("a dashboard whose port is taken: a reload is refused as a whole until it is free", async (t) => {
+  const other = createServer().listen(0, "127.0.0.1");
+  t.after(() => other.close());
+  await once(other, "listening");
+  const { port } = other.address() as AddressInfo;
+  const file = join(folder, "controller.toml");
+  const dashboard = `[dashboard]\nlisten = "127.0.0.1:${port}"\n`;
+  const child = start(`${good}poll_interval_ms = 60000\n${dashboard}`);
+  const seen: (Line & { url?: string })[] = [];
+  for await (const line of linesOf(child)) {
+    seen.push(line);
+    if (line.msg === "controller is ready") {
+      writeFileSync(file, `${good}poll_interval_ms = 50000\n${dashboard}`);
+      child.kill("SIGHUP");
+    }
+    if (line.msg?.startsWith("configuration refused")) {
+      assert.match(line.reasons?.join() ?? "", /EADDRINUSE/);
+      other.close();
+      await once(other, "close");
+      child.kill("SIGHUP");
+    }
+    if (line.msg === "configuration changed") {
+      const signal = AbortSignal.timeout(10_000);
+      assert.equal((await fetch(`http://127.0.0.1:${port}/api/v1/summary`, { signal })).status, 200);
+      child.kill("SIGTERM");
+    }
+  }
+  assert.match(
+    seen.find(({ changed }) => changed)?.changed?.join() ?? "",
+    /^poll_interval_ms: 60000 -> 50000/,
+    "the reload that was refused had changed nothing",
+  );
 });
