@@ -3,7 +3,7 @@ import { isIP } from "node:net";
 import * as z from "zod";
 import { localTimeZone } from "../common/days.ts";
 import { SubletError } from "../common/errors.ts";
-import { live, secret } from "./meta.ts";
+import { live, secret, secretFile } from "./meta.ts";
 
 const days = z.int().min(1).max(36_500);
 
@@ -33,6 +33,7 @@ export const accountingSchema = z
       .regex(/^\//, "expected an absolute path")
       .optional()
       .describe("holds MariaDB's password in its first line; else SUBLET_ACCOUNTING_PASSWORD has it")
+      .meta(secretFile)
       .meta({ example: "/etc/sublet/accounting-password" }),
     tls: z
       .enum(["off", "verify-ca", "verify-full"])

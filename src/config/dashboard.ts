@@ -1,5 +1,6 @@
 /** [dashboard] of controller.toml: where its pages are served, and what a core-hour is worth. */
 import * as z from "zod";
+import { secretFile } from "./meta.ts";
 
 const address = z
   .string()
@@ -49,6 +50,7 @@ export const dashboardSchema = z
           .meta({ example: "/etc/sublet/tls/dashboard.pem" }),
         key_file: file
           .describe("PEM of its key: without passphrase, and not for every user to read")
+          .meta(secretFile)
           .meta({ example: "/etc/sublet/tls/dashboard.key" }),
       })
       .optional()

@@ -1,5 +1,6 @@
 /** Kinds of values that keys of several configurations have. */
 import * as z from "zod";
+import { secretFile } from "./meta.ts";
 
 export const address = z
   .string()
@@ -21,6 +22,6 @@ export const tls = z
     cert_file: path
       .describe("PEM of this daemon's certificate")
       .meta({ example: "/etc/sublet/tls/cert.pem" }),
-    key_file: path.describe("PEM of its key").meta({ example: "/etc/sublet/tls/key.pem" }),
+    key_file: path.describe("PEM of its key").meta(secretFile).meta({ example: "/etc/sublet/tls/key.pem" }),
   })
   .describe("mutual TLS between daemons; MUNGE says who is calling all the same");

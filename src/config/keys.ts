@@ -23,6 +23,7 @@ export interface KeySpec {
   /** SIGHUP changes it. */
   readonly live: boolean;
   readonly secret: boolean;
+  readonly secretFile: boolean;
   readonly example: unknown;
 }
 
@@ -46,6 +47,7 @@ interface JsonSchema {
   readonly required?: readonly string[];
   readonly apply?: "live";
   readonly secret?: boolean;
+  readonly secretFile?: boolean;
   readonly example?: unknown;
 }
 
@@ -76,6 +78,7 @@ function keySpec(path: readonly string[], schema: JsonSchema, required: boolean)
     required,
     live: schema.apply === "live",
     secret: schema.secret === true,
+    secretFile: schema.secretFile === true,
     example: schema.example,
   };
 }

@@ -10,6 +10,8 @@ declare module "zod" {
     readonly apply?: "live";
     /** A password, a token, a key, or what may contain one: never shown, logged or put into a bundle. */
     readonly secret?: boolean;
+    /** The file that it names holds nothing but a secret: what is in it never goes into a bundle. */
+    readonly secretFile?: boolean;
     /** For the example files: of a key that is unset by default. */
     readonly example?: unknown;
   }
@@ -17,3 +19,4 @@ declare module "zod" {
 
 export const live = { apply: "live" } as const satisfies z.GlobalMeta;
 export const secret = { secret: true } as const satisfies z.GlobalMeta;
+export const secretFile = { secretFile: true } as const satisfies z.GlobalMeta;

@@ -98,11 +98,15 @@ export function readSources<S extends z.ZodType>(
   return { ...checkLayers(kind.schema, layers, subject), files, subject };
 }
 
-/** Values of the keys that the schema calls secret, of every layer, right or wrong. @throws SubletError: a file is no TOML. */
-export function secretValues(kind: Kind<z.ZodType>, sources: Sources): readonly unknown[] {
-  const secrets = keysOf(kind.schema).filter(({ secret }) => secret);
+/** Values of the keys that the schema marks so, of every layer, right or wrong. @throws SubletError: a file is no TOML. */
+export function markedValues(
+  kind: Kind<z.ZodType>,
+  sources: Sources,
+  mark: "secret" | "secretFile",
+): readonly unknown[] {
   const { layers } = layersOf(kind, sources, readText);
-  return secrets
+  return keysOf(kind.schema)
+    .filter((key) => key[mark])
     .flatMap(({ path }) => layers.map(({ values }) => valueAt(values, path)))
     .filter((value) => value !== undefined);
 }

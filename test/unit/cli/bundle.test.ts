@@ -12,6 +12,10 @@ import { gunzipSync } from "node:zlib";
 import { type Manifest, packed } from "../../../src/cli/doctor/bundle.ts";
 import { withoutSecrets } from "../../../src/cli/doctor/secrets.ts";
 import { tarGz } from "../../../src/cli/doctor/tar.ts";
+import { cliKind } from "../../../src/config/cli.ts";
+import { keysOf } from "../../../src/config/keys.ts";
+import { agentKind, controllerKind } from "../../../src/config/kinds.ts";
+import { certificate } from "../dashboard/certificates.ts";
 import { captured } from "./captured.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sublet-bundle-"));
@@ -25,7 +29,22 @@ const planted = {
   inPrefix: "planted-in-prolog",
   comment: "planted-comment",
   slurm: "planted-slurm-key",
+  inFile: "planted in password_file",
+  credential: `MUNGE:AwQFAABplanted${"A".repeat(60)}==:`,
+  bearer: "planted.bearer-0123456789",
+  basic: "cGxhbnRlZDpiYXNpYw==",
+  cookie: "planted-session-cookie",
+  inUrl: "planted-url-password",
+  token: "planted-token",
 };
+const dashboardTls = certificate(folder, "dashboard");
+const agentTls = certificate(folder, "agent");
+/** Base64 of a PEM, without its frame. */
+const keyLines = [dashboardTls, agentTls].flatMap(({ keyFile }) =>
+  readFileSync(keyFile, "utf8")
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("-----")),
+);
 
 const metrics = createServer((_, response) => response.end(`sublet_x{db="${planted.url}"} 1\n`));
 const bin = join(folder, "bin");
@@ -42,7 +61,7 @@ before(async () => {
   const prolog = join(folder, "prolog.sh");
   writeFileSync(
     prolog,
-    `#!/bin/sh\nKEY=${planted.slurm}\nSUBLET_ACCOUNTING_PASSWORD='${planted.inPrefix}' sublet-hook prolog\n`,
+    `#!/bin/sh\nKEY=${planted.slurm}\nSUBLET_ACCOUNTING_PASSWORD='${planted.inPrefix}' SITE_TOKEN=${planted.token} sublet-hook prolog\n`,
   );
   command(
     "scontrol",
@@ -52,16 +71,31 @@ before(async () => {
 *) echo 'Slurmctld(primary) at head is UP';;
 esac`,
   );
-  command("journalctl", `echo "line about $*"; echo 'opening ${planted.url} with ${planted.password}'`);
+  command(
+    "journalctl",
+    `echo "line about $*"; echo 'opening ${planted.url} with ${planted.password}'
+echo 'password_file has ${planted.inFile}'
+echo 'credential ${planted.credential}'
+echo 'authorization: Bearer ${planted.bearer}' '{"authorization":"Basic ${planted.basic}"}' 'cookie: __Host-sublet_session=${planted.cookie}'
+echo 'proxy http://u:${planted.inUrl}@proxy/'
+cat ${dashboardTls.keyFile}
+echo 'half a key:' ${keyLines.at(-2)}`,
+  );
   const controller = join(folder, "controller.toml");
   const { port } = metrics.address() as AddressInfo;
   writeFileSync(
     controller,
-    `# ${planted.comment}\nmetrics_listen = "127.0.0.1:${port}"\n[accounting]\nurl = "${planted.overridden}"\n`,
+    `# ${planted.comment}\nmetrics_listen = "127.0.0.1:${port}"\n[accounting]\nurl = "${planted.overridden}"\npassword_file = "${folder}/password"\n` +
+      `[dashboard.tls]\ncert_file = "${dashboardTls.certFile}"\nkey_file = "${dashboardTls.keyFile}"\n`,
   );
   mkdirSync(join(folder, "controller.conf.d"));
   writeFileSync(join(folder, "controller.conf.d", "a.toml"), `[accounting]\nurl = "${planted.url}"\n`);
-  writeFileSync(join(folder, "agent.toml"), 'fabric_address = "127.0.0.1"\nmetrics_listen = "127.0.0.1:1"\n');
+  writeFileSync(join(folder, "password"), `${planted.inFile}\n`);
+  writeFileSync(
+    join(folder, "agent.toml"),
+    `fabric_address = "127.0.0.1"\nmetrics_listen = "127.0.0.1:1"\n[tls]\nca_file = "${agentTls.certFile}"\n` +
+      `cert_file = "${agentTls.certFile}"\nkey_file = "${agentTls.keyFile}"\n`,
+  );
 });
 after(() => metrics.close());
 
@@ -114,13 +148,17 @@ test("a bundle has what helps, a manifest of it, and none of the planted secrets
   for (const [what, secret] of Object.entries(planted))
     assert.ok(!bytes.includes(secret), `${what} is in it`);
   assert.ok(!/planted-(user|host|old|gone)/.test(bytes), "parts of a URL are in it");
+  for (const line of keyLines) assert.ok(!bytes.includes(line), "a line of a private key is in it");
   // That they were there to be found, and that the rest is there.
   assert.match(
     read("logs/sublet-controller.txt"),
-    /line about .*-t sublet-controller.*\nopening \(secret\) with \(secret\)/,
+    /line about .*-t sublet-controller.*\nopening \(secret\) with \(secret\)\npassword_file has \(secret\)\ncredential \(secret\)/,
   );
   assert.equal(read("metrics/controller.prom"), 'sublet_x{db="(secret)"} 1\n');
-  assert.match(read("hooks.txt"), /SUBLET_ACCOUNTING_PASSWORD=\(secret\) sublet-hook prolog/);
+  assert.match(
+    read("hooks.txt"),
+    /SUBLET_ACCOUNTING_PASSWORD=\(secret\) SITE_TOKEN=\(secret\) sublet-hook prolog/,
+  );
   const { settings } = JSON.parse(read("config/controller.json")) as {
     settings: { key: string; value: unknown }[];
   };
@@ -166,6 +204,13 @@ test("the same content is the same bytes, and tar reads it", () => {
   const one = packed(gathered, [], "h", 1_700_000_000_000);
   assert.ok(one.archive.equals(packed(gathered, [], "h", 1_700_000_000_000).archive));
   assert.throws(() => tarGz([{ name: "x".repeat(101), text: "" }], 0), /too long/);
+});
+
+test("every setting that names a password, a key or a token is marked as one", () => {
+  const named = /password|secret|token|(^|_)key(_|$)|credential/;
+  for (const kind of [agentKind, controllerKind, cliKind])
+    for (const { key, secret, secretFile } of keysOf(kind.schema))
+      if (named.test(key)) assert.ok(secret || secretFile, `${kind.name}: ${key}`);
 });
 
 test("a secret is found in every form it is written in; a short one would be everywhere", () => {
