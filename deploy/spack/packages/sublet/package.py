@@ -31,7 +31,8 @@ class Sublet(CMakePackage):
     generator("ninja")
 
     def cmake_args(self):
-        return [self.define("SUBLET_TESTS", False)]
+        # A compiler or an optimization that warns of something else is no reason to end a site's build.
+        return [self.define("SUBLET_TESTS", False), self.define("SUBLET_WERROR", False)]
 
     @property
     def build_targets(self):
