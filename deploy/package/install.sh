@@ -13,7 +13,7 @@ home=$to/usr/lib/sublet
 umask 022
 mkdir -p "$home/bin" "$to"/usr/{bin,sbin} "$to/usr/share/sublet" "$to/etc/sublet" "$to/$spankdir" "$to/usr/lib/sysusers.d" "$to/usr/lib/tmpfiles.d"
 
-# The runtime: Node without symbols and without the languages of the world, modules, our JavaScript, protocol.
+# The runtime: Node without symbols and without the languages of the world, modules, our JavaScript.
 strip -o "$home/bin/node.full" "$node"
 "$node" --disable-warning=ExperimentalWarning deploy/package/trim-node.ts "$home/bin/node.full" "$home/bin/node"
 rm "$home/bin/node.full"
@@ -23,9 +23,6 @@ find "$home/node_modules" -type f -exec chmod 644 {} +
 strip --strip-unneeded "$home/node_modules/koffi/build/koffi/linux_x64/koffi.node"
 "$node" node_modules/typescript/bin/tsc -p deploy/package/tsconfig.json --outDir "$home"
 "$node" --disable-warning=ExperimentalWarning deploy/package/cli.ts "$home"
-mkdir -p "$home/proto"
-cp -r proto/sublet "$home/proto/"
-find "$home/proto" -type f ! -name '*.proto' -delete
 "$node" -e 'const { name, version, license, type } = JSON.parse(require("fs").readFileSync("package.json"));
   process.stdout.write(JSON.stringify({ name, version, license, type, private: true }, null, 2) + "\n")' > "$home/package.json"
 "$node" --disable-warning=ExperimentalWarning deploy/setup/dashboard.ts
@@ -49,7 +46,8 @@ command() {
     "$3" "$2" > "$to/$1"
   chmod 755 "$to/$1"
 }
-command usr/bin/sublet src/cli/main.js --max-semi-space-size=16
+# The command's memory need not grow in steps: each would be a collection of what it has just begun to use.
+command usr/bin/sublet src/cli/main.js '--min-semi-space-size=16 --max-semi-space-size=16'
 command usr/sbin/sublet-agent agent/daemon.js --max-semi-space-size=1
 command usr/sbin/sublet-controller src/controller/main.js --max-semi-space-size=16
 

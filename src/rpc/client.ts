@@ -110,6 +110,8 @@ function connect(address: string, options: ConnectOptions): Connection {
   const client = new Client(address, channelCredentials(options.tls), clientOptions);
 
   const metadata = async (method: string, timeoutMs: number): Promise<Metadata> => {
+    // Connects while munged is asked.
+    client.getChannel().getConnectivityState(true);
     const credential = await withTimeout(
       options.identity.credential(address, method),
       timeoutMs,

@@ -1,70 +1,52 @@
-/** Loads proto/sublet/v1 once and hands out services and message codecs. */
-import { fileURLToPath } from "node:url";
-import { loadSync, type MessageTypeDefinition, type ServiceDefinition } from "@grpc/proto-loader";
-import protobuf from "protobufjs";
+/** The messages and services of proto/sublet/v1, to and from bytes. */
+import type { MethodDefinition, ServiceDefinition } from "@grpc/grpc-js";
 import { SubletError } from "../common/errors.ts";
+import { codecs, services } from "./codecs.ts";
 import type { Init, MessageName, Messages } from "./messages.ts";
+import { type Codec, decode, encode } from "./wire.ts";
 
 export const protoPackage = "sublet.v1";
 
-// 64-bit fields become numbers in any case (`longs` below). Without this each is made an object on the way there, which is
-// a third of the time of reading a large answer.
-protobuf.util.Long = undefined as never;
-protobuf.configure();
+type Service = keyof typeof services;
 
-type Service = "NodeService" | "ControllerService";
-
-const files = ["types", "controller", "node", "local"] as const;
-const fileOf = { NodeService: "node", ControllerService: "controller" } as const;
-
-function load(names: readonly (typeof files)[number][]) {
-  return loadSync(
-    names.map((name) => `sublet/v1/${name}.proto`),
-    {
-      includeDirs: [fileURLToPath(new URL("../../proto", import.meta.url))],
-      keepCase: false,
-      longs: Number,
-      enums: String,
-      defaults: true,
-      oneofs: true,
-    },
-  );
+interface Method {
+  readonly path: string;
+  readonly request: MessageName;
+  readonly requestStream: boolean;
+  readonly response: MessageName;
+  readonly responseStream: boolean;
 }
 
-let loaded: ReturnType<typeof load> | undefined;
-/** What was loaded for one service alone: the command asks the controller, and each file costs its start milliseconds. */
-let alone: { readonly service: Service; readonly definitions: ReturnType<typeof load> } | undefined;
-
-function definitions(service?: Service): ReturnType<typeof load> {
-  if (loaded === undefined && service !== undefined) {
-    alone ??= { service, definitions: load([fileOf[service]]) };
-    if (alone.service === service) return alone.definitions;
-  }
-  loaded ??= load(files);
-  return loaded;
+function methodDefinition(name: string, method: Method): MethodDefinition<object, object> {
+  const request = codecs[method.request] as Codec<object>;
+  const response = codecs[method.response] as Codec<object>;
+  return {
+    path: method.path,
+    originalName: name.charAt(0).toLowerCase() + name.slice(1),
+    requestStream: method.requestStream,
+    responseStream: method.responseStream,
+    requestSerialize: (message) => encode(request, message),
+    requestDeserialize: (bytes) => decode(request, bytes),
+    responseSerialize: (message) => encode(response, message),
+    responseDeserialize: (bytes) => decode(response, bytes),
+  };
 }
 
 /** The service as grpc-js wants it. */
 export function serviceDefinition(name: Service): ServiceDefinition {
-  const found = definitions(name)[`${protoPackage}.${name}`];
-  if (found === undefined) throw new SubletError("INTERNAL", `proto has no service ${name}`);
-  return found as ServiceDefinition;
-}
-
-function messageDefinition(name: MessageName): MessageTypeDefinition<object, object> {
-  const found = definitions()[`${protoPackage}.${name}`];
-  if (found === undefined) throw new SubletError("INTERNAL", `proto has no message ${name}`);
-  return found as MessageTypeDefinition<object, object>;
+  return Object.fromEntries(
+    Object.entries(services[name]).map(([method, its]) => [method, methodDefinition(method, its)]),
+  );
 }
 
 export function encodeMessage<N extends MessageName>(name: N, message: Init<Messages[N]>): Buffer {
-  return messageDefinition(name).serialize(message as object);
+  return encode(codecs[name] as Codec<Messages[N]>, message);
 }
 
 /** @throws SubletError INVALID_ARGUMENT when the bytes are not such a message. */
 export function decodeMessage<N extends MessageName>(name: N, bytes: Buffer): Messages[N] {
   try {
-    return messageDefinition(name).deserialize(bytes) as Messages[N];
+    return decode(codecs[name] as Codec<Messages[N]>, bytes);
   } catch (thrown) {
     throw new SubletError("INVALID_ARGUMENT", `bytes are not a ${name}`, { cause: thrown });
   }

@@ -17,9 +17,9 @@ import {
   type UntypedHandleCall,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { HealthImplementation } from "grpc-health-check";
 import { type ErrorCode, SubletError, toSubletError } from "../common/errors.ts";
 import { serverCredentials, serverOptions, type TlsFiles } from "./channel.ts";
+import { health, healthService } from "./health.ts";
 import { type Caller, credentialKey, type Identity } from "./identity.ts";
 import type { ControllerMethods, Init, NodeMethods, ReportRequest, ReportResponse } from "./messages.ts";
 import { protoPackage, serviceDefinition } from "./schema.ts";
@@ -129,9 +129,9 @@ function audiencesOf(address: string): string[] {
 
 export async function serve(options: ServeOptions): Promise<RpcServer> {
   const server = new Server(serverOptions);
-  const health = new HealthImplementation({ "": "SERVING" });
-  health.addToServer(server);
-  const services: string[] = [""];
+  const services: string[] = [];
+  const { implementation, set: setServing } = health(services);
+  server.addService(healthService, implementation);
   let audiences: readonly string[] = [];
   /** The streams that are open: they have no end of their own, so that close() ends them. */
   const streams = new Set<AbortController>();
@@ -253,10 +253,6 @@ export async function serve(options: ServeOptions): Promise<RpcServer> {
   };
   if (options.node !== undefined) add("NodeService", options.node);
   if (options.controller !== undefined) add("ControllerService", options.controller);
-  const setServing = (serving: boolean): void => {
-    for (const service of services) health.setStatus(service, serving ? "SERVING" : "NOT_SERVING");
-  };
-  setServing(true);
 
   const { host } = splitAddress(options.listen);
   const port = await new Promise<number>((resolve, reject) => {
