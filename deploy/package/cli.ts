@@ -2,7 +2,7 @@
  * Bundles the command into few files: of 300 modules each would be looked for, read and compiled at every start. What a
  * command does stays in files of its own, loaded when it runs. Two builds give the same bytes.
  *
- *   cli.ts DESTINATION      writes DESTINATION/src/cli/main.js and what it loads; beside it belong package.json, proto, node_modules
+ *   cli.ts DESTINATION      writes DESTINATION/src/cli/main.js and what it loads; beside it belong package.json, node_modules
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -31,8 +31,8 @@ export async function bundleCommand(destination: string): Promise<void> {
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: "none", // the packages' licences are installed with them
-    // A native module, and what only some commands need.
-    external: ["koffi", "execa", "mysql2"],
+    // A native module, what only some commands need, and what grpc-js loads for services that we do not have.
+    external: ["koffi", "execa", "mysql2", "@grpc/proto-loader"],
     logLevel: "warning",
     write: false,
   });

@@ -26,10 +26,11 @@ function spareCores(offer: OfferMessage | null): string {
 }
 
 function coresByClass(spare: OfferMessage["spare"]): string {
-  const parts = spare
-    .filter(({ cores }) => cores.length > 0)
-    .map(({ cores, class: name }) => `${cores.length} ${formatEnum(name, "CAPACITY_CLASS_")}`);
-  return parts.length === 0 ? "0" : parts.join(" + ");
+  let text = "";
+  for (const { cores, class: name } of spare)
+    if (cores.length > 0)
+      text += `${text === "" ? "" : " + "}${cores.length} ${formatEnum(name, "CAPACITY_CLASS_")}`;
+  return text || "0";
 }
 
 function spareMemory(offer: OfferMessage | null): string {

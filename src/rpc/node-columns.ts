@@ -36,37 +36,55 @@ export function nodesToColumns(nodes: readonly NodeStatusMessage[]): NodeColumns
   // A mode that shows what it would lend has that in place of what it lends.
   const spareOf = ({ offer }: NodeStatusMessage): readonly SpareMessage[] =>
     offer === null ? [] : offer.spare.length > 0 ? offer.spare : offer.shadowSpare;
-  const spares = nodes.map(spareOf);
-  const sum = (index: number, name: (typeof classes)[number], of: (spare: SpareMessage) => number): number =>
-    (spares[index] ?? []).reduce((all, spare) => (spare.class === name ? all + of(spare) : all), 0);
-  const cores = (name: (typeof classes)[number]): number[] =>
-    nodes.map((_, index) => sum(index, name, (spare) => spare.cores.length));
-  return {
-    nodes: nodes.map(({ node }) => node),
-    slurmState: nodes.map(({ slurmState }) => states.of(slurmState)),
+  const columns: NodeColumnsMessage = {
+    nodes: [],
+    slurmState: [],
     states: states.list,
-    // One word for all partitions of a node: most nodes share theirs.
-    partitions: nodes.map((each) => partitions.of(each.partitions.join(","))),
+    partitions: [],
     partitionLists: partitions.list,
-    slurmCores: nodes.map(({ slurmCores }) => slurmCores),
-    slurmAllocCores: nodes.map(({ slurmAllocCores }) => slurmAllocCores),
-    slurmMemoryBytes: nodes.map(({ slurmMemoryBytes }) => slurmMemoryBytes),
-    slurmAllocMemoryBytes: nodes.map(({ slurmAllocMemoryBytes }) => slurmAllocMemoryBytes),
-    lending: nodes.map(({ offer }) =>
-      offer === null ? noAgent : Math.max(0, lendings.indexOf(offer.lending)),
-    ),
-    offerAgeMs: nodes.map(({ offerAgeMs }) => offerAgeMs),
-    horizonMs: nodes.map(({ offer }) => offer?.horizonMs ?? 0),
-    idleCores: cores("CAPACITY_CLASS_IDLE"),
-    unallocatedCores: cores("CAPACITY_CLASS_UNALLOCATED"),
-    sharedCores: cores("CAPACITY_CLASS_SHARED"),
-    spareMemoryBytes: nodes.map((_, index) =>
-      (spares[index] ?? []).reduce((all, { memoryBytes }) => all + memoryBytes, 0),
-    ),
-    leases: nodes.map(({ leases }) => leases),
-    leasedCores: nodes.map(({ leasedCores }) => leasedCores),
-    leasedMemoryBytes: nodes.map(({ leasedMemoryBytes }) => leasedMemoryBytes),
+    slurmCores: [],
+    slurmAllocCores: [],
+    slurmMemoryBytes: [],
+    slurmAllocMemoryBytes: [],
+    lending: [],
+    offerAgeMs: [],
+    horizonMs: [],
+    idleCores: [],
+    unallocatedCores: [],
+    sharedCores: [],
+    spareMemoryBytes: [],
+    leases: [],
+    leasedCores: [],
+    leasedMemoryBytes: [],
   };
+  for (const node of nodes) {
+    const { offer } = node;
+    const cores = { CAPACITY_CLASS_IDLE: 0, CAPACITY_CLASS_UNALLOCATED: 0, CAPACITY_CLASS_SHARED: 0 };
+    let spareBytes = 0;
+    for (const spare of spareOf(node)) {
+      if (spare.class !== "CAPACITY_CLASS_UNSPECIFIED") cores[spare.class] += spare.cores.length;
+      spareBytes += spare.memoryBytes;
+    }
+    columns.nodes.push(node.node);
+    columns.slurmState.push(states.of(node.slurmState));
+    // One word for all partitions of a node: most nodes share theirs.
+    columns.partitions.push(partitions.of(node.partitions.join(",")));
+    columns.slurmCores.push(node.slurmCores);
+    columns.slurmAllocCores.push(node.slurmAllocCores);
+    columns.slurmMemoryBytes.push(node.slurmMemoryBytes);
+    columns.slurmAllocMemoryBytes.push(node.slurmAllocMemoryBytes);
+    columns.lending.push(offer === null ? noAgent : Math.max(0, lendings.indexOf(offer.lending)));
+    columns.offerAgeMs.push(node.offerAgeMs);
+    columns.horizonMs.push(offer?.horizonMs ?? 0);
+    columns.idleCores.push(cores.CAPACITY_CLASS_IDLE);
+    columns.unallocatedCores.push(cores.CAPACITY_CLASS_UNALLOCATED);
+    columns.sharedCores.push(cores.CAPACITY_CLASS_SHARED);
+    columns.spareMemoryBytes.push(spareBytes);
+    columns.leases.push(node.leases);
+    columns.leasedCores.push(node.leasedCores);
+    columns.leasedMemoryBytes.push(node.leasedMemoryBytes);
+  }
+  return columns;
 }
 
 /** The rows again. Core numbers are holes: only their count is known. Of a node's memory the first class has all. */

@@ -43,14 +43,14 @@ export async function run(progress: (message: string) => void, extent: Extent = 
     const [line] = (await once(createInterface(peer.stdout), "line")) as [string];
     const { address, munge } = JSON.parse(line) as { address: string; munge: string };
     const environment = { SUBLET_CONTROLLER: address, SUBLET_MUNGE_SOCKET: munge };
-    const { main } = installed;
+    const main = [...installed.nodeOptions, installed.main];
     const commands = {
-      [`sublet nodes, ${many} nodes`]: [main, "nodes"],
+      [`sublet nodes, ${many} nodes`]: [...main, "nodes"],
       [`sublet nodes from the sources, ${many} nodes`]: [sources, "nodes"],
-      [`sublet nodes --json, ${many} nodes`]: [main, "nodes", "--json"],
-      [`sublet top --once, ${many} nodes`]: [main, "top", "--once"],
-      "sublet --help": [main, "--help"],
-      "a Tab: sublet __complete": [main, "__complete", "--", "no"],
+      [`sublet nodes --json, ${many} nodes`]: [...main, "nodes", "--json"],
+      [`sublet top --once, ${many} nodes`]: [...main, "top", "--once"],
+      "sublet --help": [...main, "--help"],
+      "a Tab: sublet __complete": [...main, "__complete", "--", "no"],
     };
     const bare: number[] = [];
     const times = new Map(Object.keys(commands).map((name) => [name, [] as number[]]));

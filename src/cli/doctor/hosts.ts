@@ -5,7 +5,8 @@ interface Run {
   last: string;
 }
 
-const natural = new Intl.Collator("en", { numeric: true });
+/** Made when it is needed: every start of the command would wait for it. */
+let natural: Intl.Collator | undefined;
 
 /** Runs of numbers in order; a number follows when it has the width that the run was begun with. */
 function runsOf(numbers: readonly string[]): Run[] {
@@ -21,6 +22,7 @@ function runsOf(numbers: readonly string[]): Run[] {
 
 /** A host list that stands for these names, each once: `n[1-3,7],gpu01`. */
 export function foldHosts(names: Iterable<string>): string {
+  natural ??= new Intl.Collator("en", { numeric: true });
   const kinds = new Map<string, { head: string; tail: string; numbers: string[] }>();
   for (const name of [...new Set(names)].sort(natural.compare)) {
     const [, head = name, number, tail = ""] = /^(.*?)(\d{1,9})(\D*)$/.exec(name) ?? [];

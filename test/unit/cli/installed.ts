@@ -1,5 +1,5 @@
 /** The command as packages install it, in a folder of its own. */
-import { cpSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bundleCommand } from "../../../deploy/package/cli.ts";
@@ -7,16 +7,24 @@ import { bundleCommand } from "../../../deploy/package/cli.ts";
 const root = join(import.meta.dirname, "../../..");
 
 export interface Installed {
-  /** What Node is to run. */
+  /** What Node is to run, */
   readonly main: string;
+  /** and with which options packages run it. */
+  readonly nodeOptions: readonly string[];
   remove(): void;
 }
 
 export async function installCommand(): Promise<Installed> {
   const folder = mkdtempSync(join(tmpdir(), "sublet-installed-"));
-  for (const part of ["package.json", "proto"])
-    cpSync(join(root, part), join(folder, part), { recursive: true });
+  cpSync(join(root, "package.json"), join(folder, "package.json"));
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
   await bundleCommand(folder);
-  return { main: join(folder, "src/cli/main.js"), remove: () => rmSync(folder, { recursive: true }) };
+  const install = readFileSync(join(root, "deploy/package/install.sh"), "utf8");
+  const [, options = ""] = /^command usr\/bin\/sublet \S+ '?(--[^'\n]+)'?$/m.exec(install) ?? [];
+  if (options === "") throw new Error("install.sh does not say how Node runs the command");
+  return {
+    main: join(folder, "src/cli/main.js"),
+    nodeOptions: options.split(" "),
+    remove: () => rmSync(folder, { recursive: true }),
+  };
 }
