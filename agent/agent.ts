@@ -157,6 +157,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       uidCount: poolUids,
     },
     codeCacheBytes: config.codeCacheBytes,
+    codeFromPaths: config.codeFromPaths,
   });
 
   const connect = (onLost: () => void): Promise<Starter> =>

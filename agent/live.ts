@@ -44,6 +44,7 @@ export function applyLive(parts: LiveParts, config: AgentConfig, policy: GuardPo
   parts.shell.dispatch({ type: "settings", setup: liveSetup(config) });
   parts.shell.pool.setMax(config.poolMax);
   parts.shell.code.setMax(config.codeCacheBytes);
+  parts.shell.code.setPaths(config.codeFromPaths);
   parts.guard.take(policy);
   parts.controllers.follow(config.controllers);
   parts.lend();

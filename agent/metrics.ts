@@ -89,6 +89,9 @@ function showCode(metrics: AgentMetrics, figures: CodeFigures | undefined): void
   metrics.codeCacheLookups.reset();
   metrics.codeCacheLookups.inc({ outcome: "hit" }, figures?.hits ?? 0);
   metrics.codeCacheLookups.inc({ outcome: "miss" }, figures?.misses ?? 0);
+  metrics.codeCacheLookups.inc({ outcome: "path" }, figures?.paths ?? 0);
+  metrics.codeCacheUnread.reset();
+  metrics.codeCacheUnread.inc(figures?.unread ?? 0);
   metrics.codeCacheOffers.reset();
   metrics.codeCacheOffers.inc({ outcome: "kept" }, figures?.kept ?? 0);
   metrics.codeCacheOffers.inc({ outcome: "refused" }, figures?.refused ?? 0);

@@ -54,6 +54,8 @@ export interface ShellOptions {
   readonly pool?: Pick<PoolOptions, "max" | "idleMs" | "uidFirst" | "uidCount">;
   /** Code of users that the starter may keep; 0 or undefined: none. */
   readonly codeCacheBytes?: number;
+  /** Folders below which it may read code in place of being sent it. */
+  readonly codeFromPaths?: readonly string[];
   readonly nowMs?: () => number;
 }
 
@@ -103,7 +105,9 @@ export class Shell {
     });
     this.code = new CodeCache({
       maxBytes: options.codeCacheBytes ?? 0,
+      paths: options.codeFromPaths ?? [],
       tell: async (limits) => this.#starter?.code(limits, stopTimeoutMs),
+      tellPaths: async (paths) => this.#starter?.paths(paths, stopTimeoutMs),
       open: () => this.#poolCores().length > 0,
       onProblem: (message) => options.log.warn({}, message),
     });

@@ -24,10 +24,15 @@ export interface CodeFigures {
   readonly kept: number;
   readonly refused: number;
   readonly evicted: number;
+  readonly paths: number;
+  readonly unread: number;
 }
 
 export interface CodeCacheOptions {
   readonly maxBytes: number;
+  /** Folders below which code may be read in place of being sent. */
+  readonly paths: readonly string[];
+  readonly tellPaths: (paths: readonly string[]) => Promise<void>;
   /** Tells the starter; where its figures can be read, or undefined when they cannot. */
   readonly tell: (limits: CodeLimits) => Promise<string | undefined>;
   /** May anything be kept now? */
@@ -36,14 +41,21 @@ export interface CodeCacheOptions {
 }
 
 const maxEntries = 64;
-const figureCount = 7;
+const figureCount = 9;
 
 function parseFigures(page: Buffer): CodeFigures {
-  const [bytes = 0, libraries = 0, hits = 0, misses = 0, kept = 0, refused = 0, evicted = 0] = Array.from(
-    { length: figureCount },
-    (_, index) => Number(page.readBigUInt64LE(8 * index)),
-  );
-  return { bytes, libraries, hits, misses, kept, refused, evicted };
+  const [
+    bytes = 0,
+    libraries = 0,
+    hits = 0,
+    misses = 0,
+    kept = 0,
+    refused = 0,
+    evicted = 0,
+    paths = 0,
+    unread = 0,
+  ] = Array.from({ length: figureCount }, (_, index) => Number(page.readBigUInt64LE(8 * index)));
+  return { bytes, libraries, hits, misses, kept, refused, evicted, paths, unread };
 }
 
 export class CodeCache {
@@ -52,11 +64,15 @@ export class CodeCache {
   #connected = false;
   /** What the starter was told last, by this connection. */
   #told: number | undefined;
+  #paths: readonly string[];
+  /** The same of folders; one that was told nothing reads below none. */
+  #toldPaths: readonly string[] = [];
   #file: number | undefined;
 
   constructor(options: CodeCacheOptions) {
     this.#options = options;
     this.#maxBytes = options.maxBytes;
+    this.#paths = options.paths;
   }
 
   /** The configuration was read again. */
@@ -65,10 +81,17 @@ export class CodeCache {
     this.check();
   }
 
+  /** The configuration was read again. */
+  setPaths(paths: readonly string[]): void {
+    this.#paths = paths;
+    this.check();
+  }
+
   /** A starter is there, that has been told nothing yet, or there is none. */
   setConnected(connected: boolean): void {
     this.#connected = connected;
     this.#told = undefined;
+    this.#toldPaths = [];
     this.#forgetFile();
     this.check();
   }
@@ -76,6 +99,10 @@ export class CodeCache {
   /** The node's state may have changed. */
   check(): void {
     if (!this.#connected) return;
+    if (this.#paths.join("\n") !== this.#toldPaths.join("\n")) {
+      this.#toldPaths = this.#paths;
+      void this.#tellPaths(this.#paths);
+    }
     const maxBytes = this.#maxBytes > 0 && this.#options.open() ? this.#maxBytes : 0;
     if (maxBytes === this.#told) return;
     this.#told = maxBytes;
@@ -92,6 +119,16 @@ export class CodeCache {
   close(): void {
     this.#connected = false;
     this.#forgetFile();
+  }
+
+  async #tellPaths(paths: readonly string[]): Promise<void> {
+    try {
+      await this.#options.tellPaths(paths);
+    } catch (thrown) {
+      const { code, message } = toSubletError(thrown);
+      if (code === "UNAVAILABLE") return; // it is gone: the next is told anew
+      this.#options.onProblem(`the starter was not told which folders are shared: ${message}`);
+    }
   }
 
   async #tell(maxBytes: number): Promise<void> {

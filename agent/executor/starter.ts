@@ -60,6 +60,8 @@ export interface Starter {
   list(timeoutMs: number): Promise<ListedExecutor[]>;
   /** How much code it may keep from now on, for this connection; where its figures can be opened. */
   code(limits: CodeLimits, timeoutMs: number): Promise<string | undefined>;
+  /** Below which folders it may read code from now on, for this connection. */
+  paths(folders: readonly string[], timeoutMs: number): Promise<void>;
   close(): void;
 }
 
@@ -255,6 +257,13 @@ export async function connectStarter(options: StarterOptions): Promise<Starter> 
         ...(drop ? [["drop", "1"] as const] : []),
       ];
       return fieldOf(await call("CODE", fields, timeoutMs), "figures");
+    },
+    async paths(folders, timeoutMs) {
+      await call(
+        "PATHS",
+        folders.map((folder) => ["path", folder] as const),
+        timeoutMs,
+      );
     },
     close() {
       closing = true;

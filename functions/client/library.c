@@ -91,7 +91,10 @@ sublet_status sublet_library_open(sublet_session *session, const char *path, sub
         goto free_library;
     char *full = realpath(path, NULL); /* with a slash in it, or the loader would search elsewhere */
     library->handle = full == NULL ? NULL : dlopen(full, RTLD_NOW | RTLD_LOCAL);
-    free(full);
+    if (full != NULL && strlen(full) <= CONTROL_PATH_MAX)
+        library->path = full;
+    else
+        free(full);
     if (library->handle == NULL) {
         const char *why = dlerror();
         status = error_set(SUBLET_ERR_INVALID, "cannot load %s: %s", path, why == NULL ? "not a path" : why);
@@ -105,6 +108,7 @@ sublet_status sublet_library_open(sublet_session *session, const char *path, sub
 close_handle:
     dlclose(library->handle);
 free_bytes:
+    free(library->path);
     free(library->bytes);
 free_library:
     free(library);
@@ -275,6 +279,7 @@ void libraries_free(struct sublet_session *session)
         }
         if (library->handle != NULL)
             dlclose(library->handle);
+        free(library->path);
         free(library->bytes);
         pthread_mutex_destroy(&library->hash_lock);
         free(library);

@@ -27,6 +27,7 @@ struct sublet_library {
     void *handle;
     void *bytes;
     size_t size;
+    char *path; /* where it was read, without links; NULL: longer than an executor can be told */
     pthread_mutex_t hash_lock;
     bool hashed;
     uint8_t hash[SHA256_BYTES]; /* of its bytes, once somebody has asked */

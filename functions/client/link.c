@@ -263,6 +263,7 @@ static sublet_status open_here(struct link *link, uint64_t region_bytes, uint64_
             link->workers = welcome.workers;
             link->traces = (welcome.features & CONTROL_FEATURE_TRACE) != 0;
             link->asks = (welcome.features & CONTROL_FEATURE_CODE) != 0;
+            link->asks_path = (welcome.features & CONTROL_FEATURE_PATH) != 0;
             status = ring_link_open(link, fds);
         }
     }
@@ -297,6 +298,7 @@ static sublet_status open_there(struct link *link, uint64_t region_bytes, uint64
         return SUBLET_ERR_INVALID;
     link->traces = (welcome.features & STREAM_FEATURE_TRACE) != 0;
     link->asks = (welcome.features & STREAM_FEATURE_CODE) != 0;
+    link->asks_path = (welcome.features & STREAM_FEATURE_PATH) != 0;
     if (fabric) {
         link->workers = welcome.workers;
         if (ofi_link_open(link, end_ns) == SUBLET_OK)

@@ -97,8 +97,9 @@ struct link {
     uint32_t busy;
     uint32_t worker_busy[CONTROL_WORKERS_MAX];
     uint64_t calls;
-    bool asks;   /* its executor can be asked for a library by its content */
-    bool traces; /* its executor can tell where the time of a call went */
+    bool asks;      /* its executor can be asked for a library by its content */
+    bool asks_path; /* and told where it lies */
+    bool traces;    /* its executor can tell where the time of a call went */
     struct link_entry libraries[SESSION_LIBRARIES_MAX];
     struct link_entry functions[SESSION_FUNCTIONS_MAX];
     struct ring_worker *rings;     /* of ring_transport */

@@ -6,14 +6,16 @@
 #include "client/link.h"
 #include "client/session.h"
 
-/** Has the executor load a library: by its content if its node may have it, else by sending it. No lock. */
+/** Has the executor load a library: by its content if its node may have or see it, else by sending it. No lock. */
 static sublet_status load(struct link *link, struct sublet_library *library, uint32_t *id, uint64_t end_ns)
 {
     struct control_code wanted = {.size = library->size};
     sublet_status status = SUBLET_ERR_HASH;
     if (link->asks) {
         library_hash(library, wanted.hash);
-        status = link_control(link, CONTROL_LOAD_HASH, &wanted, sizeof(wanted), NULL, 0, id, sizeof(*id), end_ns);
+        size_t path_bytes = link->asks_path && library->path != NULL ? strlen(library->path) : 0;
+        status = link_control(link, path_bytes > 0 ? CONTROL_LOAD_PATH : CONTROL_LOAD_HASH, &wanted, sizeof(wanted),
+                              library->path, path_bytes, id, sizeof(*id), end_ns);
     }
     return status == SUBLET_ERR_HASH
                ? link_control(link, CONTROL_LOAD, library->bytes, library->size, NULL, 0, id, sizeof(*id), end_ns)

@@ -18,7 +18,9 @@ static bool is_kind(int fd, mode_t kind)
 
 void code_open(struct code *code)
 {
-    bool given = getenv(CODE_ENVIRONMENT) != NULL;
+    const char *value = getenv(CODE_ENVIRONMENT);
+    bool given = value != NULL;
+    code->paths = given && strcmp(value, CODE_VALUE_PATHS) == 0;
     unsetenv(CODE_ENVIRONMENT);
     sigset_t pipe;
     sigemptyset(&pipe);
@@ -34,10 +36,23 @@ static bool ask(struct code *code, enum code_operation operation, uint32_t id, c
     return code->open && write(CODE_ASK_FD, &frame, sizeof(frame)) == (ssize_t)sizeof(frame);
 }
 
-bool code_get(struct code *code, const uint8_t *hash, uint64_t size, uint32_t *id_out)
+bool code_get(struct code *code, const struct control_code *wanted, const char *path, uint32_t path_bytes,
+              uint32_t *id_out)
 {
+    struct {
+        struct code_ask ask;
+        char path[CONTROL_PATH_MAX];
+    } frame;
     uint32_t id = code->last_id + 1 != 0 ? code->last_id + 1 : 1;
-    if (!ask(code, CODE_GET, id, hash, size))
+    size_t bytes = sizeof(frame.ask) + path_bytes;
+    frame.ask = (struct code_ask){.magic = CODE_MAGIC,
+                                  .operation = path_bytes > 0 ? CODE_PATH : CODE_GET,
+                                  .id = id,
+                                  .path_bytes = path_bytes,
+                                  .size = wanted->size};
+    memcpy(frame.ask.hash, wanted->hash, sizeof(frame.ask.hash));
+    memcpy(frame.path, path, path_bytes);
+    if (!code->open || write(CODE_ASK_FD, &frame, bytes) != (ssize_t)bytes)
         return false;
     *id_out = code->last_id = id;
     return true;
@@ -46,6 +61,11 @@ bool code_get(struct code *code, const uint8_t *hash, uint64_t size, uint32_t *i
 void code_offer(struct code *code, uint32_t id, const uint8_t *hash, uint64_t size)
 {
     (void)ask(code, CODE_OFFER, id, hash, size); /* a full pipe: then it is not kept */
+}
+
+void code_tried(struct code *code, const uint8_t *hash, uint64_t size)
+{
+    (void)ask(code, CODE_TRIED, 0, hash, size);
 }
 
 void code_drop(struct code *code, uint32_t id, const uint8_t *hash, uint64_t size)

@@ -98,8 +98,10 @@ static void hello(struct supervisor *supervisor, struct connection *connection)
         return;
     }
     uint32_t workers = supervisor->options->workers;
-    struct control_welcome welcome = {
-        .workers = workers, .features = CONTROL_FEATURE_TRACE | (supervisor->code.open ? CONTROL_FEATURE_CODE : 0)};
+    struct control_welcome welcome = {.workers = workers,
+                                      .features =
+                                          CONTROL_FEATURE_TRACE | (supervisor->code.open ? CONTROL_FEATURE_CODE : 0) |
+                                          (supervisor->code.open && supervisor->code.paths ? CONTROL_FEATURE_PATH : 0)};
     bool sent = connection_answer(supervisor, connection, SUBLET_OK, &welcome, sizeof(welcome), fds, 2 * workers);
     for (uint32_t i = 0; i < workers; i++)
         close(fds[2 * i]);
@@ -107,8 +109,7 @@ static void hello(struct supervisor *supervisor, struct connection *connection)
         connection_resume(supervisor, connection);
 }
 
-/** Tries a library in a process of its own; the connection waits for its end. */
-static void probe(struct supervisor *supervisor, struct connection *connection, int fd, const char *name)
+void request_probe(struct supervisor *supervisor, struct connection *connection, int fd, const char *name)
 {
     pid_t parent = getpid();
     pid_t pid = fork();
@@ -148,7 +149,7 @@ static void resolve(struct supervisor *supervisor, struct connection *connection
     if (status == SUBLET_ERR_NOT_FOUND && loaded && library_defines(supervisor->workers.library_fds[library], name))
         status = workers_add_function(&supervisor->workers, library, name, &function);
     if (status == SUBLET_ERR_NOT_FOUND && loaded)
-        probe(supervisor, connection, supervisor->workers.library_fds[library], name);
+        request_probe(supervisor, connection, supervisor->workers.library_fds[library], name);
     else if (connection_answer(supervisor, connection, status, &function, status == SUBLET_OK ? sizeof(function) : 0,
                                NULL, 0))
         connection_resume(supervisor, connection);
@@ -167,7 +168,7 @@ static void load(struct supervisor *supervisor, struct connection *connection)
         return;
     }
     if (status == SUBLET_OK) {
-        probe(supervisor, connection, connection->library_fd, NULL);
+        request_probe(supervisor, connection, connection->library_fd, NULL);
         return;
     }
     connection->library_fd = -1;
@@ -180,6 +181,10 @@ void request_probed(struct supervisor *supervisor, struct connection *connection
     uint32_t number = 0, library = 0;
     char name[CONTROL_NAME_MAX + 1];
     connection->probe = 0;
+    if (connection->header.type == CONTROL_LOAD_PATH) {
+        request_path_probed(supervisor, connection, status);
+        return;
+    }
     if (status == SUBLET_OK && connection->header.type == CONTROL_LOAD) {
         status = workers_add_library(&supervisor->workers, connection->library_fd, &number);
         if (status == SUBLET_OK) {
@@ -216,7 +221,7 @@ void request_serve(struct supervisor *supervisor, struct connection *connection)
             connection_resume(supervisor, connection);
     } else if (connection->header.type == CONTROL_LOAD)
         load(supervisor, connection);
-    else if (connection->header.type == CONTROL_LOAD_HASH)
+    else if (connection->header.type == CONTROL_LOAD_HASH || connection->header.type == CONTROL_LOAD_PATH)
         request_load_hash(supervisor, connection);
     else if (connection->header.type == CONTROL_RESOLVE)
         resolve(supervisor, connection);
@@ -267,7 +272,8 @@ static uint32_t features_of(const struct supervisor *supervisor, enum stream_rol
 {
     if (!supervisor->options->region)
         return (role == STREAM_FABRIC ? 0 : STREAM_FEATURE_TRACE) |
-               (role == STREAM_CONTROL && supervisor->code.open ? STREAM_FEATURE_CODE : 0);
+               (role == STREAM_CONTROL && supervisor->code.open ? STREAM_FEATURE_CODE : 0) |
+               (role == STREAM_CONTROL && supervisor->code.open && supervisor->code.paths ? STREAM_FEATURE_PATH : 0);
     return STREAM_FEATURE_ACCESS | (supervisor->region.fabric >= 0 ? STREAM_FEATURE_FABRIC : 0);
 }
 

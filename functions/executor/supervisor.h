@@ -20,7 +20,7 @@
 #define STALL_NS            UINT64_C(30000000000)
 #define PROBE_NS            UINT64_C(5000000000)
 #define LINGER_NS           UINT64_C(5000000000)
-#define SMALL_BODY_MAX      256u /* of all frames but LOAD */
+#define SMALL_BODY_MAX      1024u /* of all frames but LOAD */
 
 enum connection_state {
     CONNECTION_FREE,
@@ -49,7 +49,7 @@ struct connection {
     int library_fd; /* LOAD: being filled, then tried; -1 = none */
     unsigned char *library;
     pid_t probe;                /* 0 = none */
-    struct control_code wanted; /* LOAD_HASH: what was asked for last */
+    struct control_code wanted; /* LOAD_HASH, LOAD_PATH: what was asked for last */
     uint32_t code_id;           /* the starter was asked for it; 0 = it is not waited for */
     int room_fd;                /* to be filled by a LOAD of what was wanted; -1 = none, or it is library_fd now */
     uint32_t room_id;           /* 0 = no room was given */
@@ -125,9 +125,15 @@ void request_stream_hello(struct supervisor *supervisor, struct connection *conn
 /** The probe of a LOAD or RESOLVE has ended. */
 void request_probed(struct supervisor *supervisor, struct connection *connection, sublet_status status);
 
+/** Tries a library in a process of its own; the connection waits for its end. `name` NULL: no function of it. */
+void request_probe(struct supervisor *supervisor, struct connection *connection, int fd, const char *name);
+
 /* code_requests.c */
 
+/** Or LOAD_PATH. */
 void request_load_hash(struct supervisor *supervisor, struct connection *connection);
+/** The probe of what the starter has read from a path has ended. */
+void request_path_probed(struct supervisor *supervisor, struct connection *connection, sublet_status status);
 /** The starter has not answered in time. */
 void request_code_late(struct supervisor *supervisor, struct connection *connection);
 /** The starter has answered something. */

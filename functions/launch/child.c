@@ -21,6 +21,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -129,7 +130,21 @@ static int limit_resources(const struct start_request *request)
     return 0;
 }
 
-const char *child_drop_privileges(uid_t uid, gid_t gid)
+/**
+ * Before it may do nothing any more: the user by whom file systems judge, and nobody else. So its real owner cannot
+ * signal or trace the process, nor does it count as one of his.
+ */
+static bool have_files_of(uid_t files)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct set_uid[2] = {{.effective = 1u << CAP_SETUID, .permitted = 1u << CAP_SETUID}};
+    if (syscall(SYS_capset, &header, set_uid) != 0)
+        return false;
+    setfsuid(files);
+    return (uid_t)setfsuid((uid_t)-1) == files;
+}
+
+const char *child_drop_privileges(uid_t uid, gid_t gid, uid_t files)
 {
     for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
         if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
@@ -139,8 +154,12 @@ const char *child_drop_privileges(uid_t uid, gid_t gid)
         return "setgroups";
     if (setresgid(gid, gid, gid) != 0)
         return "setresgid";
+    if (files != uid && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0)
+        return "keep capabilities";
     if (setresuid(uid, uid, uid) != 0)
         return "setresuid";
+    if (files != uid && !have_files_of(files))
+        return "setfsuid";
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[2];
     memset(none, 0, sizeof(none));
@@ -207,7 +226,7 @@ _Noreturn static void run(const struct child_plan *plan, const char *born_into)
         fail(ready_fd, "place descriptors");
     if (limit_resources(request) != 0)
         fail(ready_fd, "setrlimit");
-    if (!plan->pilot && (failed = child_drop_privileges(request->uid, request->gid)) != NULL)
+    if (!plan->pilot && (failed = child_drop_privileges(request->uid, request->gid, request->uid)) != NULL)
         fail(ready_fd, failed);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct pollfd pipe_end = {.fd = ready_fd, .events = POLLOUT};
@@ -221,7 +240,7 @@ _Noreturn static void run(const struct child_plan *plan, const char *born_into)
     if (plan->prepared)
         environment[count++] = (char *)"SUBLET_PREPARED=1";
     if (plan->code_ask_fd >= 0)
-        environment[count++] = (char *)CODE_ENVIRONMENT "=1";
+        environment[count++] = (char *)CODE_ENVIRONMENT "=" CODE_VALUE_PATHS;
     execve(request->executor, arguments, environment);
     fail(ready_fd, request->executor);
 }

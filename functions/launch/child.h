@@ -34,7 +34,8 @@ struct child_plan {
  * ended. -1 with `why` when there is no child.
  */
 pid_t child_start(const struct child_plan *plan, char why[ERROR_BYTES]);
-/** For good: all capabilities, other groups, the uid, what exec might give. NULL, or what failed with errno. */
-const char *child_drop_privileges(uid_t uid, gid_t gid);
+/** For good: all capabilities, other groups, the uid, what exec might give; files are had as user `files`. NULL, or
+ * what failed with errno. */
+const char *child_drop_privileges(uid_t uid, gid_t gid, uid_t files);
 
 #endif

@@ -13,7 +13,7 @@
 
 #define HELPER_NS UINT64_C(10000000000)
 
-static struct guest *find_guest(struct starter *starter, uint64_t serial)
+struct guest *code_find_guest(struct starter *starter, uint64_t serial)
 {
     for (size_t i = 0; i < GUESTS_MAX; i++)
         if (starter->guests[i].state != GUEST_FREE && starter->guests[i].serial == serial)
@@ -21,7 +21,19 @@ static struct guest *find_guest(struct starter *starter, uint64_t serial)
     return NULL;
 }
 
-static void answer_get(struct starter *starter, struct guest *guest, const struct code_ask *ask)
+void code_miss(struct starter *starter, struct guest *guest, const struct code_ask *ask)
+{
+    struct code_cache *cache = &starter->code;
+    int fd = -1;
+    cache->figures->misses++;
+    if (code_find(cache, guest->owner, ask->hash) == NULL && ask->size <= code_half(cache->max_bytes) &&
+        code_offer_find(guest, ask->id) == NULL)
+        fd = code_offer_begin(guest, ask);
+    code_answer(guest, CODE_GET, ask->id, SUBLET_ERR_HASH, fd);
+}
+
+/** `path` is of a CODE_PATH; NULL: a CODE_GET. */
+static void answer_get(struct starter *starter, struct guest *guest, const struct code_ask *ask, const char *path)
 {
     struct code_cache *cache = &starter->code;
     struct code_entry *entry = code_find(cache, guest->owner, ask->hash);
@@ -30,17 +42,14 @@ static void answer_get(struct starter *starter, struct guest *guest, const struc
         code_answer(guest, CODE_GET, ask->id, SUBLET_ERR_HASH, -1);
         return;
     }
-    if (entry != NULL && entry->size == ask->size && (fd = code_open_again(entry->fd)) >= 0) {
+    if (entry != NULL && entry->size == ask->size && (entry->tried || path != NULL) &&
+        (fd = code_open_again(entry->fd)) >= 0) {
         cache->figures->hits++;
         entry->used = ++cache->clock;
-        code_answer(guest, CODE_GET, ask->id, SUBLET_OK, fd);
+        code_answer(guest, entry->tried ? CODE_GET : CODE_PATH, ask->id, SUBLET_OK, fd);
         close(fd);
-        return;
-    }
-    cache->figures->misses++;
-    if (entry == NULL && ask->size <= code_half(cache->max_bytes) && code_offer_find(guest, ask->id) == NULL)
-        fd = code_offer_begin(guest, ask);
-    code_answer(guest, CODE_GET, ask->id, SUBLET_ERR_HASH, fd);
+    } else if (entry != NULL || path == NULL || !code_path_wait(starter, guest, ask, path))
+        code_miss(starter, guest, ask);
 }
 
 /** Is a library of this guest's owner being copied? One at a time: others shall have their turn. */
@@ -63,39 +72,49 @@ static void end_offer(struct starter *starter, struct guest *guest, struct code_
     code_answer(guest, CODE_OFFER, id, status, -1);
 }
 
+bool code_begin_copy(struct starter *starter, struct code_helper *helper, const struct guest *guest,
+                     struct code_copy *copy, uint64_t limit_ns)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), bytes = (copy->size + page - 1) / page * page;
+    struct code_entry *entry = code_make_room(starter, guest->owner, bytes);
+    pid_t pid = -1;
+    copy->to = entry == NULL ? -1 : code_memfd(copy->size);
+    copy->owner = guest->owner;
+    copy->uid = guest->uid;
+    copy->gid = guest->gid;
+    copy->guest = guest->pid;
+    copy->pilot = starter->pilot;
+    if (copy->to >= 0)
+        pid = code_copy_start(copy);
+    if (pid < 0) {
+        if (copy->to >= 0)
+            close(copy->to);
+        return false;
+    }
+    *entry = (struct code_entry){.state = CODE_FILLING,
+                                 .filling = true,
+                                 .fd = copy->to,
+                                 .owner = guest->owner,
+                                 .bytes = bytes,
+                                 .size = copy->size};
+    memcpy(entry->hash, copy->hash, sizeof(entry->hash));
+    *helper = (struct code_helper){.pid = pid,
+                                   .guest = guest->serial,
+                                   .entry = (uint32_t)(entry - starter->code.entries),
+                                   .end_ns = monotonic_ns() + limit_ns};
+    return true;
+}
+
 /** Forks the helper for one offer. */
 static void begin_helper(struct starter *starter, struct code_helper *helper, struct guest *guest,
                          struct code_offer *offer)
 {
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), bytes = (offer->size + page - 1) / page * page;
-    struct code_entry *entry = code_make_room(starter, guest->owner, bytes);
-    int fd = entry == NULL ? -1 : code_memfd(offer->size);
-    pid_t pid = -1;
-    if (fd >= 0) {
-        struct code_copy copy = {.from = offer->fd,
-                                 .to = fd,
-                                 .size = offer->size,
-                                 .uid = guest->uid,
-                                 .gid = guest->gid,
-                                 .guest = guest->pid,
-                                 .pilot = starter->pilot};
-        memcpy(copy.hash, offer->hash, sizeof(copy.hash));
-        pid = code_copy_start(&copy);
-    }
-    if (pid < 0) {
-        if (fd >= 0)
-            close(fd);
+    struct code_copy copy = {.from = offer->fd, .size = offer->size};
+    memcpy(copy.hash, offer->hash, sizeof(copy.hash));
+    if (code_begin_copy(starter, helper, guest, &copy, HELPER_NS))
+        helper->offer = offer->id;
+    else
         end_offer(starter, guest, offer, SUBLET_ERR_BUSY);
-        return;
-    }
-    *entry = (struct code_entry){
-        .state = CODE_FILLING, .filling = true, .fd = fd, .owner = guest->owner, .bytes = bytes, .size = offer->size};
-    memcpy(entry->hash, offer->hash, sizeof(entry->hash));
-    *helper = (struct code_helper){.pid = pid,
-                                   .guest = guest->serial,
-                                   .offer = offer->id,
-                                   .entry = (uint32_t)(entry - starter->code.entries),
-                                   .end_ns = monotonic_ns() + HELPER_NS};
 }
 
 /** Gives a helper to the first offer that may have one; false when there is none. */
@@ -109,8 +128,10 @@ static bool serve_one_offer(struct starter *starter, struct code_helper *helper)
             struct code_offer *offer = &guest->code.offers[i];
             if (offer->fd < 0 || !offer->ready)
                 continue;
-            if (code_find(&starter->code, guest->owner, offer->hash) != NULL) {
+            struct code_entry *entry = code_find(&starter->code, guest->owner, offer->hash);
+            if (entry != NULL) {
                 uint32_t id = offer->id;
+                entry->tried = true;
                 code_offer_drop(offer);
                 code_answer(guest, CODE_OFFER, id, SUBLET_OK, -1); /* another lease was faster */
             } else
@@ -148,8 +169,14 @@ static void answer_offer(struct starter *starter, struct guest *guest, const str
     }
 }
 
-/** At once, wherever it may run: what it has open is the guest's memory. */
-static void kill_helper(const struct code_helper *helper)
+static void take_tried(struct starter *starter, const struct guest *guest, const struct code_ask *ask)
+{
+    struct code_entry *entry = code_find(&starter->code, guest->owner, ask->hash);
+    if (entry != NULL)
+        entry->tried = true;
+}
+
+void code_kill_helper(const struct code_helper *helper)
 {
     cpu_set_t all;
     struct sched_param none = {0};
@@ -164,7 +191,8 @@ void code_channel_close(struct starter *starter, struct guest *guest)
     struct code_channel *channel = &guest->code;
     for (size_t i = 0; i < CODE_HELPERS_MAX; i++)
         if (starter->code.helpers[i].pid != 0 && starter->code.helpers[i].guest == guest->serial)
-            kill_helper(&starter->code.helpers[i]);
+            code_kill_helper(&starter->code.helpers[i]);
+    code_paths_end(starter, guest->serial);
     code_offers_drop(channel);
     if (channel->ask_fd >= 0) {
         epoll_ctl(starter->epoll_fd, EPOLL_CTL_DEL, channel->ask_fd, NULL); /* a child may still hold a copy */
@@ -176,19 +204,24 @@ void code_channel_close(struct starter *starter, struct guest *guest)
 
 void code_on_ask(struct starter *starter, uint64_t serial)
 {
-    struct guest *guest = find_guest(starter, serial);
+    struct guest *guest = code_find_guest(starter, serial);
     struct code_ask ask;
+    char path[CONTROL_PATH_MAX + 1];
     if (guest == NULL || guest->code.ask_fd < 0)
         return;
-    enum code_heard heard = code_hear(starter, guest, &ask);
+    enum code_heard heard = code_hear(starter, guest, &ask, path);
     if (heard == CODE_BROKEN)
         code_channel_close(starter, guest);
     else if (heard == CODE_NOTHING || (guest->state != GUEST_STARTING && guest->state != GUEST_READY))
         return; /* or it is nobody's yet, or ending */
     else if (ask.operation == CODE_GET)
-        answer_get(starter, guest, &ask);
+        answer_get(starter, guest, &ask, NULL);
+    else if (ask.operation == CODE_PATH)
+        answer_get(starter, guest, &ask, path);
     else if (ask.operation == CODE_OFFER)
         answer_offer(starter, guest, &ask);
+    else if (ask.operation == CODE_TRIED)
+        take_tried(starter, guest, &ask);
     else
         take_drop(guest, &ask);
 }
@@ -198,12 +231,14 @@ bool code_is_helper(const struct starter *starter, pid_t pid)
     for (size_t i = 0; i < CODE_HELPERS_MAX; i++)
         if (starter->code.helpers[i].pid == pid)
             return true;
-    return false;
+    return code_path_is_reader(starter, pid);
 }
 
 void code_on_exit(struct starter *starter, pid_t pid, int status)
 {
     struct code_cache *cache = &starter->code;
+    bool right = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    code_paths_on_exit(starter, pid, right);
     for (size_t i = 0; i < CODE_HELPERS_MAX; i++) {
         struct code_helper ended = cache->helpers[i];
         if (ended.pid != pid)
@@ -211,10 +246,11 @@ void code_on_exit(struct starter *starter, pid_t pid, int status)
         cache->helpers[i].pid = 0;
         struct code_entry *entry = &cache->entries[ended.entry];
         entry->filling = false;
-        bool kept = WIFEXITED(status) && WEXITSTATUS(status) == 0 && code_keep(cache, entry);
+        bool kept = right && code_keep(cache, entry);
+        entry->tried = kept;
         if (!kept)
             code_forget(entry);
-        struct guest *guest = find_guest(starter, ended.guest);
+        struct guest *guest = code_find_guest(starter, ended.guest);
         struct code_offer *offer = guest == NULL ? NULL : code_offer_find(guest, ended.offer);
         if (offer != NULL && offer->ready)
             end_offer(starter, guest, offer, kept ? SUBLET_OK : SUBLET_ERR_INVALID);
@@ -228,7 +264,8 @@ static void drop_all(struct starter *starter)
 {
     for (size_t i = 0; i < CODE_HELPERS_MAX; i++)
         if (starter->code.helpers[i].pid != 0)
-            kill_helper(&starter->code.helpers[i]);
+            code_kill_helper(&starter->code.helpers[i]);
+    code_paths_end(starter, 0);
     code_drop_kept(starter);
     for (size_t g = 0; g < GUESTS_MAX; g++)
         if (starter->guests[g].state != GUEST_FREE)
@@ -263,6 +300,8 @@ void code_set(struct starter *starter, struct waiter waiter)
 void code_on_client_gone(struct starter *starter, uint64_t client)
 {
     struct code_cache *cache = &starter->code;
+    if (cache->path_keeper == client)
+        cache->path_keeper = cache->prefix_count = 0;
     if (cache->keeper != client)
         return;
     cache->keeper = cache->max_bytes = cache->max_entries = 0;
@@ -274,9 +313,10 @@ void code_on_time(struct starter *starter, uint64_t now)
     struct code_cache *cache = &starter->code;
     for (size_t i = 0; i < CODE_HELPERS_MAX; i++)
         if (cache->helpers[i].pid != 0 && cache->helpers[i].end_ns <= now) {
-            kill_helper(&cache->helpers[i]);
+            code_kill_helper(&cache->helpers[i]);
             cache->helpers[i].end_ns = UINT64_MAX;
         }
+    code_paths_on_time(starter, now);
     if (cache->look_ns != 0 && cache->look_ns <= now)
         code_look(starter, now);
     for (size_t i = 0; i < GUESTS_MAX; i++) {
@@ -295,6 +335,9 @@ uint64_t code_next_ns(const struct starter *starter)
     for (size_t i = 0; i < CODE_HELPERS_MAX; i++)
         if (cache->helpers[i].pid != 0 && cache->helpers[i].end_ns < next)
             next = cache->helpers[i].end_ns;
+    for (size_t i = 0; i < CODE_READERS_MAX; i++)
+        if (cache->readers[i].pid != 0 && cache->readers[i].end_ns < next)
+            next = cache->readers[i].end_ns;
     for (size_t i = 0; i < GUESTS_MAX; i++) {
         const struct guest *guest = &starter->guests[i];
         uint64_t at;

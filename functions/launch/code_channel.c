@@ -135,7 +135,7 @@ bool code_is_late(const struct code_channel *channel, uint64_t *at_out)
     return channel->paused;
 }
 
-enum code_heard code_hear(struct starter *starter, struct guest *guest, struct code_ask *ask)
+enum code_heard code_hear(struct starter *starter, struct guest *guest, struct code_ask *ask, char *path)
 {
     if (guest->code.paused) /* the kernel says that its end is closed */
         return CODE_BROKEN;
@@ -146,5 +146,13 @@ enum code_heard code_hear(struct starter *starter, struct guest *guest, struct c
     ssize_t got = read(guest->code.ask_fd, ask, sizeof(*ask));
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return CODE_NOTHING;
-    return got == (ssize_t)sizeof(*ask) && code_ask_check(ask) == SUBLET_OK ? CODE_ASKED : CODE_BROKEN;
+    if (got != (ssize_t)sizeof(*ask) || code_ask_check(ask) != SUBLET_OK)
+        return CODE_BROKEN;
+    if (ask->operation != CODE_PATH)
+        return CODE_ASKED;
+    got = read(guest->code.ask_fd, path, ask->path_bytes); /* it is there: one write of so few bytes is whole */
+    if (got != (ssize_t)ask->path_bytes || !code_path_check(path, ask->path_bytes))
+        return CODE_BROKEN;
+    path[got] = '\0';
+    return CODE_ASKED;
 }

@@ -6,8 +6,11 @@
 
 enum code_heard { CODE_NOTHING, CODE_ASKED, CODE_BROKEN };
 
-/** Takes the next question of a guest, as often as it may ask. BROKEN: it is not to be heard any more. */
-enum code_heard code_hear(struct starter *starter, struct guest *guest, struct code_ask *ask);
+/**
+ * Takes the next question of a guest, as often as it may ask, and the path that follows a CODE_PATH (room for
+ * CONTROL_PATH_MAX + 1). BROKEN: it is not to be heard any more.
+ */
+enum code_heard code_hear(struct starter *starter, struct guest *guest, struct code_ask *ask, char *path);
 /** One that the guest does not take, since it does not read, is lost: for its executor that is a miss. fd -1: none. */
 void code_answer(const struct guest *guest, enum code_operation operation, uint32_t id, sublet_status status, int fd);
 /** Hears it again, or not for a while. */

@@ -156,7 +156,8 @@ struct code_entry *code_make_room(struct starter *starter, uid_t owner, uint64_t
 
 bool code_keep(struct code_cache *cache, struct code_entry *entry)
 {
-    int fd = entry->state == CODE_FILLING && code_is_sealed(entry->fd) ? code_open_again(entry->fd) : -1;
+    bool wanted = entry->state == CODE_FILLING && code_find(cache, entry->owner, entry->hash) == NULL;
+    int fd = wanted && code_is_sealed(entry->fd) ? code_open_again(entry->fd) : -1;
     if (fd < 0)
         return false;
     close(entry->fd); /* opened by memfd_create: the kernel's leases do not count such */

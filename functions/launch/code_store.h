@@ -19,7 +19,7 @@ struct code_entry *code_find(struct code_cache *cache, uid_t owner, const uint8_
 uint64_t code_half(uint64_t value);
 /** A free entry, once there is room for so many bytes more of this owner; NULL when there will be none. */
 struct code_entry *code_make_room(struct starter *starter, uid_t owner, uint64_t bytes);
-/** Keeps what a helper has found right; false when something is in the way. */
+/** Keeps what a helper has found right; false when something is in the way, or it is kept already. */
 bool code_keep(struct code_cache *cache, struct code_entry *entry);
 void code_forget(struct code_entry *entry);
 /** Nothing of it is found any more; what is in use counts until it is not, which is looked at every few seconds. */

@@ -177,8 +177,10 @@ static bool handle_frame(struct starter *starter, struct client *client, char *t
         answer_list(starter, waiter);
     else if (strcmp(verb, "CODE") == 0)
         code_set(starter, waiter);
+    else if (strcmp(verb, "PATHS") == 0)
+        code_paths_set(starter, waiter);
     else
-        server_answer_error(starter, waiter, "unknown verb; there are START, PREPARE, STOP, LIST and CODE");
+        server_answer_error(starter, waiter, "unknown verb; there are START, PREPARE, STOP, LIST, CODE and PATHS");
     return true;
 }
 

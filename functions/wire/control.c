@@ -18,6 +18,7 @@ sublet_status control_header_check(const struct control_header *header)
         [CONTROL_RESOLVE] = {sizeof(uint32_t) + 1, sizeof(uint32_t) + CONTROL_NAME_MAX},
         [CONTROL_CANCEL] = {sizeof(struct control_cancel), sizeof(struct control_cancel)},
         [CONTROL_LOAD_HASH] = {sizeof(struct control_code), sizeof(struct control_code)},
+        [CONTROL_LOAD_PATH] = {sizeof(struct control_code) + 1, sizeof(struct control_code) + CONTROL_PATH_MAX},
     };
     if (header->magic != CONTROL_MAGIC)
         return SUBLET_ERR_INVALID;

@@ -24,6 +24,7 @@
 #define CONTROL_BODY_MAX      (64u << 20) /* a function library */
 #define CONTROL_LIBRARY_MIN   64u
 #define CONTROL_NAME_MAX      127u
+#define CONTROL_PATH_MAX      960u
 #define CONTROL_WORKERS_MAX   64u
 #define CONTROL_SLOT_STREAM   0xffffffffu
 
@@ -33,7 +34,9 @@ enum control_type {
     CONTROL_RESOLVE = 3,   /* body: u32 library, name; answer: u32 function */
     CONTROL_CANCEL = 4,    /* body: struct control_cancel; answer: empty, after the call was ended */
     CONTROL_LOAD_HASH = 5, /* body: struct control_code; answer: u32 library, or HASH: send it with LOAD */
-    CONTROL_TYPE_END = 6,
+    CONTROL_LOAD_PATH = 6, /* body: struct control_code, then where it lies, for nodes that see the same file; answer:
+                              as to LOAD_HASH */
+    CONTROL_TYPE_END = 7,
 };
 
 struct control_header {
@@ -54,6 +57,7 @@ struct control_hello {
 
 #define CONTROL_FEATURE_TRACE 1u /* requests may bear RING_TRACE */
 #define CONTROL_FEATURE_CODE  2u /* LOAD_HASH may be asked: the node may have the library */
+#define CONTROL_FEATURE_PATH  4u /* LOAD_PATH may be asked: the node may see its file */
 
 struct control_welcome {
     uint32_t workers;      /* 0 for a region */
@@ -68,7 +72,8 @@ struct control_cancel {
     uint32_t connection; /* for a call over a stream: the number in its hello */
 };
 
-/** A library by its content. Who is told HASH sends it with LOAD next: room for it may have been made. */
+/** A library by its content. A path that follows is absolute and without links. Who is told HASH sends it with LOAD
+ * next: room for it may have been made. */
 struct control_code {
     uint8_t hash[SHA256_BYTES]; /* SHA-256 of all of it */
     uint64_t size;

@@ -2,8 +2,8 @@
  * What crosses a TCP connection between a client and an executor. Little endian; every connection begins with a
  * hello of the client (64 bytes) and a welcome of the executor (32 bytes). The role says what follows:
  *
- *   STREAM_CONTROL  control frames (wire/control.h: LOAD_HASH, LOAD, RESOLVE, CANCEL), one outstanding at a time
- *   STREAM_CALLS    calls to one worker: stream_request + arguments, stream_response + result, answered in order
+ *   STREAM_CONTROL  control frames (wire/control.h: LOAD_HASH, LOAD_PATH, LOAD, RESOLVE, CANCEL), one outstanding at a
+ * time STREAM_CALLS    calls to one worker: stream_request + arguments, stream_response + result, answered in order
  *   STREAM_FABRIC   calls to one worker over a fabric with remote writes (wire/ofi.h)
  *   STREAM_REGION   stream_access + content of a put, stream_response + content of a get, answered in order
  *   STREAM_REGION_FABRIC  reads and writes of a region over a fabric (wire/ofi.h), beside a STREAM_REGION
@@ -125,10 +125,11 @@ enum stream_operation {
 };
 
 #define STREAM_PIECES_MAX     1024u
-#define STREAM_FEATURE_ACCESS 1u /* of stream_welcome.features */
-#define STREAM_FEATURE_TRACE  2u /* requests may bear STREAM_ROOM_TRACE */
-#define STREAM_FEATURE_FABRIC 4u /* of a region: STREAM_REGION_FABRIC may be tried */
-#define STREAM_FEATURE_CODE   8u /* of STREAM_CONTROL: LOAD_HASH may be asked */
+#define STREAM_FEATURE_ACCESS 1u  /* of stream_welcome.features */
+#define STREAM_FEATURE_TRACE  2u  /* requests may bear STREAM_ROOM_TRACE */
+#define STREAM_FEATURE_FABRIC 4u  /* of a region: STREAM_REGION_FABRIC may be tried */
+#define STREAM_FEATURE_CODE   8u  /* of STREAM_CONTROL: LOAD_HASH may be asked */
+#define STREAM_FEATURE_PATH   16u /* of STREAM_CONTROL: LOAD_PATH may be asked */
 
 static inline uint64_t stream_request_size(const struct stream_request *request)
 {

@@ -47,6 +47,8 @@ export interface AgentConfig {
   readonly poolMax: number;
   /** Code of users that is kept for their next leases; 0: none. */
   readonly codeCacheBytes: number;
+  /** Folders below which code is read in place of being sent; none: it is always sent. */
+  readonly codeFromPaths: readonly string[];
   /** Grants to clients of this node need no controller where this node can serve them. */
   readonly leaseHereFirst: boolean;
   readonly leaseTermMs: number;
@@ -168,6 +170,7 @@ function agentConfig(raw: AgentRaw, path: string): AgentConfig {
     guestUidCount: raw.guest_uid_count,
     poolMax: raw.pool_max,
     codeCacheBytes: raw.code_cache_mib * mib,
+    codeFromPaths: raw.code_from_paths,
     leaseHereFirst: raw.lease_here_first,
     leaseTermMs: raw.lease_term_ms,
     leaseTermMaxMs: raw.lease_term_max_ms,

@@ -25,6 +25,14 @@ export const fabricProviders = [
   "tcp",
   "tcp;ofi_rxm",
 ] as const;
+/** Absolute, and its text says what it lies below: as code_path_check() of functions/wire/code.c. */
+const folder = z
+  .string()
+  .max(900)
+  .regex(
+    /^(\/(?!\.{1,2}(\/|$))[^/\p{Cc}]+)+$/u,
+    "expected an absolute path without links, . or .. and no slash at its end",
+  );
 const cpuList = z.string().regex(/^[0-9,\-:/ ]*$/, 'expected a CPU list, as "0-3,8"');
 
 export const agentSchema = z.strictObject({
@@ -87,6 +95,12 @@ export const agentSchema = z.strictObject({
     .describe(
       "libraries of functions kept for the next leases of their users, in MiB; one user has half; 0: none",
     )
+    .meta(live),
+  code_from_paths: z
+    .array(folder)
+    .max(16)
+    .default([])
+    .describe("folders that nodes share; a library below one is read there with its user's rights, not sent")
     .meta(live),
   lease_here_first: z
     .boolean()

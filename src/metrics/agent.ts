@@ -135,12 +135,15 @@ export function agentMetrics(registry: Registry) {
     }),
     codeCacheLibraries: gauge(registry, "code_cache_libraries", { help: "Libraries that are kept so." }),
     codeCacheLookups: counter(registry, "code_cache_lookups_total", {
-      help: "Libraries that executors asked for by their content: here (hit), or sent by their client (miss).",
+      help: "Libraries that executors asked for by their content: here (hit), read from where they lie (path), or sent by their client (miss).",
       labels: ["outcome"],
     }),
     codeCacheOffers: counter(registry, "code_cache_offers_total", {
       help: "Libraries that executors offered: kept, or refused (not what their hash says, or no room).",
       labels: ["outcome"],
+    }),
+    codeCacheUnread: counter(registry, "code_cache_unread_total", {
+      help: "Libraries that could not be read from where they lie (not there, not for this user, changed, too slow).",
     }),
     codeCacheEvictions: counter(registry, "code_cache_evictions_total", {
       help: "Libraries that made room for others.",

@@ -1,11 +1,22 @@
 /**
  * Code that a node keeps, with the real agent, starter, executors and libsublet: a second lease of a user is sent nothing,
- * another user's is, and none of it is left beside a job, or by who was killed.
+ * another user's is, and none of it is left beside a job, or by who was killed. What lies below a folder that nodes share is
+ * not sent the first time, either.
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, readdirSync, readlinkSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
@@ -15,9 +26,10 @@ import { type LoneNode, loneNode, native, skip } from "./lone-node.ts";
 const run = promisify(execFile);
 const users = [4001, 4002] as const;
 
+const echo = join(native, "functions", "libecho.so");
+
 /** Leases, loads and calls so many times, one lease after the other. */
-async function leases(here: LoneNode, uid: number, rounds: number): Promise<void> {
-  const library = join(native, "functions", "libecho.so");
+async function leases(here: LoneNode, uid: number, rounds: number, library = echo): Promise<void> {
   const { stdout } = await run(
     join(native, "bin", "sublet-cold-leases"),
     ["n1", `${rounds}`, "50", library],
@@ -29,6 +41,8 @@ async function leases(here: LoneNode, uid: number, rounds: number): Promise<void
 interface Figures {
   readonly hits: number;
   readonly misses: number;
+  readonly paths: number;
+  readonly unread: number;
   readonly kept: number;
   readonly libraries: number;
   readonly bytes: number;
@@ -46,6 +60,8 @@ async function figures(here: LoneNode): Promise<Figures> {
   return {
     hits: of('sublet_code_cache_lookups_total{outcome="hit"}'),
     misses: of('sublet_code_cache_lookups_total{outcome="miss"}'),
+    paths: of('sublet_code_cache_lookups_total{outcome="path"}'),
+    unread: of("sublet_code_cache_unread_total"),
     kept: of('sublet_code_cache_offers_total{outcome="kept"}'),
     libraries: of("sublet_code_cache_libraries"),
     bytes: of("sublet_code_cache_bytes"),
@@ -109,4 +125,45 @@ test("a user's second lease is sent no code; another user's is; a job, or the en
   await here.client();
   await leases(here, users[0], 2);
   assert.ok((await figures(here)).hits > after.hits);
+});
+
+test("a library below a shared folder is read with its user's rights, and sent when that does not do", {
+  skip,
+}, async (t) => {
+  const here = await loneNode(t);
+  chmodSync(here.dir, 0o755);
+  const shared = join(here.dir, "shared");
+  const settings = join(here.dir, "agent.toml");
+  mkdirSync(shared, { mode: 0o755 });
+  const own = join(shared, "own.so");
+  const link = join(shared, "link.so");
+  const outside = join(here.dir, "outside.so");
+  for (const path of [own, outside]) {
+    copyFileSync(echo, path);
+    chownSync(path, users[0], users[0]);
+    chmodSync(path, 0o700);
+  }
+  symlinkSync(outside, link);
+  writeFileSync(settings, `code_from_paths = ["${shared}"]\n${readFileSync(settings, "utf8")}`);
+  const agent = here.start();
+  await here.client();
+  const counts = async (): Promise<number[]> => {
+    const { paths, hits, misses, unread } = await figures(here);
+    return [paths, hits, misses, unread];
+  };
+  await leases(here, users[0], 3, own);
+  assert.deepEqual(await counts(), [1, 2, 0, 0]);
+  // Who may not read it by that name is not read it: his client could, and sends it.
+  await leases(here, users[1], 1, echo);
+  assert.deepEqual(await counts(), [1, 2, 1, 0]);
+
+  agent.kill("SIGKILL"); // in the middle of nothing: what was told goes with the connection
+  await once(agent, "exit");
+  await until("none without an agent", 10_000, async () =>
+    held(here.starterPid()) === empty ? true : undefined,
+  );
+  here.start();
+  await here.client();
+  await leases(here, users[0], 1, link); // the client names what it leads to, which is not shared
+  assert.deepEqual(await counts(), [1, 2, 2, 0]);
 });

@@ -4,6 +4,7 @@
  */
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -60,6 +61,12 @@ void server_answer_error(struct starter *of, struct waiter waiter, const char *e
 pid_t code_copy_start(const struct code_copy *copy)
 {
     static pid_t last = 1 << 29;
+    must(copy->from >= 0 || strcmp(copy->prefix, "/shared") == 0);
+    if (copy->from < 0) { /* its text keeps it below there */
+        char name[CONTROL_PATH_MAX + 2];
+        snprintf(name, sizeof(name), "/%s", copy->name);
+        must(code_path_check(name, strlen(name)));
+    }
     fcntl(copy->to, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
     return ++last;
 }
@@ -96,6 +103,9 @@ static void close_guest(size_t i)
 /** All helpers end, those among them that begin as others end. */
 static void reap(void)
 {
+    for (size_t i = 0; i < CODE_READERS_MAX; i++)
+        if (starter.code.readers[i].pid != 0)
+            code_on_exit(&starter, starter.code.readers[i].pid, finds_it_right ? 0 : 256);
     for (size_t i = 0; i < CODE_HELPERS_MAX; i++)
         while (starter.code.helpers[i].pid != 0)
             code_on_exit(&starter, starter.code.helpers[i].pid, finds_it_right ? 0 : 256);
@@ -130,8 +140,20 @@ static size_t ask(size_t i, bool sense, const uint8_t *data, size_t size)
                              .id = data[1] % 8,
                              .size = sizes[data[2] % 8],
                              .hash = {data[3] % 8}};
-    (void)!write(ask_fds[i], &frame, sizeof(frame));
-    return 4;
+    if (frame.operation != CODE_PATH) {
+        (void)!write(ask_fds[i], &frame, sizeof(frame));
+        return 4;
+    }
+    /* What follows is its path, below a folder that is shared or not: as many bytes as there are, and are said. */
+    struct {
+        struct code_ask ask;
+        char path[CONTROL_PATH_MAX];
+    } with = {.ask = frame, .path = "/shared/"};
+    size_t more = size - 4 < 16 ? size - 4 : 16, begin = (data[3] & 64) != 0 ? 8 : 0, said = begin + more;
+    memcpy(with.path + begin, data + 4, more);
+    with.ask.path_bytes = (uint32_t)((data[3] & 128) != 0 ? said + 1 : said);
+    (void)!write(ask_fds[i], &with, sizeof(with.ask) + said);
+    return 4 + more;
 }
 
 /** Each byte pair says who does what. */
@@ -139,6 +161,9 @@ static void attack_starter(const uint8_t *data, size_t size)
 {
     starter.code.max_bytes = MAX_BYTES;
     starter.code.max_entries = MAX_ENTRIES;
+    starter.code.read_again_ns = 0;
+    starter.code.prefix_count = 1;
+    strcpy(starter.code.prefixes[0], "/shared");
     for (size_t i = 0; i < GUESTS; i++)
         open_guest(i);
     while (size >= 2) {
@@ -182,7 +207,7 @@ static void attack_executor(const uint8_t *data, size_t size)
     close(high), close(higher);
     setenv(CODE_ENVIRONMENT, "1", 1);
     code_open(&code);
-    must(code.open && getenv(CODE_ENVIRONMENT) == NULL);
+    must(code.open && !code.paths && getenv(CODE_ENVIRONMENT) == NULL); /* its starter is an earlier one */
     while (size >= 1 && code.open) {
         size_t bytes = (data[0] & 1) != 0 ? sizeof(struct code_answer) : data[0] / 8;
         int fds[2] = {sockets[0], sockets[0]}, count = (data[0] >> 1) % 3;

@@ -43,7 +43,7 @@ void request_serve(struct supervisor *of, struct connection *connection)
     const unsigned char *body = connection->library != NULL ? connection->library : connection->small;
     for (uint32_t i = 0; i < header->size; i++)
         sum ^= body[i];
-    if (header->type == CONTROL_LOAD_HASH)
+    if (header->type == CONTROL_LOAD_HASH || header->type == CONTROL_LOAD_PATH)
         give_room(of, connection);
     connection->trusted = true;
     unsigned char byte = sum;

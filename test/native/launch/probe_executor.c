@@ -167,6 +167,26 @@ static void ask(const char *text)
     snprintf(answer, BYTES, "%zd errno %d", written, written < 0 ? errno : 0);
 }
 
+/** ID SIZE HEX BYTES PATH: asks for code by its path as well; of the frame and it, the first bytes (0: all). */
+static void ask_path(const char *text)
+{
+    struct {
+        struct code_ask ask;
+        char path[1024];
+    } frame = {.ask = {.magic = CODE_MAGIC, .operation = CODE_PATH}};
+    unsigned long size = 0, bytes = 0;
+    char hex[2 * SHA256_BYTES + 1] = "";
+    sscanf(text, "%u %lu %64s %lu %1000s", &frame.ask.id, &size, hex, &bytes, frame.path);
+    frame.ask.size = size;
+    frame.ask.path_bytes = (uint32_t)strlen(frame.path);
+    for (size_t i = 0; i < SHA256_BYTES; i++)
+        sscanf(hex + 2 * i, "%2hhx", &frame.ask.hash[i]);
+    if (bytes == 0)
+        bytes = sizeof(frame.ask) + frame.ask.path_bytes;
+    ssize_t written = write(CODE_ASK_FD, &frame, bytes);
+    snprintf(answer, BYTES, "%zd errno %d", written, written < 0 ? errno : 0);
+}
+
 static int room = -1;
 
 /** The next answer about code: operation, status and whether a descriptor came, which is kept. */
@@ -228,6 +248,8 @@ static void obey_about_code(const char *word, const char *argument)
 {
     if (strcmp(word, "code-ask") == 0)
         ask(argument);
+    else if (strcmp(word, "code-path") == 0)
+        ask_path(argument);
     else if (strcmp(word, "code-take") == 0)
         take();
     else if (strcmp(word, "code-fill") == 0)

@@ -1,129 +1,5 @@
 /** Code that the node keeps: what leases of one owner save, and what a hostile guest does not get. */
-#include "starter_case.h"
-
-#include "base/fds.h"
-#include "bench/peer.h"
-#include "wire/code.h"
-
-enum { ALICE = 4001, BOB = 4002, MIB = 1 << 20 };
-
-/** The text of a START with this owner and program. */
-static const char *start_text(const char *lease, unsigned id, unsigned owner, const char *program)
-{
-    static char text[TEXT_BYTES];
-    const char *all = driver_start_text(&driver, lease, id, "");
-    const char *at = strstr(all, "\nowner=0\n"), *end = strstr(all, "\nexecutor=");
-    snprintf(text, sizeof(text), "%.*s\nowner=%u%.*s\nexecutor=%s\n", (int)(at - all), all, owner, (int)(end - at) - 8,
-             at + 8, program);
-    return text;
-}
-
-/** Starts a real executor and connects to it as root. */
-static void start(const char *lease, unsigned owner, struct peer *peer)
-{
-    struct executor executor = {0};
-    assert_true(ask(start_text(lease, 100, owner, EXECUTOR), 100));
-    assert_string_equal(field("ok"), "1");
-    snprintf(executor.path, sizeof(executor.path), "%.60s/%.30s.sock", driver.run_dir, lease);
-    executor.port = (uint16_t)atoi(field("port"));
-    for (size_t i = 0; i < CONTROL_TOKEN_BYTES; i++)
-        executor.token[i] = (uint8_t)(0x11 * (i % 16));
-    assert_int_equal(peer_open(&executor, 2, 4096, 4096, peer), SUBLET_OK);
-}
-
-static void stop(const char *lease)
-{
-    char text[128];
-    snprintf(text, sizeof(text), "verb=STOP\nid=101\nlease=%s\n", lease);
-    assert_true(ask(text, 101));
-    assert_string_equal(field("ok"), "1");
-}
-
-static void start_probe(const char *lease, unsigned owner)
-{
-    assert_true(ask(start_text(lease, 100, owner, driver_probe_path()), 100));
-    assert_string_equal(field("ok"), "1");
-}
-
-/** Sends CODE; its answer is in driver.text then. */
-static void code(uint64_t max_bytes, unsigned max_entries, const char *more)
-{
-    char text[160];
-    snprintf(text, sizeof(text), "verb=CODE\nid=102\nmax_bytes=%llu\nmax_entries=%u\n%s", (unsigned long long)max_bytes,
-             max_entries, more);
-    assert_true(ask(text, 102));
-    assert_string_equal(field("error"), "");
-}
-
-static uint64_t figure(const char *key)
-{
-    static const char *const keys[] = {"bytes", "entries", "hits", "misses", "kept", "refused", "evicted"};
-    uint64_t figures[sizeof(keys) / sizeof(keys[0])];
-    int fd = open(field("figures"), O_RDONLY | O_CLOEXEC);
-    assert_int_equal(pread(fd, figures, sizeof(figures), 0), sizeof(figures));
-    close(fd);
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-        if (strcmp(keys[i], key) == 0)
-            return figures[i];
-    fail_msg("no figure %s", key);
-    return 0;
-}
-
-static struct {
-    const char *key;
-    uint64_t value;
-} awaited;
-
-static bool has_come(void *argument)
-{
-    (void)argument;
-    code(64 * MIB, 16, "");
-    return figure(awaited.key) == awaited.value;
-}
-
-static void await_figure(const char *key, uint64_t value)
-{
-    awaited.key = key;
-    awaited.value = value;
-    if (!driver_until(has_come, NULL))
-        fail_msg("%s is %llu, not %llu", key, (unsigned long long)figure(key), (unsigned long long)value);
-}
-
-/** libecho.so with as much behind it as makes `size` bytes, all of them `fill`. Caller frees. */
-static unsigned char *library(size_t size, int fill, struct control_code *name)
-{
-    unsigned char *bytes = malloc(size);
-    int fd = open(LIBRARIES "/libecho.so", O_RDONLY | O_CLOEXEC);
-    assert_non_null(bytes);
-    memset(bytes, fill, size);
-    ssize_t got = read(fd, bytes, size);
-    close(fd);
-    assert_true(got > 0 && (size_t)got < size);
-    name->size = size;
-    sha256(bytes, size, name->hash);
-    return bytes;
-}
-
-static sublet_status load_hash(const struct peer *peer, const struct control_code *name, uint32_t *number)
-{
-    uint32_t size = sizeof(*number);
-    return peer_request(peer->fd, CONTROL_LOAD_HASH, name, sizeof(*name), number, &size);
-}
-
-static sublet_status load(const struct peer *peer, const void *bytes, size_t bytes_size, uint32_t *number)
-{
-    uint32_t size = sizeof(*number);
-    return peer_request(peer->fd, CONTROL_LOAD, bytes, (uint32_t)bytes_size, number, &size);
-}
-
-static void assert_echoes(struct peer *peer, uint32_t number)
-{
-    uint32_t function = 0, size = 0;
-    char out[8] = "";
-    assert_int_equal(peer_resolve(peer->fd, number, "echo", &function), SUBLET_OK);
-    assert_int_equal(peer_call(&peer->rings[0], function, "hello", 6, out, sizeof(out), &size), SUBLET_OK);
-    assert_string_equal(out, "hello");
-}
+#include "code_case.h"
 
 static void the_next_lease_of_an_owner_is_sent_nothing(void **state)
 {
@@ -267,8 +143,6 @@ static void all_of_it_goes_when_it_is_told_to(void **state)
     peer_close(&a), peer_close(&b), peer_close(&c), peer_close(&d);
 }
 
-static const char *const zeros = "0000000000000000000000000000000000000000000000000000000000000000";
-
 static void a_guest_cannot_have_kept_what_it_likes(void **state)
 {
     (void)state;
@@ -288,23 +162,23 @@ static void a_guest_cannot_have_kept_what_it_likes(void **state)
     tell("a", "code-ask 2 1 8192 %s", hex);
     assert_string_equal(tell("a", "code-take"), "2 of 1: 1");
     /* It was sealed, and is something else. */
-    tell("a", "code-ask 1 2 8192 %s", zeros);
+    tell("a", "code-ask 1 2 8192 %s", ZEROS);
     assert_string_equal(tell("a", "code-take"), "1 of 2: 18 with room");
     assert_string_equal(tell("a", "code-fill 1 1"), "filled");
-    tell("a", "code-ask 2 2 8192 %s", zeros);
+    tell("a", "code-ask 2 2 8192 %s", ZEROS);
     assert_string_equal(tell("a", "code-take"), "2 of 2: 1");
     /* Offered under another name or size than it was asked for, or never asked for. */
-    tell("a", "code-ask 1 3 8192 %s", zeros);
+    tell("a", "code-ask 1 3 8192 %s", ZEROS);
     assert_string_equal(tell("a", "code-take"), "1 of 3: 18 with room");
-    tell("a", "code-ask 2 3 8192 1%s", zeros + 1);
+    tell("a", "code-ask 2 3 8192 1%s", ZEROS + 1);
     assert_string_equal(tell("a", "code-take"), "2 of 3: 1");
-    tell("a", "code-ask 2 3 4096 %s", zeros);
+    tell("a", "code-ask 2 3 4096 %s", ZEROS);
     assert_string_equal(tell("a", "code-take"), "2 of 3: 1");
-    tell("a", "code-ask 2 77 8192 %s", zeros);
+    tell("a", "code-ask 2 77 8192 %s", ZEROS);
     assert_string_equal(tell("a", "code-take"), "2 of 77: 1");
     /* Taken back: then it is not there to be offered. */
-    tell("a", "code-ask 3 3 8192 %s", zeros);
-    tell("a", "code-ask 2 3 8192 %s", zeros);
+    tell("a", "code-ask 3 3 8192 %s", ZEROS);
+    tell("a", "code-ask 2 3 8192 %s", ZEROS);
     assert_string_equal(tell("a", "code-take"), "2 of 3: 1");
     code(64 * MIB, 16, "");
     assert_int_equal(figure("refused"), 2);
@@ -331,9 +205,9 @@ static void a_guest_does_not_disturb_the_starter(void **state)
     for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
         start_probe("a", ALICE);
         assert_string_equal(tell("a", "code-pass"), "peer is gone"); /* no descriptor goes that way */
-        tell("a", broken[i], zeros);
+        tell("a", broken[i], ZEROS);
         assert_string_equal(tell("a", "code-take"), "nothing: peer is gone"); /* it is not heard any more */
-        assert_string_equal(tell("a", "code-ask 1 1 8192 %s", zeros), "-1 errno 32");
+        assert_string_equal(tell("a", "code-ask 1 1 8192 %s", ZEROS), "-1 errno 32");
         assert_true(atoi(tell("a", "pid")) > 0);
         stop("a");
     }
@@ -341,17 +215,17 @@ static void a_guest_does_not_disturb_the_starter(void **state)
     start_probe("a", ALICE);
     assert_in_range(atoi(tell("a", "code-flood 100000")), 1000, 99999);
     start_probe("b", ALICE);
-    tell("b", "code-ask 1 1 8192 %s", zeros);
+    tell("b", "code-ask 1 1 8192 %s", ZEROS);
     assert_string_equal(tell("b", "code-take"), "1 of 1: 18 with room");
     code(64 * MIB, 16, "");
     assert_in_range(figure("misses"), 2, 1000);
     /* More rooms than it may have: the oldest is not one any more. */
     for (int i = 2; i < 8; i++) {
-        tell("b", "code-ask 1 %d 8192 %s", i, zeros);
+        tell("b", "code-ask 1 %d 8192 %s", i, ZEROS);
         tell("b", "code-take");
     }
     tell("b", "code-fill 0 1");
-    tell("b", "code-ask 2 1 8192 %s", zeros);
+    tell("b", "code-ask 2 1 8192 %s", ZEROS);
     assert_string_equal(tell("b", "code-take"), "2 of 1: 1");
 }
 
@@ -371,7 +245,7 @@ static void without_limits_nothing_is_kept(void **state)
         assert_non_null(strstr(field("error"), "CODE takes max_bytes="));
     }
     start_probe("a", ALICE);
-    tell("a", "code-ask 1 1 8192 %s", zeros);
+    tell("a", "code-ask 1 1 8192 %s", ZEROS);
     assert_string_equal(tell("a", "code-take"), "1 of 1: 18");
     code(64 * MIB, 16, "");
     assert_int_equal(figure("misses"), 0);

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "wire/code.h"
@@ -41,6 +42,10 @@ static void control_frames(void **state)
         {CONTROL_LOAD_HASH, 40, SUBLET_OK},
         {CONTROL_LOAD_HASH, 39, SUBLET_ERR_INVALID},
         {CONTROL_LOAD_HASH, 41, SUBLET_ERR_INVALID},
+        {CONTROL_LOAD_PATH, 40, SUBLET_ERR_INVALID},
+        {CONTROL_LOAD_PATH, 41, SUBLET_OK},
+        {CONTROL_LOAD_PATH, 40 + CONTROL_PATH_MAX, SUBLET_OK},
+        {CONTROL_LOAD_PATH, 41 + CONTROL_PATH_MAX, SUBLET_ERR_INVALID},
         {0, 48, SUBLET_ERR_INVALID},
         {CONTROL_TYPE_END, 48, SUBLET_ERR_INVALID},
         {UINT16_MAX, UINT32_MAX, SUBLET_ERR_INVALID},
@@ -57,6 +62,30 @@ static void control_frames(void **state)
     header = control(CONTROL_HELLO, 48);
     header.magic++;
     assert_int_equal(control_header_check(&header), SUBLET_ERR_INVALID);
+}
+
+static void paths_of_code(void **state)
+{
+    (void)state;
+    static const char *const right[] = {"/a", "/a/b.so", "/.a/..b/c.", "/...", "/a b/\n"};
+    static const char *const wrong[] = {"",      "/",  "a",   "a/b",  "//",      "/a/",   "//a",
+                                        "/a//b", "/.", "/..", "/./a", "/a/../b", "/a/..", "/a/."};
+    char path[CONTROL_PATH_MAX + 2];
+    for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++)
+        assert_true(code_path_check(right[i], strlen(right[i])));
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        assert_false(code_path_check(wrong[i], strlen(wrong[i])));
+    assert_false(code_path_check("/a\0b", 4));
+    memset(path, 'a', sizeof(path));
+    path[0] = '/';
+    assert_true(code_path_check(path, CONTROL_PATH_MAX));
+    assert_false(code_path_check(path, CONTROL_PATH_MAX + 1));
+    struct code_ask ask = {.magic = CODE_MAGIC, .operation = CODE_PATH, .size = CONTROL_LIBRARY_MIN};
+    assert_int_equal(code_ask_check(&ask), SUBLET_ERR_INVALID);
+    ask.path_bytes = CONTROL_PATH_MAX;
+    assert_int_equal(code_ask_check(&ask), SUBLET_OK);
+    ask.path_bytes++;
+    assert_int_equal(code_ask_check(&ask), SUBLET_ERR_INVALID);
 }
 
 static void frames_about_code(void **state)
@@ -198,11 +227,9 @@ static void headers_of_a_ring(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(control_frames),
-        cmocka_unit_test(frames_about_code),
-        cmocka_unit_test(versions_are_agreed),
-        cmocka_unit_test(greetings_of_a_stream),
-        cmocka_unit_test(calls_and_accesses_of_a_stream),
+        cmocka_unit_test(control_frames),        cmocka_unit_test(frames_about_code),
+        cmocka_unit_test(paths_of_code),         cmocka_unit_test(versions_are_agreed),
+        cmocka_unit_test(greetings_of_a_stream), cmocka_unit_test(calls_and_accesses_of_a_stream),
         cmocka_unit_test(headers_of_a_ring),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

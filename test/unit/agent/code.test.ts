@@ -20,6 +20,7 @@ function world(t: TestContext) {
     open: true,
     fail: undefined as SubletError | undefined,
     told: [] as CodeLimits[],
+    paths: [] as (readonly string[])[],
     problems: [] as string[],
   };
   const cache = new CodeCache({
@@ -28,6 +29,11 @@ function world(t: TestContext) {
       here.told.push(limits);
       if (here.fail !== undefined) throw here.fail;
       return undefined;
+    },
+    paths: ["/a"],
+    async tellPaths(paths) {
+      here.paths.push(paths);
+      if (here.fail !== undefined) throw here.fail;
     },
     open: () => here.open,
     onProblem: (message) => here.problems.push(message),
@@ -61,8 +67,29 @@ test("a starter is told once, again when something changes, and every new one", 
   assert.deepEqual(here.told.slice(5), [open, open]);
 });
 
+test("a starter is told which folders are shared once, when that changes, and every new one", async (t) => {
+  const here = world(t);
+  here.cache.setConnected(true);
+  here.cache.check();
+  assert.deepEqual(here.paths, [["/a"]]);
+  here.cache.setPaths(["/a"]);
+  here.cache.setPaths(["/a", "/b"]);
+  here.cache.setPaths([]);
+  assert.deepEqual(here.paths.slice(1), [["/a", "/b"], []]);
+  here.cache.setConnected(false);
+  here.cache.setConnected(true); // it knows of none, as it should
+  assert.equal(here.paths.length, 3);
+  here.fail = new SubletError("INTERNAL", "starter: unknown verb");
+  here.cache.setPaths(["/c"]);
+  await settled();
+  assert.deepEqual(here.problems, [
+    "the starter was not told which folders are shared: starter: unknown verb",
+  ]);
+});
+
 test("an order that was not answered is given again; a starter that knows none is left alone", async (t) => {
   const here = world(t);
+  here.cache.setPaths([]);
   here.fail = new SubletError("DEADLINE_EXCEEDED", "no answer");
   here.cache.setConnected(true);
   await settled();
@@ -81,7 +108,7 @@ test("the agent: figures are the starter's, and all goes with a prolog and with 
   const dir = mkdtempSync(join(tmpdir(), "sublet-code-"));
   t.after(() => rmSync(dir, { recursive: true }));
   const figures = Buffer.alloc(4096);
-  for (const [index, value] of [5 * mib, 2, 30, 4, 3, 1, 6].entries())
+  for (const [index, value] of [5 * mib, 2, 30, 4, 3, 1, 6, 7, 8].entries())
     figures.writeBigUInt64LE(BigInt(value), 8 * index);
   writeFileSync(join(dir, "figures"), figures);
   const fake = await fakeStarter(join(dir, "s"), { figures: join(dir, "figures") });
@@ -95,6 +122,7 @@ test("the agent: figures are the starter's, and all goes with a prolog and with 
     order: () => ({ unixPath: "/x", tcpAddress: "127.0.0.1", spinUs: 50, executor: "/bin/true" }),
     startTimeoutMs: 1000,
     codeCacheBytes: 8 * mib,
+    codeFromPaths: ["/shared/a", "/shared/b"],
   });
   t.after(() => shell.close());
   const starter = await connectStarter({
@@ -113,6 +141,7 @@ test("the agent: figures are the starter's, and all goes with a prolog and with 
   shell.dispatch({ type: "jobs", jobs: [] });
   shell.sampleMemory();
   await eventually("told", () => last() === kept);
+  assert.deepEqual(fake.paths, [["/shared/a", "/shared/b"]]);
   await eventually("figures", () => shell.code.figures() !== undefined);
   assert.deepEqual(shell.code.figures(), {
     bytes: 5 * mib,
@@ -122,10 +151,14 @@ test("the agent: figures are the starter's, and all goes with a prolog and with 
     kept: 3,
     refused: 1,
     evicted: 6,
+    paths: 7,
+    unread: 8,
   });
   const page = await watchMetrics(shell, { controllersConnected: () => 0 }).metrics();
   assert.match(page, /^sublet_code_cache_bytes 5242880$/m);
   assert.match(page, /^sublet_code_cache_lookups_total\{outcome="hit"\} 30$/m);
+  assert.match(page, /^sublet_code_cache_lookups_total\{outcome="path"\} 7$/m);
+  assert.match(page, /^sublet_code_cache_unread_total 8$/m);
   assert.match(page, /^sublet_code_cache_offers_total\{outcome="refused"\} 1$/m);
   availableBytes = 0;
   shell.sampleMemory();

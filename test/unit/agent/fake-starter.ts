@@ -16,6 +16,8 @@ export interface FakeStarter {
   readonly seen: { verb: string; lease: string }[];
   /** Requests CODE, without verb and id. */
   readonly code: Record<string, string>[];
+  /** Folders that PATHS told. */
+  readonly paths: string[][];
   readonly live: Map<string, { fields: Field[]; child: ChildProcess | undefined }>;
   /** Set to hold back answers to START, or to fail them. */
   mode: "answer" | "silent" | "fail";
@@ -96,6 +98,7 @@ export async function fakeStarter(
       guest.child?.kill("SIGKILL");
       return [];
     }
+    if (verb === "PATHS" && options.figures !== undefined) return [];
     if (verb === "CODE" && options.figures !== undefined) return [["figures", options.figures]];
     throw new Error("unknown verb");
   }
@@ -111,6 +114,7 @@ export async function fakeStarter(
         const id = fieldOf(fields, "id") ?? "0";
         fake.seen.push({ verb: fieldOf(fields, "verb") ?? "", lease: fieldOf(fields, "lease") ?? "" });
         if (fieldOf(fields, "verb") === "CODE") fake.code.push(Object.fromEntries(fields.slice(2)));
+        if (fieldOf(fields, "verb") === "PATHS") fake.paths.push(fields.slice(2).map(([, value]) => value));
         if (fake.mode === "silent" && fieldOf(fields, "verb") === "START") continue;
         answer(fields).then(
           (lines) => {
@@ -136,6 +140,7 @@ export async function fakeStarter(
     path,
     seen: [],
     code: [],
+    paths: [],
     live: new Map(),
     mode: "answer",
     forget: () => prepared.clear(),

@@ -64,6 +64,7 @@ describe("agent.toml", () => {
       guestUidCount: 1000,
       poolMax: 4,
       codeCacheBytes: 256 * 1024 * 1024,
+      codeFromPaths: [],
       leaseHereFirst: true,
       leaseTermMs: 60_000,
       leaseTermMaxMs: 3_600_000,
