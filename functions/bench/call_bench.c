@@ -9,7 +9,7 @@
  *   echo   BYTES copied in, by the function, and out     touch  BYTES written in place, read by the function
  *   both   BYTES copied in and out, by nobody between    rate   DEPTH empty calls in flight, in place, are one step
  *   out    no arguments, BYTES of result, copied out     flight the same with calls that copy
- *   get, put   BYTES of the region at rising offsets
+ *   get, put   BYTES of the region at rising offsets     memcpy_get, memcpy_put  the same bytes, as memcpy moves them
  *   nested     a call of sum_both, which calls sum on the lease that the agent at SOCKET grants
  *   alone      a call of sum there by this program
  */
@@ -35,6 +35,7 @@ struct client {
     uint32_t depth;
     sublet_region *region;
     uint64_t region_bytes;
+    unsigned char *mapped; /* where libsublet has the region; NULL across nodes */
     unsigned char *from;
     unsigned char *to;
     sublet_session *inner; /* of the lease that is called by a function */
@@ -146,6 +147,21 @@ static const char *step_region(void *context, const struct measure *measure, uin
                        : sublet_region_put(client->region, offset, client->from, measure->bytes));
 }
 
+/** Which pages memory got makes a tenth and more of difference to a copy, so the floor is on the very same ones. */
+static const char *step_memcpy(void *context, const struct measure *measure, uint32_t index)
+{
+    struct client *client = context;
+    if (client->mapped == NULL || measure->bytes == 0 || measure->bytes > client->region_bytes ||
+        measure->bytes > BYTES_MAX)
+        return "no region of that size is mapped";
+    unsigned char *there = client->mapped + index % (client->region_bytes / measure->bytes) * measure->bytes;
+    if (strcmp(measure->name, "memcpy_get") == 0)
+        memcpy(client->to, there, measure->bytes);
+    else
+        memcpy(there, client->from, measure->bytes);
+    return NULL;
+}
+
 static const char *step_nested(void *context, const struct measure *measure, uint32_t index)
 {
     struct client *client = context;
@@ -169,11 +185,11 @@ static const char *step_nested(void *context, const struct measure *measure, uin
 }
 
 static const struct measure_kind kinds[] = {
-    {"call", NULL, step_call, 0},    {"echo", NULL, step_call, 0},      {"both", NULL, step_call, 0},
-    {"out", NULL, step_call, 0},     {"place", prepare, step_place, 0}, {"touch", prepare, step_place, 0},
-    {"rate", prepare, step_rate, 1}, {"flight", NULL, step_flight, 1},  {"get", NULL, step_region, 0},
-    {"put", NULL, step_region, 0},   {"nested", NULL, step_nested, 0},  {"alone", NULL, step_nested, 0},
-    {NULL, NULL, NULL, 0},
+    {"call", NULL, step_call, 0},     {"echo", NULL, step_call, 0},         {"both", NULL, step_call, 0},
+    {"out", NULL, step_call, 0},      {"place", prepare, step_place, 0},    {"touch", prepare, step_place, 0},
+    {"rate", prepare, step_rate, 1},  {"flight", NULL, step_flight, 1},     {"get", NULL, step_region, 0},
+    {"put", NULL, step_region, 0},    {"memcpy_get", NULL, step_memcpy, 0}, {"memcpy_put", NULL, step_memcpy, 0},
+    {"nested", NULL, step_nested, 0}, {"alone", NULL, step_nested, 0},      {NULL, NULL, NULL, 0},
 };
 
 static sublet_status lease(struct client *client, char **argv)
@@ -220,6 +236,19 @@ static sublet_status nest(struct client *client, char **argv)
     return status == SUBLET_OK ? sublet_lease_acquire(client->session, &wish, &client->lease) : status;
 }
 
+static unsigned char *find_mapped(void)
+{
+    char line[512];
+    uintptr_t at = 0;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    while (maps != NULL && at == 0 && fgets(line, sizeof(line), maps) != NULL)
+        if (strstr(line, "memfd:sublet-region") != NULL)
+            at = (uintptr_t)strtoull(line, NULL, 16);
+    if (maps != NULL)
+        fclose(maps);
+    return (unsigned char *)at;
+}
+
 /** Leases the region and touches every page of it once, so that no access pays for a first touch. */
 static sublet_status rent(struct client *client, const char *mib)
 {
@@ -227,6 +256,7 @@ static sublet_status rent(struct client *client, const char *mib)
     sublet_status status = sublet_region_alloc(client->session, client->region_bytes, NULL, &client->region);
     for (uint64_t at = 0; at < client->region_bytes && status == SUBLET_OK; at += 1u << 20)
         status = sublet_region_put(client->region, at, client->from, 1u << 20);
+    client->mapped = find_mapped();
     return status;
 }
 

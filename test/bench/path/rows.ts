@@ -316,16 +316,22 @@ function asleep(rounds: Rounds, sleep: Sleep): Row[] {
 
 function regions(rounds: Rounds): Row[] {
   const rows: Row[] = [];
-  const memcpy = { floor: "memcpy_10m", floorName: "memcpy", bytes: tenMib, issue: "3.7", least: 0.9 };
-  const raw = { bytes: tenMib, floorName: "raw stream", issue: "3.7", least: 0.9 };
+  const bulk = { bytes: tenMib, issue: "3.7", least: 0.9 };
   for (const verb of ["get", "put"] as const)
     rows.push(
-      flow(rounds, { what: `region ${verb} 10 MiB, same node`, series: `${verb}_10m`, ...memcpy }),
+      flow(rounds, {
+        what: `region ${verb} 10 MiB, same node`,
+        series: `${verb}_10m`,
+        floor: `memcpy_${verb}_10m`,
+        floorName: "memcpy between the same pages",
+        ...bulk,
+      }),
       flow(rounds, {
         what: `region ${verb} 10 MiB, across namespaces`,
         series: `far_${verb}_10m`,
         floor: `raw_${verb}_10m`,
-        ...raw,
+        floorName: "raw stream",
+        ...bulk,
       }),
     );
   rows.push(
@@ -346,8 +352,8 @@ function regions(rounds: Rounds): Row[] {
     trip(rounds, {
       what: "region get 4 KiB, same node",
       series: "get_4k",
-      floor: "memcpy_4k",
-      floorName: "memcpy",
+      floor: "memcpy_get_4k",
+      floorName: "memcpy between the same pages",
     }),
   );
   for (const [series, floor, bytes, text] of [

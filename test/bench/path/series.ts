@@ -113,11 +113,12 @@ export async function openSeries(stage: Stage, quick: boolean): Promise<Benches>
   add(nested, { nested_64: { name: "nested", ...numbers } });
   add(nested, { alone_64: { name: "alone", ...numbers } });
 
-  add(floor, { memcpy_4k: { name: "memcpy", bytes: 4 * kib, count: 5000 } });
+  add(region, { memcpy_get_4k: { name: "memcpy_get", bytes: 4 * kib, count: 5000 } });
   add(region, { get_4k: { name: "get", bytes: 4 * kib, count: 5000 } });
   add(region, { put_4k: { name: "put", bytes: 4 * kib, count: 5000 } });
-  add(floor, { memcpy_10m: { name: "memcpy", ...tenMib } });
+  add(region, { memcpy_get_10m: { name: "memcpy_get", ...tenMib } });
   add(region, { get_10m: { name: "get", ...tenMib } });
+  add(region, { memcpy_put_10m: { name: "memcpy_put", ...tenMib } });
   add(region, { put_10m: { name: "put", ...tenMib } });
   add(farFloor, { raw_get_4k: { name: "wake_out", bytes: 4 * kib, count: 1000 } });
   add(farRegion, { far_get_4k: { name: "get", bytes: 4 * kib, count: 1000 } });
