@@ -1,13 +1,15 @@
 /**
  * The checker of durable regions: threads write cells and know every write that was acknowledged, while copies are
- * killed (mirrored) and wanted back (evacuated). Every read must find what was acknowledged last, or something younger.
+ * killed and their nodes lose power (mirrored), or are wanted back (evacuated). Every read must find what was
+ * acknowledged last, or something younger.
  *
- *   client_durable_check [KILLS [DRAINS [SEED]]]
+ *   client_durable_check [KILLS [DRAINS [POWER_CUTS [SEED]]]]
  *
  * A cell is 64 bytes: its writer's count, eight times, so that a torn cell shows. Each writer has cells of its own;
  * all share counters, which are added to: the sum of what was acknowledged is what must be there in the end.
  */
 #include "fixture.h"
+#include "nodes.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -19,7 +21,7 @@ enum { WRITERS = 4, READERS = 2, CELL = 64, CELLS = 16384, COUNTERS = 64, BATCH 
 #define CELLS_BYTES ((uint64_t)WRITERS * CELLS * CELL)
 #define BYTES       (CELLS_BYTES + COUNTERS * 8 + 4096)
 
-static uint32_t kills = 20, drains = 50;
+static uint32_t kills = 20, drains = 50, power_cuts = 20;
 static uint64_t seed = 88172645463325252u;
 
 struct check;
@@ -370,16 +372,111 @@ static void evacuated_under_drains(void **state)
     end(check, "reclaims of evacuated regions", done);
 }
 
+/** A copy on a node of its own. */
+struct apart {
+    struct node node;
+    struct executor *executor;
+};
+
+static struct apart *power_on(struct fixture *fixture, struct apart *all, uint32_t *count)
+{
+    struct apart *made = &all[*count];
+    node_make(&made->node, (*count)++);
+    fixture->host = made->node.address;
+    node_enter(&made->node);
+    made->executor = fixture_region(fixture, BYTES, true);
+    node_leave();
+    return made;
+}
+
+/** The cable goes first: what the kernel says when the process dies reaches nobody. */
+static void power_off(struct check *check, struct apart *apart)
+{
+    node_cut(&apart->node);
+    stop_node(check, apart->executor);
+}
+
+/** The next copy is asked for when the loss is noticed. Sooner than silence can tell, something was heard. */
+static bool wait_noticed(struct check *check, const struct apart *next, uint64_t cut_ns)
+{
+    bool held = wait_held(check, next->executor, true);
+    uint32_t took_ms = (uint32_t)((time_ns() - cut_ns) / 1000000);
+    if (held && took_ms < fixture_timeout_ms / 2)
+        WRONG(check, "a power cut was noticed after %u ms", took_ms);
+    return held;
+}
+
+/** As under kills, but nobody hears of it: silence is all that tells. */
+static void mirrored_under_power_cuts(void **state)
+{
+    struct fixture *fixture = *state;
+    if (fixture == NULL)
+        skip();
+    uint64_t random = seed;
+    uint32_t count = 0, done = 0;
+    struct apart *all = calloc((size_t)power_cuts + 4, sizeof(*all));
+    struct apart *live[2] = {power_on(fixture, all, &count), power_on(fixture, all, &count)};
+    struct check *check = begin(fixture, SUBLET_MIRRORED);
+    work(check);
+    while (done < power_cuts && wait_copies(check, 2)) {
+        uint32_t victim = (uint32_t)draw(&random, 2);
+        poll(NULL, 0, (int)draw(&random, 20));
+        struct apart *next = power_on(fixture, all, &count);
+        uint64_t cut_ns = time_ns();
+        power_off(check, live[victim]);
+        done++;
+        if (draw(&random, 3) == 0 && done < power_cuts && wait_noticed(check, next, cut_ns)) {
+            poll(NULL, 0, (int)draw(&random, 4));
+            cut_ns = time_ns();
+            power_off(check, next);
+            done++;
+            next = power_on(fixture, all, &count);
+        }
+        live[victim] = next;
+        wait_noticed(check, next, cut_ns);
+    }
+    wait_copies(check, 2);
+    rest(check);
+    power_off(check, live[draw(&random, 2)]); /* and the other one has it all */
+    verify(check);
+    end(check, "power cuts of nodes with a mirrored copy", done);
+    for (uint32_t i = 0; i < count; i++)
+        node_free(&all[i].node);
+    free(all);
+}
+
+static int start_among_nodes(void **state)
+{
+    *state = NULL;
+    if (!nodes_begin())
+        return 0;
+    fixture_timeout_ms = 1500; /* each cut is noticed after this */
+    return fixture_start(state);
+}
+
+static int stop_among_nodes(void **state)
+{
+    if (*state == NULL)
+        return 0;
+    int left = fixture_stop(state);
+    nodes_end();
+    return left;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_start, fixture_stop)
 
 int main(int count, char **arguments)
 {
-    const struct CMUnitTest tests[] = {TEST(mirrored_under_kills), TEST(evacuated_under_drains)};
+    const struct CMUnitTest tests[] = {
+        TEST(mirrored_under_kills), TEST(evacuated_under_drains),
+        cmocka_unit_test_setup_teardown(mirrored_under_power_cuts, start_among_nodes, stop_among_nodes)};
     if (count > 1)
         kills = (uint32_t)strtoul(arguments[1], NULL, 10);
     if (count > 2)
         drains = (uint32_t)strtoul(arguments[2], NULL, 10);
     if (count > 3)
-        seed = strtoull(arguments[3], NULL, 10) | 1;
+        power_cuts = (uint32_t)strtoul(arguments[3], NULL, 10);
+    if (count > 4)
+        seed = strtoull(arguments[4], NULL, 10) | 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

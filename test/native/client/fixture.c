@@ -62,16 +62,16 @@ static int listen_unix(const char *path)
     return fd;
 }
 
-static int listen_tcp(char *text, size_t size)
+static int listen_tcp(const char *host, char *text, size_t size)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr(host)};
     socklen_t length = sizeof(address);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(listen(fd, 16), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
-    snprintf(text, size, "127.0.0.1:%u", ntohs(address.sin_port));
+    snprintf(text, size, "%s:%u", host, ntohs(address.sin_port));
     return fd;
 }
 
@@ -128,7 +128,8 @@ static struct executor *start(struct fixture *fixture, const char *kind, const c
     }
     grant->term_ms = 60000;
     int unix_fd = listen_unix(made.unix_path);
-    int tcp_fd = listen_tcp(grant->tcp_address, sizeof(grant->tcp_address));
+    const char *host = fixture->host != NULL ? fixture->host : "127.0.0.1";
+    int tcp_fd = listen_tcp(host, grant->tcp_address, sizeof(grant->tcp_address));
     if (!over_tcp)
         snprintf(grant->unix_path, sizeof(grant->unix_path), "%s", made.unix_path);
     snprintf(config, sizeof(config), "kind=%s\nlease=%s\n%s%s%sowner=%u\nmemory=%llu\ntoken=%s\nspin_us=%u\n", kind,

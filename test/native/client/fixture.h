@@ -32,6 +32,7 @@ struct fixture {
     uint32_t executor_count;
     uint64_t memory_bytes; /* of a lease of functions; 0 = 64 MiB */
     uint32_t spin_us;      /* how long workers of the next executors poll */
+    const char *host;      /* where the next executors listen; NULL = 127.0.0.1 */
 };
 
 /** What a session waits for an agent or an executor. */
