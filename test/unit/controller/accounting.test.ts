@@ -1,29 +1,19 @@
 /** The accounting of a whole controller over real gRPC: records in, acknowledgements and quotas out, usage to who may see it. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, afterEach, test } from "node:test";
-import { pino } from "pino";
-import { loadControllerConfig } from "../../../src/config/config.ts";
-import { type Controller, startController } from "../../../src/controller/controller.ts";
+import { test } from "node:test";
+import type { Controller } from "../../../src/controller/controller.ts";
 import { checkUsage } from "../../../src/controller/usage.ts";
-import { type ControllerClient, connectController, type ReportStream } from "../../../src/rpc/client.ts";
+import type { ReportStream } from "../../../src/rpc/client.ts";
 import { usageToWire } from "../../../src/rpc/convert.ts";
 import type { ReportResponse } from "../../../src/rpc/messages.ts";
 import type { CommandRunner } from "../../../src/slurm/poller.ts";
-import { systemClock } from "../../../src/slurm/runner.ts";
 import { record } from "../accounting/records.ts";
 import { eventually } from "../agent/fake-starter.ts";
-import { fakeAgent, plainIdentity } from "./fake-agent.ts";
+import { fakeAgent } from "./fake-agent.ts";
 import { mib, reportMessage } from "./samples.ts";
-
-const folder = mkdtempSync(join(tmpdir(), "sublet-controller-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
-const closers: (() => void | Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+import { atEnd, clientOf, controllerWith, stateFolder, until } from "./whole.ts";
 
 /** Alice (uid 20001) has job 7 of account physics, Bob (20002) job 8 of account chemistry, both on n1. */
 const slurm: CommandRunner = async ({ question }) => ({
@@ -38,39 +28,19 @@ const slurm: CommandRunner = async ({ question }) => ({
   stderr: "",
 });
 
-async function controllerWith(
-  toml = "",
-  stateDir = mkdtempSync(join(folder, "state-")),
-): Promise<Controller> {
-  const file = join(folder, "controller.toml");
-  writeFileSync(
-    file,
-    `listen = "127.0.0.1:0"\nmetrics_listen = "127.0.0.1:0"\nstate_dir = "${stateDir}"\n[accounting]\ntime_zone = "UTC"\n${toml}`,
-  );
-  const controller = await startController({
-    config: loadControllerConfig(file, {}),
-    log: pino({ level: "silent" }),
-    identity: plainIdentity(0),
-    runner: slurm,
-    clock: systemClock,
-  });
-  closers.push(() => controller.close());
+async function accountingWith(tables = "", stateDir = stateFolder()): Promise<Controller> {
+  const toml = `[accounting]\ntime_zone = "UTC"\n${tables}`;
+  const controller = await controllerWith({ runner: slurm, stateDir, toml });
   const client = clientOf(controller);
-  while (!(await client.listNodes({})).snapshotValid) await new Promise((resolve) => setTimeout(resolve, 10));
+  await until("a snapshot", async () => (await client.listNodes({})).snapshotValid);
   return controller;
-}
-
-function clientOf(controller: Controller, uid = 0): ControllerClient {
-  const client = connectController(controller.address, { identity: plainIdentity(uid), timeoutMs: 8000 });
-  closers.push(() => client.close());
-  return client;
 }
 
 /** A stream of n1's, with all that came down. */
 async function streamOf(controller: Controller): Promise<ReportStream & { heard: ReportResponse[] }> {
   const stream = await clientOf(controller).report();
   const heard: ReportResponse[] = [];
-  closers.push(() => stream.close());
+  atEnd(() => stream.close());
   void (async () => {
     for await (const response of stream.responses) heard.push(response);
   })().catch(() => undefined); // It ends with the test.
@@ -81,8 +51,8 @@ const now = Date.now();
 const span = { beginUnixMs: now - 100_000, endUnixMs: now };
 
 test("usage is acknowledged when it is stored, completed from Slurm, and shown to who may see it", async () => {
-  const stateDir = mkdtempSync(join(folder, "state-"));
-  const controller = await controllerWith("", stateDir);
+  const stateDir = stateFolder();
+  const controller = await accountingWith("", stateDir);
   const stream = await streamOf(controller);
   const usage = [
     record({ ...span, account: "", partition: "" }),
@@ -114,7 +84,7 @@ test("usage is acknowledged when it is stored, completed from Slurm, and shown t
 
   // The next controller finds it.
   await controller.close();
-  const next = await controllerWith("", stateDir);
+  const next = await accountingWith("", stateDir);
   const again = await streamOf(next);
   again.send({ ...reportMessage("n1"), usage: usage.slice(0, 1) });
   await eventually("told again, acknowledged again", () =>
@@ -127,9 +97,9 @@ test("usage is acknowledged when it is stored, completed from Slurm, and shown t
 });
 
 test("an account that has used its quota is refused, clearly; others are not", async () => {
-  const controller = await controllerWith("[accounting.quota]\nphysics = 150\n");
+  const controller = await accountingWith("[accounting.quota]\nphysics = 150\n");
   const agent = await fakeAgent({ node: "n1", cores: 4, memoryBytes: 1024 * mib });
-  closers.push(() => agent.close());
+  atEnd(() => agent.close());
   await agent.join(controller.address);
   const client = clientOf(controller);
   const lease = async (uid: number, jobId: number) =>
@@ -164,9 +134,9 @@ test("an account that has used its quota is refused, clearly; others are not", a
 });
 
 test("without a state_dir that can be written the controller lends, and says why it keeps no accounts", async () => {
-  const file = join(folder, "file");
+  const file = join(stateFolder(), "file");
   writeFileSync(file, "");
-  const controller = await controllerWith("", join(file, "below"));
+  const controller = await accountingWith("", join(file, "below"));
   const stream = await streamOf(controller);
   stream.send({ ...reportMessage("n1"), usage: [usageToWire(record(span))] });
   await eventually("the report is heard", () => stream.heard.length > 0);
