@@ -111,9 +111,9 @@ async function bundle(...more: string[]) {
     join(folder, "controller.toml"),
   ];
   const args = ["--agent-socket", join(folder, "nobody"), ...more, "doctor", "--bundle", file, ...files];
-  const { status, out, error } = await captured(args, environment);
+  const { status, out, err } = await captured(args, environment);
   process.env.PATH = path;
-  assert.equal(status, 0, error);
+  assert.equal(status, 0, err);
   return { file, out };
 }
 

@@ -27,10 +27,10 @@ test("checks: 0, or 78 with every complaint", async () => {
   writeFileSync(file, "poll_interval_ms = 5000\n");
   assert.equal((await sublet("config", "check", "controller", "--file", file)).status, 0);
   writeFileSync(file, "poll_interval = 5000\nlisten = 1\n");
-  const { status, error } = await sublet("config", "check", "controller", "--file", file);
+  const { status, err } = await sublet("config", "check", "controller", "--file", file);
   assert.equal(status, 78);
-  assert.match(error, /controller\.toml:1: unknown key poll_interval; did you mean poll_interval_ms\?/);
-  assert.match(error, /controller\.toml:2: listen: /);
+  assert.match(err, /controller\.toml:1: unknown key poll_interval; did you mean poll_interval_ms\?/);
+  assert.match(err, /controller\.toml:2: listen: /);
   const told = await sublet("--json", "config", "check", "controller", "--file", file);
   assert.equal((JSON.parse(told.out) as { complaints: string[] }).complaints.length, 2);
 });
@@ -42,6 +42,6 @@ test("explains a key, and helps with a wrong one", async () => {
   assert.match(out, /at most +0\.99\n {2}reload +changes it at once\n {2}share of the horizons/);
   const wrong = await sublet("config", "explain", "agent", "budget_ms");
   assert.equal(wrong.status, 1);
-  assert.match(wrong.error, /did you mean reclaim\.budget_ms\?/);
+  assert.match(wrong.err, /did you mean reclaim\.budget_ms\?/);
   assert.equal((await sublet("config", "explain", "nobody", "x")).status, 2);
 });
