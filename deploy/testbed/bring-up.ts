@@ -70,12 +70,13 @@ export async function bringUp(
   await cluster.startDaemon("slurmctld");
   progress("starting a slurmd per node");
   await Promise.all(layout.nodes.map((node) => cluster.startDaemon(`slurmd-${node.name}`)));
-  await cluster.waitIdle(10_000 + 500 * layout.nodes.length);
+  await cluster.waitIdle(60_000 + 500 * layout.nodes.length);
   if (!saved.agents) return;
   progress("starting sublet-controller and an agent per node");
   writeSubletConf(layout, options.agentSettings, options.controllerSettings);
   const names = ["controller", ...layout.nodes.map((node) => `agent-${node.name}`)];
   await Promise.all(names.map((name) => cluster.startDaemon(name, 30_000)));
+  await cluster.waitKnown();
   if (options.prometheus === true) {
     progress("starting Prometheus");
     await cluster.startDaemon("prometheus", 30_000);

@@ -20,10 +20,13 @@ import {
   isSame,
   logTail,
   processStat,
+  send,
   startDaemon,
 } from "./daemons.ts";
 import { controllerAddress, defaultStateDir, type Layout, type NodeLayout, planLayout } from "./layout.ts";
 import { type Lock, takeLock } from "./lock.ts";
+import { metricValues } from "./main-job/figures.ts";
+import { page } from "./main-job/sampler.ts";
 import { mariadbDaemon, mariadbReady, slurmdbdPort } from "./mariadb.ts";
 import { enter, treeMount } from "./namespaces.ts";
 import { setLink } from "./network.ts";
@@ -74,6 +77,13 @@ export interface SavedState {
   readonly agents: boolean;
   readonly owner: { pid: number; startTime: string } | null;
   readonly userMade: boolean;
+}
+
+/** Daemons that others do not start without, first. */
+const startOrder = ["munged", "mariadb", "slurmdbd", "slurmctld"];
+function startRank(name: string): number {
+  const index = startOrder.indexOf(name);
+  return index < 0 ? startOrder.length : index;
 }
 
 /** The directory above: it is always there, so that the lock leaves no file behind. */
@@ -196,6 +206,36 @@ export class Cluster extends SlurmClient {
     return setLink(this.node(name), true);
   }
 
+  /**
+   * Undoes what was done to the cluster: cables are in, every daemon runs, the job user has no job, every node is idle. What
+   * is so already costs next to nothing.
+   */
+  async mend(): Promise<void> {
+    for (const { name } of this.layout.nodes) await this.restoreNetwork(name);
+    let ended = false;
+    for (const { name, pid, alive } of this.daemons().sort((a, b) => startRank(a.name) - startRank(b.name))) {
+      if (alive) send(pid, "SIGCONT");
+      else {
+        await this.startDaemon(name, 60_000);
+        ended = true;
+      }
+    }
+    if (!ended && (await this.squeue()).length === 0) return;
+    await this.cancelAll();
+    await this.waitIdle(60_000);
+    if (this.agents) await this.waitKnown();
+  }
+
+  /** Waits until the controller has heard of every node, from its agent and from Slurm. */
+  async waitKnown(timeoutMs = 30_000): Promise<void> {
+    await until("the controller knows every node", timeoutMs, async () => {
+      const text = await page(`${this.metricsUrl("controller")}/metrics`);
+      const figure = (name: string): number => metricValues(text, name).get("") ?? Number.NaN;
+      const known = figure("sublet_agents") >= this.layout.nodes.length;
+      return known && figure("sublet_snapshot_age_seconds") >= 0 ? true : undefined;
+    });
+  }
+
   /** Address of the HTTP server with /metrics and /healthz of "controller" or "agent-nK". */
   metricsUrl(name: string): string | undefined {
     return metricsUrl(this.layout, name);
@@ -263,7 +303,7 @@ function readState(stateDir: string): SavedState | undefined {
   }
 }
 
-/** Starts a cluster and returns when every node is idle and every daemon answers. What a failed start made is removed again. */
+/** Starts a cluster and returns when every node is idle, every daemon answers, and the controller knows all nodes. What a failed start made is removed again. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   if (process.getuid?.() !== 0)
     throw new SubletError(

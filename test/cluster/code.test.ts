@@ -20,6 +20,7 @@ import {
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
+import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { until } from "../../deploy/testbed/shell.ts";
 import { type LoneNode, loneNode, native, skip } from "./lone-node.ts";
 
@@ -49,10 +50,10 @@ interface Figures {
 }
 
 async function figures(here: LoneNode): Promise<Figures> {
-  const page = await (await fetch(`http://${here.metrics}/metrics`)).text();
+  const text = await page(`http://${here.metrics}/metrics`);
   const of = (line: string): number =>
     Number(
-      page
+      text
         .split("\n")
         .find((each) => each.startsWith(`${line} `))
         ?.split(" ")[1],

@@ -1,6 +1,6 @@
 /** The dashboard of a running cluster: its figures are those of the RPCs, and what it changes it changes for admins only. */
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
 import { until } from "../../deploy/testbed/shell.ts";
 import type { LeaseRow, NodeDetail, NodeTable, Reclaims, Summary } from "../../src/dashboard/api.ts";
@@ -12,12 +12,16 @@ before(async () => {
   cluster = await startCluster({ waitForLockMs: 60_000, controllerSettings: { poll_interval_ms: 500 } });
   await allLend(cluster);
 });
+afterEach(() => cluster?.mend());
 after(async () => {
   await cluster?.stop();
 });
 
 async function get<T>(path: string): Promise<T> {
-  const response = await fetch(`${url}/api/v1/${path}`, { signal: AbortSignal.timeout(10_000) });
+  const response = await fetch(`${url}/api/v1/${path}`, {
+    headers: { connection: "close" },
+    signal: AbortSignal.timeout(10_000),
+  });
   assert.equal(response.status, 200, path);
   return (await response.json()) as T;
 }
@@ -25,7 +29,7 @@ async function get<T>(path: string): Promise<T> {
 async function post(path: string, body: unknown, cookie = ""): Promise<Response> {
   return await fetch(`${url}/api/v1/${path}`, {
     method: "POST",
-    headers: { "content-type": "application/json", cookie },
+    headers: { "content-type": "application/json", connection: "close", cookie },
     body: JSON.stringify(body),
     signal: AbortSignal.timeout(20_000),
   });

@@ -1,6 +1,6 @@
 /** `sublet doctor --cluster` on a real cluster: all is well, an agent is killed, a node is drained. */
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
 import { until } from "../../deploy/testbed/shell.ts";
 import { alice, controller, root, type Said, sublet } from "./users.ts";
@@ -9,8 +9,9 @@ let cluster: Cluster;
 before(async () => {
   cluster = await startCluster({ waitForLockMs: 60_000 });
 });
+afterEach(() => cluster?.mend());
 after(async () => {
-  await cluster.stop();
+  await cluster?.stop();
 });
 
 const doctor = (...more: string[]): Promise<Said> =>

@@ -12,6 +12,7 @@ import { guestDirs, guestPids, listGuests } from "../../agent/cgroup/guests.ts";
 import { cgroupDirs } from "../../agent/cgroup/layout.ts";
 import { guestFrost, guestQuotaCores } from "../../agent/cgroup/throttle.ts";
 import { watchPressure } from "../../agent/guard/trigger.ts";
+import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { eventually } from "../unit/agent/fake-starter.ts";
 import { localClient } from "../unit/agent/local-client.ts";
 import { end, last, lease, mib, skip, slowness, type World, world } from "./world.ts";
@@ -220,7 +221,7 @@ test("what the guard costs: nothing without a job, and its looks stay within the
   await lease(client, 0);
   const address = /"metrics":"([^"]+)"/.exec(here.log())?.[1] ?? "";
   const figures = async (): Promise<{ cpu: number; all: number; looks: number; series: number }> => {
-    const lines = (await (await fetch(`http://${address}/metrics`)).text()).split("\n");
+    const lines = (await page(`http://${address}/metrics`)).split("\n");
     const value = (name: string): number =>
       Number(lines.find((line) => line.startsWith(`${name} `))?.split(" ")[1] ?? 0);
     return {

@@ -15,6 +15,7 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { cgroupDirs, discoverCgroups } from "../../agent/cgroup/layout.ts";
+import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { until } from "../../deploy/testbed/shell.ts";
 import { freePort } from "../bench/path/others.ts";
 import { type LocalClient, localClient } from "../unit/agent/local-client.ts";
@@ -95,8 +96,8 @@ export async function loneNode(t: TestContext): Promise<LoneNode> {
         .map(Number)
         .filter(Boolean),
     async prepared() {
-      const page = await (await fetch(`http://${metrics}/metrics`)).text();
-      return Number(/^sublet_pool_executors (\d+)$/m.exec(page)?.[1]);
+      const text = await page(`http://${metrics}/metrics`);
+      return Number(/^sublet_pool_executors (\d+)$/m.exec(text)?.[1]);
     },
     groups: () => readdirSync(cpuset).filter((name) => name.startsWith("lease_")),
     start() {

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
+import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { prometheusUrl } from "../../deploy/testbed/prometheus.ts";
 import { until } from "../../deploy/testbed/shell.ts";
 import { treeRoot } from "../../deploy/testbed/sublet-conf.ts";
@@ -64,8 +65,8 @@ test("all alerts are loaded, and none of them fires on a cluster that is well", 
 
 test("an agent shows 200 series at most, and 40 in the lean set", async () => {
   const count = async (query: string): Promise<number> => {
-    const page = await (await fetch(`${cluster.metricsUrl("agent-n2")}/metrics${query}`)).text();
-    return page.split("\n").filter((line) => line !== "" && !line.startsWith("#")).length;
+    const text = await page(`${cluster.metricsUrl("agent-n2")}/metrics${query}`);
+    return text.split("\n").filter((line) => line !== "" && !line.startsWith("#")).length;
   };
   const [full, lean] = [await count(""), await count("?set=lean")];
   assert.ok(full > 50 && full <= 200, `${full} series`);

@@ -4,13 +4,14 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
+import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { until } from "../../deploy/testbed/shell.ts";
 import { alice, type Held, hold } from "./users.ts";
 
 /** Counters of an agent, by their whole name in the page; 0 when not there. */
 async function figures(cluster: Cluster, node: string): Promise<(name: string) => number> {
-  const page = await (await fetch(`${cluster.metricsUrl(`agent-${node}`)}/metrics`)).text();
-  const lines = page.split("\n").map((line) => line.split(" ") as [string, string]);
+  const text = await page(`${cluster.metricsUrl(`agent-${node}`)}/metrics`);
+  const lines = text.split("\n").map((line) => line.split(" ") as [string, string]);
   return (name) => Number(new Map(lines).get(name) ?? 0);
 }
 

@@ -232,6 +232,25 @@ int main(int c, char **v) {
     await assert.rejects(cluster.killDaemon("slurmd-n9"), { code: "NOT_FOUND" });
   });
 
+  await t.test("what a test left half-way is mended", async () => {
+    const id = await cluster.sbatch({ args: ["-w", "n3"], script: "sleep 600" });
+    await cluster.waitState(id, ["RUNNING"]);
+    await cluster.cutNetwork("n1");
+    for (const name of ["slurmd-n2", "munged"]) await cluster.killDaemon(name);
+    const slurmctld = cluster.daemons().find(({ name }) => name === "slurmctld");
+    process.kill(slurmctld?.pid ?? 0, "SIGSTOP");
+    await cluster.mend();
+    assert.deepEqual(
+      cluster.daemons().filter(({ alive }) => !alive),
+      [],
+    );
+    assert.deepEqual(
+      [...(await cluster.nodeStates())],
+      names.map((name) => [name, "idle"]),
+    );
+    assert.equal((await cluster.job(id)).state, "CANCELLED");
+  });
+
   await cluster.stop();
   await assertNothingLeft();
 });

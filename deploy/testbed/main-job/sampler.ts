@@ -3,7 +3,11 @@ import { metricValues, type Sample } from "./figures.ts";
 
 /** Fetches one page. @throws when the daemon does not answer within the time. */
 export async function page(url: string, timeoutMs = 2000): Promise<string> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) });
+  // A connection of its own: one that was kept may be closed by the daemon just when the request is sent.
+  const response = await fetch(url, {
+    headers: { connection: "close" },
+    signal: AbortSignal.timeout(timeoutMs),
+  });
   if (!response.ok) throw new Error(`${url} answered ${response.status}`);
   return await response.text();
 }
