@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pidDir } from "../../deploy/testbed/daemons.ts";
+import { readOr } from "../../deploy/testbed/namespaces.ts";
 import { pause, until } from "../../deploy/testbed/shell.ts";
 import { call, ok, stepOf } from "./callers.ts";
 import {
@@ -71,15 +72,17 @@ test("kill -9 of the client's own agent: the job goes on", async () => {
 /** The door of an agent: what stands between its users and it. */
 function doorOf(agent: string): number {
   const [pid = ""] = readFileSync(join(pidDir(theBed().cluster.stateDir), agent), "utf8").split(" ");
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
-  const isDoor = (child: string): boolean => readFileSync(`/proc/${child}/comm`, "utf8") === "sublet-door\n";
-  return Number(children.find(isDoor));
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean);
+  const isDoor = (child: string): boolean =>
+    readOr(() => readFileSync(`/proc/${child}/comm`, "utf8")) === "sublet-door\n";
+  return Number(children.find(isDoor) ?? 0);
 }
 
 test("kill -9 of the door of the client's node: the agent starts another, the job goes on", async () => {
   const job = await startWitness("n3");
   await working(job, 2);
   const door = doorOf("agent-n3");
+  assert.ok(door > 0);
   process.kill(door, "SIGKILL");
   await until("another door", 10_000, async () => {
     const next = doorOf("agent-n3");

@@ -6,8 +6,9 @@ import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before } from "node:test";
+import { after, afterEach, before } from "node:test";
 import { type Cluster, type ClusterOptions, startCluster } from "../../deploy/testbed/cluster.ts";
+import { send } from "../../deploy/testbed/daemons.ts";
 import { defaultStateDir } from "../../deploy/testbed/layout.ts";
 import {
   metricValues,
@@ -72,6 +73,9 @@ export function useCluster(options: ClusterOptions = {}): void {
     const run = await finished(await startWitness("n3", { leases: 0 }));
     assert.ok(run.checksum !== undefined);
     bed = { cluster, base, answer: run.checksum };
+  });
+  afterEach(async () => {
+    await bed?.cluster.mend(); // also what a test that failed half-way left
   });
   after(async () => {
     await bed?.cluster.stop();
@@ -161,16 +165,17 @@ export function guestCgroups(node: string): string[] {
   return existsSync(root) ? readdirSync(root).filter((name) => name.startsWith("lease_")) : [];
 }
 
-function pidsOf(node: string): number[][] {
-  return guestCgroups(node).map((name) => {
-    try {
-      const procs = readFileSync(`/sys/fs/cgroup/cpuset/sublet_${node}/${name}/cgroup.procs`, "utf8");
-      return procs.split("\n").filter(Boolean).map(Number);
-    } catch {
-      return []; // it was removed between the listing and the look
-    }
-  });
+/** Pids of one guest. */
+export function pidsIn(node: string, name: string): number[] {
+  try {
+    const procs = readFileSync(`/sys/fs/cgroup/cpuset/sublet_${node}/${name}/cgroup.procs`, "utf8");
+    return procs.split("\n").filter(Boolean).map(Number);
+  } catch {
+    return []; // it was removed between the listing and the look
+  }
 }
+
+const pidsOf = (node: string): number[][] => guestCgroups(node).map((name) => pidsIn(node, name));
 
 /** Pids of all guests of a node, also of executors that were prepared and wait for a lease. */
 export function guestPids(node: string): number[] {
@@ -186,12 +191,7 @@ export function servingPids(node: string): number[] {
 
 /** kill -9 of every guest of a node. Workers end with their executor, maybe before it is their turn. */
 export function killGuests(node: string): void {
-  for (const pid of guestPids(node))
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch (thrown) {
-      if ((thrown as NodeJS.ErrnoException).code !== "ESRCH") throw thrown;
-    }
+  for (const pid of guestPids(node)) send(pid, "SIGKILL");
 }
 
 /** No lease, no guest, no guest cgroup on any node; every node usable by Slurm. */
