@@ -57,7 +57,7 @@ async function loris(target: Target, text: Buffer): Promise<Socket> {
 }
 
 /** Does all of it to a target; `meanwhile` runs while the half-open and the slow ones are there. */
-export async function attack(target: Target, meanwhile: () => Promise<void>): Promise<void> {
+export async function attack(target: Target, meanwhile: () => Promise<unknown>): Promise<void> {
   const sockets: Socket[] = [];
   for (const blast of blasts) {
     const cut = open(target);

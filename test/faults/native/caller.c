@@ -6,7 +6,7 @@
  *     call:LIBRARY:FUNCTION:U64:MS   calls on any lease, else here; argument U64, deadline MS (0: none)
  *     pin:LIBRARY:FUNCTION:U64:MS    calls on the lease only, and once only
  *     info                           what has become of the lease
- *     sleep:MS
+ *     wait:FILE                      until there is such a file
  *     release
  *
  * A step that fails is a result like any other: the caller goes on.
@@ -22,6 +22,7 @@
 
 /** Whatever a function does that runs here by mistake, it does not fork without end. */
 #define PROCESSES_MAX 200
+#define WAIT_MAX_MS   300e3
 
 static sublet_session *session;
 static sublet_lease *lease;
@@ -111,6 +112,13 @@ static void info(void)
     say("info", status, started_ms, more);
 }
 
+static void await_file(const char *path)
+{
+    double started_ms = now_ms();
+    while (access(path, F_OK) != 0 && now_ms() - started_ms < WAIT_MAX_MS)
+        usleep(20000);
+}
+
 static void step(char *text)
 {
     char *words[8] = {"", "", "", "0", "0", "0", "0", "0"};
@@ -125,8 +133,8 @@ static void step(char *text)
         say(words[0], status, started_ms, more);
     } else if (strcmp(words[0], "info") == 0)
         info();
-    else if (strcmp(words[0], "sleep") == 0)
-        usleep((useconds_t)atoi(words[1]) * 1000);
+    else if (strcmp(words[0], "wait") == 0)
+        await_file(words[1]);
     else if (strcmp(words[0], "release") == 0) {
         sublet_lease_release(lease);
         lease = NULL;
