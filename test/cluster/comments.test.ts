@@ -3,11 +3,12 @@
  * The controller of the testbed is root, as its SlurmUser is; a site's is a user of its own, so the rights of one are tried too.
  */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
 import { jobUser } from "../../deploy/testbed/layout.ts";
+import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { attempt, run, until } from "../../deploy/testbed/shell.ts";
 import { slurmEnv } from "../../deploy/testbed/slurm-daemons.ts";
 import { commentCommand, parseRecords, recordsCommand } from "../../src/slurm/comments.ts";
@@ -28,6 +29,9 @@ after(async () => {
   await cluster?.stop();
 });
 
+/** A job that sleeps until there is this file. */
+const sleeper = (file: string): string => `#!/bin/bash\nwhile [ ! -e ${file} ]; do sleep 1; done\n`;
+
 const env = (): Record<string, string> => slurmEnv(cluster.stateDir);
 
 async function comment(jobId: number): Promise<string> {
@@ -37,16 +41,17 @@ async function comment(jobId: number): Promise<string> {
 }
 
 async function counted(outcome: string): Promise<number> {
-  const text = await (await fetch(`${cluster.metricsUrl("controller")}/metrics`)).text();
+  const text = await page(`${cluster.metricsUrl("controller")}/metrics`);
   return Number(
     new RegExp(`^sublet_job_comments_total\\{outcome="${outcome}"\\} (\\d+)`, "m").exec(text)?.[1],
   );
 }
 
 test("a job's receipt is in its record, behind what was there; a job without guests keeps its own", async (t) => {
+  const over = join(cluster.layout.home, "over");
   const submit = (node: string): Promise<number> =>
     cluster.sbatch({
-      script: "#!/bin/bash\nsleep 8\n",
+      script: sleeper(over),
       args: ["--ntasks=1", "--mem=600M", `--nodelist=${node}`],
     });
   const [beside, alone] = await Promise.all([submit("n1"), submit("n2")]);
@@ -57,6 +62,7 @@ test("a job's receipt is in its record, behind what was there; a job without gue
   const held = await hold(cluster, bob, "n1", "n1");
   await new Promise((resolve) => setTimeout(resolve, 2000));
   await held.letGo();
+  writeFileSync(over, "");
   for (const job of [beside, alone]) assert.equal((await cluster.waitJob(job, 60_000)).state, "COMPLETED");
   const endedMs = Date.now();
   await until("the comment is written", 90_000, async () =>
@@ -100,14 +106,16 @@ test("a job's receipt is in its record, behind what was there; a job without gue
 test("slurmdbd is away: it is said once, and the comment is there when it is back", async () => {
   const log = join(cluster.stateDir, "log", "controller.log");
   await cluster.killDaemon("slurmdbd");
+  const over = join(cluster.layout.home, "over-without-slurmdbd");
   const job = await cluster.sbatch({
-    script: "#!/bin/bash\nsleep 4\n",
+    script: sleeper(over),
     args: ["--ntasks=1", "--mem=600M", "--nodelist=n1"],
   });
   await cluster.waitState(job, ["RUNNING"]);
   const held = await hold(cluster, bob, "n1", "n1");
   await new Promise((resolve) => setTimeout(resolve, 1000));
   await held.letGo();
+  writeFileSync(over, "");
   assert.equal((await cluster.waitJob(job, 60_000)).state, "COMPLETED");
   const said = (): number =>
     readFileSync(log, "utf8").split("admin comments of jobs cannot be written").length - 1;

@@ -1,7 +1,7 @@
 /** Who may do what: credentials between daemons, and two ordinary users, an operator and root on one cluster. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
 import { pause, until } from "../../deploy/testbed/shell.ts";
 import { mungeSocket } from "../../deploy/testbed/slurm-conf.ts";
@@ -18,8 +18,9 @@ before(async () => {
     controllerSettings: { admin_gid: operators },
   });
 });
+afterEach(() => cluster?.mend());
 after(async () => {
-  await cluster.stop();
+  await cluster?.stop();
 });
 
 const agentOf = (node: string): string => `${cluster.node(node).address}:7701`;
@@ -126,8 +127,14 @@ test("a credential is good once, for a minute, for one callee and one method", a
 test("calls that follow one another show two credentials, on daemons of either kind, until a new life of theirs", async () => {
   const good = mungeIdentity({ socket: mungeSocket(cluster.stateDir) });
   let shown = 0;
+  let opened = 0;
   const counting: Identity = {
     ...good,
+    open: async (sealed) => {
+      const key = await good.open?.(sealed);
+      opened += 1;
+      return key ?? "";
+    },
     credential: (audience, method) => {
       shown += 1;
       return good.credential(audience, method);
@@ -138,8 +145,9 @@ test("calls that follow one another show two credentials, on daemons of either k
   try {
     for (const ask of [() => control.listNodes({}), () => node.getNode({})]) {
       shown = 0;
+      const before = opened;
       for (let i = 0; i < 2; i++) await ask();
-      await pause(500); // the key is opened
+      await until("the key is opened", 20_000, () => (opened > before ? true : undefined));
       for (let i = 0; i < 20; i++) await ask();
       assert.equal(shown, 2);
     }

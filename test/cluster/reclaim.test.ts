@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
 import { stage } from "../../deploy/testbed/main-job/stage.ts";
 import { enter } from "../../deploy/testbed/namespaces.ts";
@@ -39,8 +39,9 @@ before(async () => {
   const link = [`-L${join(base, "lib")}`, "-lsublet", "-Wl,-rpath,$ORIGIN/../lib"];
   execFileSync("cc", [...flags, "-o", watcher, "test/cluster/native/watch_lease.c", ...link]);
 });
+afterEach(() => cluster?.mend());
 after(async () => {
-  await cluster.stop();
+  await cluster?.stop();
 });
 
 const admin = (user: User, ...args: string[]): Promise<Said> =>
@@ -132,12 +133,14 @@ test("drain: the client on another node is told its budget, gives back, and the 
 
 test("reclaim: a lease by its id, with a budget that its client lets pass; another does not notice", async () => {
   const [client, other] = [await watch("n3", "n2", -1), await hold(cluster, bob, "n1", "n1")];
+  const fromMs = performance.now();
   const said = await admin(root, "reclaim", "--lease", client.id, "--budget", "2");
+  const tookMs = performance.now() - fromMs;
   assert.equal(said.status, 0, said.out + said.error);
   assert.match(said.out, /^n2 reclaimed; 1 lease ended$/m);
   const [told, over] = [await client.state(draining), await client.state(revoked)];
   assert.ok(told.remaining_ms <= 2_000);
-  assert.ok(over.at_ms - told.at_ms > 1_800, `${over.at_ms - told.at_ms} ms`);
+  assert.ok(over.at_ms > told.at_ms && tookMs > 2_000, `ended after ${tookMs} ms`);
   assert.equal(over.reason, "ended by an administrator or its owner");
   const { leases } = (await admin(root, "--json", "leases")).json();
   assert.deepEqual(
@@ -171,6 +174,7 @@ test("by partition and all; a node that cannot be reached is listed and fails th
   await cluster.startDaemon("agent-n3");
   await until("n3 is back", 20_000, async () => (await lending("n3")) === "LENDING_ON" || undefined);
   assert.equal((await admin(root, "resume", "n[1-3]")).status, 0);
+  await until("n1 lends", 20_000, async () => (await lending("n1")) === "LENDING_ON" || undefined);
   assert.equal((await sublet(cluster, "n2", root, ["drain", "n1"])).status, 1); // not this node
 });
 
