@@ -17,7 +17,7 @@ test("filters, colour and zoom come from the address and go into it", async () =
   await page.waitForURL(/name=n000$|name=n000&/);
   await page.getByLabel("Partition").selectOption("");
   await page.locator(".summed strong", { hasText: "9 of 1,000 nodes" }).waitFor();
-  assert.doesNotMatch(page.url(), /partition/);
+  await page.waitForURL((url) => !url.href.includes("partition"));
   assertClean(watched);
   await close();
 });
@@ -75,7 +75,7 @@ test("the stream carries only what the page shows", async () => {
   await until("nodes", () => asked.at(-1) === "summary,nodes");
   await page.getByRole("link", { name: "Leases", exact: true }).click();
   await until("leases", () => asked.at(-1) === "summary,leases");
-  await page.locator(".live-live").waitFor();
+  await until("its stream", () => fake().viewers("leases") === 1);
   fake().pushLeases();
   await page.locator(".feed li").first().waitFor();
   await close();

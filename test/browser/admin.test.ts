@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Page } from "playwright-core";
-import { until, violations, world } from "./world.ts";
+import { becomes, until, violations, world } from "./world.ts";
 
 const { open, fake } = world({ nodes: 300 });
 
@@ -21,8 +21,8 @@ test("nobody sees actions without login; a bad credential is refused and says wh
   assert.deepEqual(await violations(page), []);
   await page.keyboard.press("Escape");
   await page.locator("dialog").waitFor({ state: "detached" });
-  assert.equal(
-    await page.evaluate(() => document.activeElement?.textContent),
+  await becomes(
+    () => page.evaluate(() => document.activeElement?.textContent),
     "Log in",
     "the focus goes back to where it was",
   );
@@ -55,7 +55,7 @@ test("an administrator drains what the filter shows, after a question, and reads
   );
   assert.deepEqual(await violations(page), []);
   const confirm = dialog.getByRole("button", { name: "Drain 9 nodes" });
-  assert.equal(await confirm.isDisabled(), true, "without a reason there is no drain");
+  await becomes(() => confirm.isDisabled(), true, "without a reason there is no drain");
   await dialog.getByLabel(/^Reason/).fill("kernel update");
   await dialog.getByText("At once").click();
   assert.match((await dialog.textContent()) ?? "", /ended at once/);

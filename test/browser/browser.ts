@@ -1,6 +1,9 @@
 /** Debian's Chromium by playwright-core, for tests, benchmark and screenshots. */
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 
+/** When a test gives up waiting for a page: what is waited for takes a small part of it. */
+export const patienceMs = 30_000;
+
 export async function openBrowser(): Promise<Browser> {
   return await chromium.launch({
     executablePath: "/usr/bin/chromium",
@@ -34,7 +37,7 @@ export async function openPage(
     ...options,
   });
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(patienceMs);
   const problems: string[] = [];
   const strayed: string[] = [];
   page.on("console", (message) => {

@@ -1,7 +1,7 @@
 /** Every page, light and dark, wide and narrow: it shows what it should, nothing goes elsewhere, axe finds nothing at AA. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { assertClean, until, violations, world } from "./world.ts";
+import { assertClean, becomes, until, violations, world } from "./world.ts";
 
 const { open, fake } = world({ nodes: 1000 });
 
@@ -63,15 +63,15 @@ test("the switch of colours is kept, and follows the system when it says so", as
   const watched = await open("#/about", { colorScheme: "light" });
   const { page, close } = watched;
   const shown = () => page.evaluate(() => document.documentElement.dataset.theme);
-  assert.equal(await shown(), "light");
+  await becomes(shown, "light");
   await page.getByRole("radio", { name: "Dark" }).check({ force: true });
-  assert.equal(await shown(), "dark");
+  await becomes(shown, "dark");
   await page.reload();
-  assert.equal(await shown(), "dark");
+  await becomes(shown, "dark");
   await page.getByRole("radio", { name: "Auto" }).check({ force: true });
-  assert.equal(await shown(), "light");
+  await becomes(shown, "light");
   await page.emulateMedia({ colorScheme: "dark" });
-  await until("dark as the system", async () => (await shown()) === "dark");
+  await becomes(shown, "dark");
   assertClean(watched);
   await close();
 });

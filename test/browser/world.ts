@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before } from "node:test";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
-import { openBrowser, openPage, type Watched } from "./browser.ts";
+import { openBrowser, openPage, patienceMs, type Watched } from "./browser.ts";
 import type { FakeOptions } from "./fake/cluster.ts";
 import { type FakeServer, startFake } from "./fake/server.ts";
 
@@ -66,11 +66,22 @@ export function assertClean({ problems, strayed }: Watched): void {
   assert.deepEqual(strayed, []);
 }
 
-/** Waits until `told` says yes; what it last said otherwise is the error. */
+/** Waits until `ask` answers this: a page shows what a key or a click did when it comes to it. */
+export async function becomes<T>(ask: () => Promise<T>, wanted: T, why?: string): Promise<void> {
+  const endMs = performance.now() + patienceMs;
+  for (;;) {
+    const answer = await ask();
+    if (answer === wanted) return;
+    if (performance.now() >= endMs) assert.equal(answer, wanted, why);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Waits until `told` says yes. */
 export async function until(
   what: string,
   told: () => boolean | Promise<boolean>,
-  deadlineMs = 10_000,
+  deadlineMs = patienceMs,
 ): Promise<void> {
   const endMs = performance.now() + deadlineMs;
   while (!(await told())) {

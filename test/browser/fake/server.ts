@@ -40,13 +40,14 @@ export interface FakeServer {
   fail(path: string | undefined): void;
   /** Reads of this part of the API get no answer. */
   hang(path: string | undefined): void;
-  viewers(): number;
+  /** Streams that are open, of this topic if one is named. */
+  viewers(topic?: string): number;
   close(): Promise<void>;
 }
 
 export async function startFake(options: FakeOptions, port = 0): Promise<FakeServer> {
   const cluster = new FakeCluster(options);
-  const streams = new Set<ServerResponse>();
+  const streams = new Map<ServerResponse, readonly string[]>();
   const asked: { verb: string; body: AdminRequest }[] = [];
   let cutOff = false;
   let failing: string | undefined;
@@ -59,7 +60,7 @@ export async function startFake(options: FakeOptions, port = 0): Promise<FakeSer
   };
   const send = (name: string, value: unknown) => {
     const text = `event: ${name}\ndata: ${JSON.stringify(value)}\n\n`;
-    for (const stream of streams) stream.write(text);
+    for (const stream of streams.keys()) stream.write(text);
   };
   const sessionOf = (request: IncomingMessage): Session => {
     const cookie = /session=(\w+)/.exec(request.headers.cookie ?? "")?.[1];
@@ -97,14 +98,14 @@ export async function startFake(options: FakeOptions, port = 0): Promise<FakeSer
     }
   }
 
-  function events(request: IncomingMessage, response: ServerResponse): void {
+  function events(request: IncomingMessage, response: ServerResponse, topics: readonly string[]): void {
     if (cutOff) {
       json(response, { error: "not now", hint: "" }, 503);
       return;
     }
     response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
     response.write(`event: summary\ndata: ${JSON.stringify(cluster.summary())}\n\n`);
-    streams.add(response);
+    streams.set(response, topics);
     request.on("close", () => streams.delete(response));
   }
 
@@ -167,7 +168,7 @@ export async function startFake(options: FakeOptions, port = 0): Promise<FakeSer
     else {
       const path = pathname.slice("/api/v1/".length);
       if (request.method === "POST") void post(request, response, path);
-      else if (path === "events") events(request, response);
+      else if (path === "events") events(request, response, (searchParams.get("topics") ?? "").split(","));
       else read(request, response, path, searchParams);
     }
   });
@@ -192,7 +193,7 @@ export async function startFake(options: FakeOptions, port = 0): Promise<FakeSer
     },
     cut() {
       cutOff = true;
-      for (const stream of streams) stream.destroy();
+      for (const stream of streams.keys()) stream.destroy();
     },
     mend() {
       cutOff = false;
@@ -203,7 +204,8 @@ export async function startFake(options: FakeOptions, port = 0): Promise<FakeSer
     hang: (path) => {
       hanging = path;
     },
-    viewers: () => streams.size,
+    viewers: (topic) =>
+      [...streams.values()].filter((topics) => topic === undefined || topics.includes(topic)).length,
     async close() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
