@@ -8,11 +8,11 @@ import { existsSync, fstatSync, mkdtempSync, openSync, rmSync, writeFileSync } f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { fieldName, journalEntry, journalSink } from "../../../src/common/journal.ts";
 import { logEvents } from "../../../src/common/log-events.ts";
 import { leadsToJournal } from "../../../src/common/logger.ts";
+import { eventually } from "../agent/fake-starter.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sublet-journal-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -121,7 +121,7 @@ test("a busy journal gets lines later and in order; beyond a bound they are drop
   for (let n = 0; n < 2_500; n++) journal.sink.write(line(`${n}`));
   assert.deepEqual([journal.sent, journal.fallen], [[], []]);
   journal.errno = 0;
-  await sleep(150);
+  await eventually("they are sent", () => journal.sent.length > 2_000);
   assert.deepEqual(
     journal.sent.slice(0, 2_000),
     Array.from({ length: 2_000 }, (_, n) => `${n}`),

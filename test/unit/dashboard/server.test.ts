@@ -5,7 +5,6 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { Days } from "../../../src/common/days.ts";
 import { SubletError } from "../../../src/common/errors.ts";
@@ -13,6 +12,7 @@ import type { AdminRequest, LeaseRow, NodeChanges, NodeTable, Summary } from "..
 import { HistoryStore } from "../../../src/dashboard/history.ts";
 import { type Dashboard, serveDashboard } from "../../../src/dashboard/server.ts";
 import type { NodeFacts, Person } from "../../../src/dashboard/source.ts";
+import { eventually } from "../agent/fake-starter.ts";
 import { facts, node, source } from "./samples.ts";
 
 const people: Record<string, Person> = {
@@ -239,8 +239,7 @@ describe("the event stream", () => {
       break;
     }
     await stream.return(undefined);
-    await sleep(50);
-    assert.equal(dashboard.viewers, 0, "a viewer who leaves is forgotten");
+    await eventually("a viewer who leaves is forgotten", () => dashboard.viewers === 0);
   });
 });
 

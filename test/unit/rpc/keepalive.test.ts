@@ -54,15 +54,18 @@ it("a peer behind a dead network is noticed at both ends, and close() does not w
   }
   const startMs = performance.now();
   await Promise.all([assert.rejects(responses.next(), { code: "UNAVAILABLE" }), agentGone.promise]);
-  const tookMs = performance.now() - startMs;
-  assert.ok(tookMs < 11_000, `noticed after ${tookMs} ms`);
+  const tookMs = performance.now() - startMs; // 9 s; TCP alone would take many minutes
+  assert.ok(tookMs < 90_000, `noticed after ${tookMs} ms`);
 
   const direct = connectController(server.address, { identity });
-  const call = assert.rejects(direct.requestLease({}));
+  const call = assert.rejects(direct.requestLease({}, { timeoutMs: 60_000 }));
   await stuck.promise;
   const closeMs = performance.now();
   await server.close();
-  assert.ok(performance.now() - closeMs < 3_000, "a handler that hangs does not hold close()");
+  assert.ok(
+    performance.now() - closeMs < 20_000,
+    "a handler that hangs does not hold close() for its deadline",
+  );
   await call;
   client.close();
   direct.close();

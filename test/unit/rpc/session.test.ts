@@ -319,9 +319,15 @@ describe("keys sealed by munge", () => {
     assert.equal(await identity.open?.((await identity.seal?.("text", mine)) ?? ""), "text");
     const others = (await identity.seal?.("text", { uid: uid + 1, gid: 0 })) ?? "";
     await assert.rejects(identity.open?.(others) ?? Promise.resolve(), refused(/[Uu]nauthorized/));
-    const client = nodeClient((await nodeServer({ identity })).address, { identity });
+    let opened = false;
+    const open = async (sealed: string): Promise<string> => {
+      const key = (await identity.open?.(sealed)) ?? "";
+      opened = true;
+      return key;
+    };
+    const client = nodeClient((await nodeServer({ identity })).address, { identity: { ...identity, open } });
     for (let i = 0; i < 2; i++) await client.getNode({});
-    await new Promise((resolve) => setTimeout(resolve, 200)); // the key is opened by munged
+    await until("the key is opened by munged", 20_000, () => opened || undefined);
     await munged.stop();
     assert.equal((await client.getNode({})).findings.uid, `${uid}`);
   });
