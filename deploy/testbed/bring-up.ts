@@ -15,19 +15,23 @@ import { nativeDir, treeRoot, writeSubletConf } from "./sublet-conf.ts";
 
 export const stateFile = (stateDir: string): string => join(stateDir, "state.json");
 
-/** The user whose jobs run here. True when it was made now. */
+/** By this a user is known as made here, also one that a testbed left when it was killed. */
+const userComment = "jobs of the Sublet testbed";
+
+/** The user whose jobs run here. True when a testbed made it, so that it goes with this one. */
 export async function makeUser(layout: Layout): Promise<boolean> {
   const { name, uid } = jobUser;
   const known = await attempt(["getent", "passwd", name]);
   if (known.exitCode === 0) {
-    if (known.stdout.split(":")[2] === String(uid)) return false;
+    const [, , knownUid, , comment] = known.stdout.split(":");
+    if (knownUid === String(uid)) return comment === userComment;
     throw new SubletError(
       "FAILED_PRECONDITION",
       `user ${name} has another uid than ${uid}: rename or remove it`,
     );
   }
   const args = ["--uid", String(uid), "--user-group", "--no-create-home", "--home-dir", layout.home];
-  await run(["useradd", ...args, "--comment", "jobs of the Sublet testbed", "--shell", "/bin/bash", name]);
+  await run(["useradd", ...args, "--comment", userComment, "--shell", "/bin/bash", name]);
   return true;
 }
 

@@ -32,6 +32,9 @@ export async function findLeftovers(stateDir: string): Promise<Leftovers> {
   };
 }
 
+/** Exit status of userdel. */
+const noSuchUser = 6;
+
 export async function removeTestbed(stateDir: string, userMade: boolean): Promise<void> {
   // Slurm's controller first: it must not see its nodes die one by one. Then agents and controller may end by themselves.
   const alive = new Set(allDaemons(stateDir).flatMap((daemon) => (daemon.alive ? [daemon.name] : [])));
@@ -49,7 +52,13 @@ export async function removeTestbed(stateDir: string, userMade: boolean): Promis
   if (exists(stateDir)) rmdirSync(stateDir);
   for (const path of strayFiles()) rmSync(path, { recursive: true, force: true });
   removeIfEmpty("/run/sublet");
-  if (userMade) await attempt(["userdel", jobUser.name]);
+  // Refused while a process of its is not reaped yet, and while somebody else changes the list of users.
+  if (userMade)
+    await until(`user ${jobUser.name} is removed`, 20_000, async () => {
+      const { exitCode, stderr } = await attempt(["userdel", jobUser.name]);
+      if (exitCode === 0 || exitCode === noSuchUser) return true;
+      throw new SubletError("UNAVAILABLE", stderr);
+    });
 }
 
 function livingProcesses(stateDir: string): number[] {
