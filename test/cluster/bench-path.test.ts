@@ -28,13 +28,13 @@ const marks: Readonly<Record<string, number>> = { "3.1": 9, "3.2": 6, "3.4": 5, 
 
 const stages = () => readdirSync(tmpdir()).filter((name) => /^sublet-(bench|peer)-/.test(name)).length;
 
-test("the benchmark of the data path measures every mark", { timeout: 240_000 }, () => {
+test("the benchmark of the data path measures every mark", { timeout: 630_000 }, () => {
   execFileSync("bash", [join(root, "test/bench/setup.sh")], { stdio: ["ignore", "ignore", "pipe"] });
   const before = stages();
   const ran = spawnSync(
     "bash",
     [join(root, "deploy/setup/node24.sh"), join(root, "test/bench/path.ts"), "--quick", "--out", out],
-    { encoding: "utf8", timeout: 200_000 },
+    { encoding: "utf8", timeout: 600_000 },
   );
   assert.equal(ran.status, 0, `${ran.stderr}\n${ran.stdout}`);
   const { rows } = JSON.parse(readFileSync(join(out, "path.json"), "utf8")) as { rows: JsonRow[] };

@@ -7,11 +7,11 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
-test("every benchmark runs", { timeout: 300_000 }, () => {
+test("every benchmark runs", { timeout: 630_000 }, () => {
   const ran = spawnSync(
     "bash",
     [join(root, "deploy/setup/node24.sh"), join(root, "test/bench/run.ts"), "smoke"],
-    { encoding: "utf8", timeout: 280_000 },
+    { encoding: "utf8", timeout: 600_000 },
   );
   assert.equal(ran.status, 0, `${ran.stderr}\n${ran.stdout}`);
   for (const name of [

@@ -12,7 +12,7 @@ test("npm start -- --once holds all its checks and leaves nothing behind", async
     [program, "--once", "--json", "--rounds", "20", "--steps", "500", "--cycles", "1"],
     {
       encoding: "utf8",
-      timeout: 280_000,
+      timeout: 600_000,
       maxBuffer: 2 ** 24,
     },
   );
