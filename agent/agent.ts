@@ -7,48 +7,46 @@
  * write it is logged and no more.
  */
 
-import { lookup } from "node:dns/promises";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { toSubletError } from "../src/common/errors.ts";
 import { logEvent } from "../src/common/log-events.ts";
 import type { AgentConfig } from "../src/config/config.ts";
-import type { FileReader } from "../src/config/sources.ts";
 import type { Registry } from "../src/metrics/registry.ts";
 import { serveMetrics } from "../src/metrics/serve.ts";
 import type { Identity } from "../src/rpc/identity.ts";
 import type { LeaseMessage, OfferMessage } from "../src/rpc/messages.ts";
 import { refusedCallers } from "../src/rpc/refused.ts";
 import { serve, splitAddress } from "../src/rpc/server.ts";
-import { type GuestTree, prepareRoot, removeRoot, rootDirs } from "./cgroup/guests.ts";
-import { discoverCgroups } from "./cgroup/layout.ts";
+import { removeRoot } from "./cgroup/guests.ts";
 import { findGuests, keepStarter } from "./executor/adopt.ts";
-import { probeFabric } from "./executor/fabric.ts";
 import { connectStarter, type ListedExecutor, type Starter } from "./executor/starter.ts";
 import { leaseStats } from "./executor/stats.ts";
 import { keptFindings, lastingFindings } from "./findings.ts";
+import { type PolicyReader, prepareGround } from "./ground.ts";
 import { Guard } from "./guard/guard.ts";
-import { type GuardPolicy, loadPolicy } from "./guard/policy.ts";
+import type { GuardPolicy } from "./guard/policy.ts";
 import { Signals } from "./guard/signals.ts";
-import { readAvailableBytes, readInventory } from "./inventory/inventory.ts";
+import { readAvailableBytes } from "./inventory/inventory.ts";
 import { followJobs } from "./jobs/follow.ts";
 import { jobRoots } from "./jobs/roots.ts";
 import { isStandIn } from "./jobs/sluid.ts";
 import { watchJobs } from "./jobs/watch.ts";
 import { lendingMode } from "./lending/mode.ts";
-import { applyLive, liveSetup, type Now } from "./live.ts";
+import { applyLive, type Now } from "./live.ts";
 import { watchMetrics } from "./metrics.ts";
 import { nodeAdmin } from "./node/admin.ts";
 import { nodeService } from "./node/service.ts";
 import { followControllers, tellContact } from "./offer/controllers.ts";
 import { nodeCounters } from "./offer/counters.ts";
 import { horizon } from "./offer/horizon.ts";
-import { executorSocket, type Identification, leaseMessage, offerMessage } from "./offer/messages.ts";
+import { type Identification, leaseMessage, offerMessage } from "./offer/messages.ts";
 import { openMsOf } from "./offer/reporter.ts";
+import { openShell } from "./open-shell.ts";
 import type { AdoptedGuest } from "./reactor/events.ts";
 import { drainText } from "./reclaim/drained.ts";
-import { askOwnSocket, endStarter, writeRoots } from "./run-dir.ts";
-import { Shell, type ShellLog } from "./shell.ts";
+import { askOwnSocket, endStarter } from "./run-dir.ts";
+import type { Shell, ShellLog } from "./shell.ts";
 import { localHandlers } from "./socket/local.ts";
 import { serveLocal } from "./socket/server.ts";
 import { Billed } from "./usage/billing.ts";
@@ -71,94 +69,23 @@ export interface Agent {
   close(drain: boolean): Promise<void>;
   readonly guard: Guard;
   readonly registry: Registry;
-  /** @throws SubletError: the guard's policy for this node, as this configuration says. */
-  readPolicy(config: AgentConfig, read?: FileReader): GuardPolicy;
+  readonly readPolicy: PolicyReader;
   /** The configuration was read again. */
   apply(config: AgentConfig, policy: GuardPolicy): void;
 }
 
 const starterTimeoutMs = 5_000;
-const startTimeoutMs = 6_000;
-const hookTimeoutMs = 2_000;
-const epilogTimeoutMs = 600_000;
 /** The one slow tick: rescan of jobs, memory, keepalive of reports. */
 const tickMs = 5_000;
 const drainTimeoutMs = 5_000;
-/** Uids kept for prepared executors: they are a lease's from its start to its end. */
-const poolUidsMax = 256;
-/** Demand for leases is forgotten after this. */
-const poolIdleMs = 60_000;
 
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { config, identity, log, spawnsStarter = true } = options;
   const now: Now = { config };
-  const layout = discoverCgroups();
-  const fabricAddress = (await lookup(config.fabricAddress, { family: 4 })).address;
-  const inventory = readInventory({
-    cores: config.cores.length === 0 ? undefined : config.cores,
-    memoryBytes: config.memoryBytes,
-    fabricAddress,
-  });
-  const fabric = await probeFabric({
-    provider: config.fabricProvider,
-    program: join(config.nativeDir, "bin", "sublet-fabric-probe"),
-    uid: config.guestUidFirst,
-  });
-  const readPolicy: Agent["readPolicy"] = ({ guardPolicyFile }, read) =>
-    loadPolicy(guardPolicyFile, { cores: inventory.cores.length, memoryBytes: inventory.memoryBytes }, read);
-  const policy = readPolicy(config);
-  const tree: GuestTree = {
-    layout,
-    root: config.cgroupName,
-    names: new Map(),
-    holds: new Map(),
-    priority: { wanted: policy.cpuPriority, quotaCores: policy.guestQuotaCores, dying: new Map() },
-  };
-  // The last of the uids are those of executors that were prepared before their lease.
-  const poolUids = Math.min(poolUidsMax, Math.floor(config.guestUidCount / 4));
-  const guestUidCount = config.guestUidCount - poolUids;
-  mkdirSync(join(config.runDir, "x"), { recursive: true, mode: 0o755 });
-  const alarms = prepareRoot(tree, inventory.cores, inventory.mems);
-  for (const alarm of alarms) log.error({ alarm }, "limit of the guest root did not take");
-  writeRoots(config.runDir, rootDirs(tree), log);
-
+  const ground = await prepareGround(config, log);
+  const { fabricAddress, inventory, fabric, policy, tree, alarms } = ground;
   const stats = leaseStats(() => performance.now());
-  const shell = new Shell({
-    setup: {
-      node: config.node,
-      cores: inventory.cores,
-      siblings: inventory.siblings,
-      mems: inventory.mems,
-      memoryBytes: inventory.memoryBytes,
-      fabric: fabric.provider !== "none",
-      guestUidFirst: config.guestUidFirst,
-      guestUidCount,
-      hookTimeoutMs,
-      epilogTimeoutMs,
-      ...liveSetup(config),
-    },
-    tree,
-    log,
-    availableBytes: () => readAvailableBytes(),
-    order: (guest) => ({
-      unixPath: executorSocket(config.runDir, guest.lease.id),
-      tcpAddress: fabricAddress,
-      spinUs: now.config.spinUs,
-      // A starter of an earlier version, which may still run, knows nothing of it.
-      ...(config.fabricProvider === "auto" && fabric.provider === "none" ? {} : { fabric: fabric.provider }),
-      executor: join(config.nativeDir, "bin", "sublet-executor"),
-    }),
-    startTimeoutMs,
-    stats,
-    pool: {
-      max: config.poolMax,
-      idleMs: poolIdleMs,
-      uidFirst: config.guestUidFirst + guestUidCount,
-      uidCount: poolUids,
-    },
-    codeCacheBytes: config.codeCacheBytes,
-    codeFromPaths: config.codeFromPaths,
-  });
+  const shell = openShell(now, ground, stats, log);
 
   const connect = (onLost: () => void): Promise<Starter> =>
     connectStarter({
@@ -221,7 +148,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   );
   shell.setStarter(first);
 
-  const roots = jobRoots(layout, { slurm: config.slurmCgroup, node: config.node });
+  const roots = jobRoots(tree.layout, { slurm: config.slurmCgroup, node: config.node });
   const signals = new Signals({
     tree,
     roots,
@@ -389,7 +316,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     for (const reporter of controllers.reporters) reporter.keepalive();
   }, tickMs);
   const ready = { node: config.node, address, metrics: metrics.address, cores: found.cores };
-  log.info(logEvent("ready", { ...ready, cgroup: layout.version }), "agent is ready");
+  log.info(logEvent("ready", { ...ready, cgroup: tree.layout.version }), "agent is ready");
 
   async function drained(): Promise<boolean> {
     const endMs = performance.now() + drainTimeoutMs;
@@ -405,7 +332,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     metricsAddress: metrics.address,
     guard,
     registry,
-    readPolicy,
+    readPolicy: ground.readPolicy,
     apply: (next, policyNow) => applyLive({ now, shell, guard, controllers, lend }, next, policyNow),
     async close(drain) {
       clearInterval(tick);
