@@ -55,6 +55,36 @@ export const dashboardSchema = z
       })
       .optional()
       .describe("HTTPS for the dashboard; SIGHUP reads both files again"),
+    prometheus: z
+      .strictObject({
+        url: z
+          .url({ protocol: /^https?$/, error: 'expected "http://HOST:9090" or https' })
+          .refine(
+            (text) => !URL.canParse(text) || new URL(text).username === "",
+            "no user here: use token_file",
+          )
+          .describe(
+            "where this controller reaches the site's Prometheus, with the path of a prefix if it has one",
+          )
+          .meta({ example: "http://prometheus:9090" }),
+        token_file: file
+          .optional()
+          .describe("a bearer token to show there; read each time")
+          .meta(secretFile)
+          .meta({ example: "/etc/sublet/prometheus.token" }),
+        ca_file: file
+          .optional()
+          .describe("PEM of the authority that signed its certificate; default: those that Node knows")
+          .meta({ example: "/etc/sublet/tls/ca.pem" }),
+        selector: z
+          .string()
+          .regex(/^([a-zA-Z_]\w*=~?"[^"\\{}]*"(,(?=.)|$))*$/, 'expected labels as in "cluster=\\"alps\\""')
+          .optional()
+          .describe("labels of this cluster's series, where its Prometheus holds several clusters")
+          .meta({ example: 'cluster="alps"' }),
+      })
+      .optional()
+      .describe("history beyond the controller's own: the pages offer 90 days and a year"),
     price: z
       .strictObject({
         currency: z.string().min(1).max(8).default("EUR").describe("its name, as it is shown"),
@@ -72,6 +102,14 @@ export interface TlsFiles {
   readonly keyFile: string;
 }
 
+export interface PrometheusConfig {
+  readonly url: string;
+  readonly tokenFile: string | undefined;
+  readonly caFile: string | undefined;
+  /** Label matchers, with commas. */
+  readonly selector: string;
+}
+
 export interface DashboardConfig {
   /** undefined: no dashboard. */
   readonly listen: string | undefined;
@@ -81,13 +119,14 @@ export interface DashboardConfig {
   readonly tls: TlsFiles | undefined;
   readonly hstsSeconds: number;
   readonly proxies: readonly string[];
+  readonly prometheus: PrometheusConfig | undefined;
   readonly price:
     | { readonly currency: string; readonly perCoreHour: number; readonly perGibHour: number }
     | undefined;
 }
 
 export function dashboardConfig(found: z.output<typeof dashboardSchema>): DashboardConfig {
-  const { price, tls } = found;
+  const { price, tls, prometheus } = found;
   return {
     listen: found.listen === "" ? undefined : found.listen,
     cluster: found.cluster,
@@ -95,6 +134,15 @@ export function dashboardConfig(found: z.output<typeof dashboardSchema>): Dashbo
     tls: tls === undefined ? undefined : { certFile: tls.cert_file, keyFile: tls.key_file },
     hstsSeconds: found.hsts_days * 86_400,
     proxies: found.proxies,
+    prometheus:
+      prometheus === undefined
+        ? undefined
+        : {
+            url: prometheus.url,
+            tokenFile: prometheus.token_file,
+            caFile: prometheus.ca_file,
+            selector: prometheus.selector ?? "",
+          },
     price:
       price.per_core_hour === 0 && price.per_gib_hour === 0
         ? undefined

@@ -9,6 +9,7 @@ import { toSubletError } from "../common/errors.ts";
 import { version } from "../common/version.ts";
 import type { ControllerConfig } from "../config/config.ts";
 import { HistoryStore } from "../dashboard/history.ts";
+import { PrometheusHistory } from "../dashboard/prometheus.ts";
 import { type Dashboard, serveDashboard } from "../dashboard/server.ts";
 import { readTls, type TlsPair } from "../dashboard/tls.ts";
 import type { DashboardFeed } from "./dashboard.ts";
@@ -78,6 +79,15 @@ async function openDashboard(
     version,
     price: dashboard.price,
     days: new Days(config.accounting.timeZone),
+    prometheus:
+      dashboard.prometheus === undefined
+        ? undefined
+        : new PrometheusHistory({
+            ...dashboard.prometheus,
+            unixMs: Date.now,
+            nowMs: () => performance.now(),
+            onTrouble,
+          }),
     tls,
     hstsSeconds: dashboard.hstsSeconds,
     proxies: dashboard.proxies,

@@ -58,6 +58,8 @@ export interface Summary {
   gain: { today: Gain; month: Gain };
   /** Where the site's days begin: Europe/Zurich. */
   timeZone: string;
+  /** The site's Prometheus is asked for what is older than the controller's own history. */
+  longHistory: boolean;
   snapshot: { valid: boolean; ageMs: number };
   /** What a person should know now, worst first. */
   notices: Notice[];
@@ -184,6 +186,12 @@ export interface History {
   invocationsPerSecond: (number | null)[];
   reclaimsPerHour: (number | null)[];
   guardActionsPerHour: (number | null)[];
+  /** Where the span begins before the controller's own history: what is before `toMs` comes from the site's Prometheus. */
+  before?: {
+    toMs: number;
+    /** Why some of it is missing, in words; null: nothing is. */
+    trouble: string | null;
+  };
 }
 
 /**

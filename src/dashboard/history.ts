@@ -170,6 +170,14 @@ export class HistoryStore {
       if (point.atMs >= Math.max(fromMs, edgeMs) && point.atMs < toMs) yield point;
   }
 
+  /** Of the oldest point; undefined while there is none. */
+  get firstMs(): number | undefined {
+    let first: number | undefined;
+    for (const { points } of this.#levels)
+      for (const atMs of points.keys()) if (first === undefined || atMs < first) first = atMs;
+    return first;
+  }
+
   /** Length of the points that cover a moment. */
   stepMsAt(unixMs: number, nowUnixMs: number): number {
     return unixMs >= nowUnixMs - resolutions[0].keepMs ? resolutions[0].stepMs : resolutions[1].stepMs;

@@ -22,6 +22,7 @@ export interface LiveOptions {
   readonly price: Price | undefined;
   /** Of the site: where its days begin. */
   readonly days: Days;
+  readonly longHistory: boolean;
   readonly unixMs: () => number;
   /** Monotonic. */
   readonly nowMs: () => number;
@@ -147,7 +148,7 @@ export class Live {
   }
 
   summary(): Summary {
-    const { cluster, version, days, unixMs, nowMs } = this.#options;
+    const { cluster, version, days, longHistory, unixMs, nowMs } = this.#options;
     const facts = this.#now();
     const now = nowMs();
     const { cores, memory } = this.#gauges(facts);
@@ -185,6 +186,7 @@ export class Live {
       },
       gain: { today, month },
       timeZone: days.timeZone,
+      longHistory,
       snapshot: facts.snapshot,
       notices: [...facts.notices],
     };

@@ -21,6 +21,7 @@ import { mustBeOurs, mustBeSafe, type Way, wayOf } from "./entry.ts";
 import type { HistoryStore } from "./history.ts";
 import { Live } from "./live.ts";
 import { historyOf, type Price } from "./points.ts";
+import { leastSpanMs, type PrometheusHistory } from "./prometheus.ts";
 import { adminRequest, loginRequest } from "./requests.ts";
 import { Sessions } from "./sessions.ts";
 import type { DashboardSource, Person } from "./source.ts";
@@ -38,6 +39,8 @@ export interface DashboardOptions {
   /** Of the site: where its days begin. */
   readonly days: Days;
   readonly pagesDir: string;
+  /** Has what is older than `history`. */
+  readonly prometheus?: PrometheusHistory | undefined;
   /** undefined: plain HTTP. */
   readonly tls?: TlsPair | undefined;
   /** For so long browsers go by HTTPS to this host, whatever is asked for; 0: they are not told. */
@@ -109,6 +112,7 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
     version: options.version,
     price: options.price,
     days: options.days,
+    longHistory: options.prometheus !== undefined,
     unixMs,
     nowMs,
     onEvent: (topic, text) => viewers.tell(topic, text),
@@ -122,13 +126,16 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
     return { fromMs, toMs };
   }
 
-  function historyText(query: URLSearchParams): unknown {
+  async function historyText(query: URLSearchParams): Promise<unknown> {
     const { fromMs, toMs } = span(query, dayMs);
     const points = numberOf(query, "points", 600, 1, maxPoints);
-    const leastMs = history.stepMsAt(fromMs, unixMs());
+    const ownFromMs = history.firstMs ?? unixMs();
+    const long = toMs - fromMs > leastSpanMs && fromMs < ownFromMs ? options.prometheus : undefined;
+    const leastMs = long?.stepMs ?? history.stepMsAt(fromMs, unixMs());
     const stepMs = Math.max(leastMs, Math.ceil((toMs - fromMs) / points / leastMs) * leastMs);
     const startMs = Math.floor(fromMs / stepMs) * stepMs;
-    return historyOf(history.between(startMs, toMs), startMs, toMs, stepMs);
+    const own = historyOf(history.between(startMs, toMs), startMs, toMs, stepMs);
+    return (await long?.complete(own, ownFromMs)) ?? own;
   }
 
   function leases(query: URLSearchParams): unknown {
@@ -156,7 +163,7 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
       case "leases":
         return leases(query);
       case "history":
-        return historyText(query);
+        return await historyText(query);
       case "gain": {
         const { fromMs, toMs } = span(query, dayMs);
         return live.gain(fromMs, toMs);

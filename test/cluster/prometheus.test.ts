@@ -8,6 +8,8 @@ import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { prometheusUrl } from "../../deploy/testbed/prometheus.ts";
 import { until } from "../../deploy/testbed/shell.ts";
 import { treeRoot } from "../../deploy/testbed/sublet-conf.ts";
+import { historyOf } from "../../src/dashboard/points.ts";
+import { PrometheusHistory } from "../../src/dashboard/prometheus.ts";
 import { alice, allLend, type Held, hold } from "./users.ts";
 
 let cluster: Cluster;
@@ -49,6 +51,39 @@ test("a lease shows in the recording rules and in every panel that is about leas
     // Nothing was called, ended or held back here.
     if (/^(Lent now|Cores|Memory|Core-hours|GiB-hours|Slurm|Node|What agents cost)/.test(title))
       assert.ok(found.length > 0, `${title}: ${expr} gives nothing`);
+  }
+});
+
+test("the dashboard takes from it what is older than its own history", async () => {
+  const binMs = 5_000;
+  const prometheus = new PrometheusHistory({
+    url: prometheusUrl,
+    tokenFile: undefined,
+    caFile: undefined,
+    selector: "",
+    unixMs: Date.now,
+    nowMs: () => performance.now(),
+    onTrouble: assert.fail,
+    binMs,
+    keepMs: 120_000,
+    settleMs: 2_000,
+  });
+  const found = await until("two bins of the cluster's cores", 60_000, async () => {
+    const toMs = Math.floor(Date.now() / binMs) * binMs;
+    const history = await prometheus.complete(historyOf([], toMs - 60_000, toMs, binMs), toMs);
+    assert.equal(history.before?.trouble, null);
+    const { total, lent } = history.cores;
+    return total.filter((cores, i) => (cores ?? 0) > 0 && (lent[i] ?? 0) > 0).length >= 2
+      ? history
+      : undefined;
+  });
+  for (const [i, total] of found.cores.total.entries()) {
+    if (total === null) continue;
+    const parts = (["used", "heldUnused", "lent", "spare", "closed"] as const).map(
+      (name) => found.cores[name][i],
+    );
+    assert.ok(Math.abs(parts.reduce<number>((sum, part) => sum + (part ?? 0), 0) - total) < 1e-6);
+    assert.ok((found.memoryBytes.total[i] ?? 0) > 0);
   }
 });
 

@@ -34,6 +34,8 @@ export interface FakeOptions {
   readonly hostile?: boolean;
   /** A cluster on its first day: no history, no leases, no reclaims. */
   readonly empty?: boolean;
+  /** What is older than 31 days comes from Prometheus. */
+  readonly longHistory?: boolean;
 }
 
 export const hostileText = `<img src=x onerror="document.title='owned'">`;
@@ -43,6 +45,8 @@ const nodeMib = 256 * 1024;
 export class FakeCluster {
   readonly table: NodeTable;
   version = "0.1.0";
+  /** What Prometheus does wrong. */
+  trouble: string | null = null;
   readonly #options: FakeOptions;
   readonly #random: () => number;
   #invocations = 48_210_553;
@@ -197,6 +201,13 @@ export class FakeCluster {
     };
   }
 
+  #before(fromMs: number): Pick<History, "before"> {
+    const toMs = Date.now() - 31 * 24 * hourMs;
+    return this.#options.longHistory === true && fromMs < toMs
+      ? { before: { toMs, trouble: this.trouble } }
+      : {};
+  }
+
   summary(): Summary {
     const t = this.table;
     const lending = (word: string) => t.lending.filter((index) => t.lendings[index] === word).length;
@@ -222,6 +233,7 @@ export class FakeCluster {
       guardActions: { throttle: 181, freeze: 22, shrink: 2, evict: 7 },
       gain: { today: this.gain(1), month: this.gain(30) },
       timeZone: "Europe/Zurich",
+      longHistory: this.#options.longHistory === true,
       snapshot: { valid: true, ageMs: 1800 },
       notices: this.#notices(off),
     };
@@ -287,6 +299,7 @@ export class FakeCluster {
       invocationsPerSecond: rate(3000),
       reclaimsPerHour: rate(76),
       guardActionsPerHour: rate(9),
+      ...this.#before(fromMs),
     };
   }
 

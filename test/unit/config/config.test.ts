@@ -233,6 +233,7 @@ describe("controller.toml and sublet.toml", () => {
         tls: undefined,
         hstsSeconds: 0,
         proxies: [],
+        prometheus: undefined,
         price: undefined,
       },
     });

@@ -9,7 +9,13 @@ export const ranges = [
   { value: "7d", name: "7 d", ms: 7 * 86_400_000 },
   { value: "30d", name: "30 d", ms: 30 * 86_400_000 },
 ] as const;
-export type RangeName = (typeof ranges)[number]["value"];
+/** With the site's Prometheus. */
+export const longRanges = [
+  ...ranges,
+  { value: "90d", name: "90 d", ms: 90 * 86_400_000 },
+  { value: "1y", name: "1 y", ms: 365 * 86_400_000 },
+] as const;
+export type RangeName = (typeof longRanges)[number]["value"];
 
 export interface Range {
   /** Undefined: picked by hand. */
@@ -34,7 +40,7 @@ export function useTick(everyMs: number): number {
 export function useRange(standard: RangeName): Range {
   const { query } = useRoute();
   const wanted = query.get("range") ?? standard;
-  const preset = ranges.find(({ value }) => value === wanted) ?? ranges[2];
+  const preset = longRanges.find(({ value }) => value === wanted) ?? ranges[2];
   // A picture of 600 points needs no new one before a point's worth of time is over.
   const tick = useTick(Math.max(15_000, preset.ms / 600));
   const from = Number(query.get("from"));

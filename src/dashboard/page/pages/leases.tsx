@@ -14,7 +14,7 @@ import { parseSort, sortText } from "../parts/data-table.tsx";
 import { LeaseTable } from "../parts/lease-table.tsx";
 import { LineChart } from "../parts/line-chart.tsx";
 import type { PlotLine } from "../parts/plot.tsx";
-import { RangeChoice } from "../parts/range-choice.tsx";
+import { Before, RangeChoice } from "../parts/range-choice.tsx";
 
 const limit = 5000;
 /** Messages of the stream that are kept for an answer that is on its way. */
@@ -171,7 +171,7 @@ export function LeasesPage() {
     <>
       <div class="page-head">
         <h1>Leases and invocations</h1>
-        <RangeChoice range={range} />
+        <RangeChoice range={range} long={now?.longHistory} />
       </div>
       {now && (
         <section class="panel strip" aria-label="Numbers now">
@@ -184,6 +184,7 @@ export function LeasesPage() {
           </dl>
         </section>
       )}
+      <Before history={history.data} />
       <RatePanel history={history.data} />
       <Content of={{ ...load, data: view }} what="Leases">
         {(data) => <Live view={data} />}

@@ -9,7 +9,7 @@ import { summary } from "../lib/stream.ts";
 import { Content, Failure, Link, Panel, Skeleton, Stat } from "../parts/basics.tsx";
 import { CostPanel, GainPanel, type Span } from "../parts/gain.tsx";
 import { Histogram } from "../parts/histogram.tsx";
-import { RangeChoice } from "../parts/range-choice.tsx";
+import { Before, RangeChoice } from "../parts/range-choice.tsx";
 import { SharesPanel } from "../parts/shares.tsx";
 
 const levels: Readonly<Record<Notice["level"], string>> = { error: "Error", warn: "Warning", info: "Note" };
@@ -83,7 +83,7 @@ export function Overview() {
     <>
       <div class="page-head">
         <h1>Overview</h1>
-        <RangeChoice range={range} />
+        <RangeChoice range={range} long={shown?.longHistory} />
       </div>
       {shown ? (
         <Notices notices={shown.notices} />
@@ -92,6 +92,7 @@ export function Overview() {
       )}
       {shown ? <Numbers of={shown} /> : !first.error && <Skeleton rows={1} />}
       {history.error && <Failure error={history.error} what="History" retry={history.reload} />}
+      <Before history={history.data} />
       <div class="pair">
         <SharesPanel
           title="Cores"
