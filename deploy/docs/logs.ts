@@ -47,8 +47,9 @@ per-lease figures are in the metrics and in the accounting.
 
 One archive with what somebody else needs to help: the doctor's findings, settings in effect and where each came from, versions, cgroups, Slurm's version and the settings that matter,
 lines about Sublet in plugstack.conf, prolog and epilog, nodes, leases, metrics pages, the last lines of the journal, and a manifest (what each is, its size and sha256,
-or why it is missing). Names are the same each time. **Secrets stay here:** settings that the schema calls secret are shown nowhere and are taken out of every text that has their value; files are never
-copied as they are; of Slurm's configuration only listed settings are taken. It does name users, hosts and jobs: look at it before you pass it on. Its mode is 0600.
+or why it is missing). Names are the same each time. **Secrets stay here:** settings that the schema calls secret are shown nowhere and are taken out of every text that has their value, and so is what the files hold that
+settings name for a secret (passwords, keys). What has the form of one is taken out whosever it is: MUNGE credentials, private keys in PEM, authorization and session cookies, passwords
+in URLs, \`..._TOKEN=\` and its like in scripts. Files are never copied as they are; of Slurm's configuration only listed settings are taken. It does name users, hosts and jobs: look at it before you pass it on. Its mode is 0600.
 
 ## Events
 
