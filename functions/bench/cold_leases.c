@@ -3,13 +3,19 @@
  * fork, an exec and a wait cost here. One line of JSON per round: microseconds of the lease, of the first call, of the
  * spawn.
  *
- *   sublet-cold-leases NODE ROUNDS PAUSE_MS LIBRARY
+ *   sublet-cold-leases NODE ROUNDS PAUSE_MS LIBRARY [BYTES FOLDER...]
+ *
+ * With BYTES, each round makes a library of that size and of new content in each FOLDER, and calls it on two leases: on
+ * the first no node has it, on the second this one may. A line for each lease, and it says which that was.
  */
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "sublet/sublet.h"
 
@@ -40,7 +46,8 @@ static double spawn_us(void)
     return micros() - begin;
 }
 
-static sublet_status one_round(sublet_session *session, sublet_function_ref *function, const char *node)
+static sublet_status one_round(sublet_session *session, sublet_function_ref *function, const char *node,
+                               const char *which)
 {
     char in = 0, out[16];
     size_t size;
@@ -66,33 +73,97 @@ static sublet_status one_round(sublet_session *session, sublet_function_ref *fun
     double answered = micros();
     sublet_lease_release(lease);
     if (status == SUBLET_OK)
-        printf("{\"lease_us\":%.1f,\"call_us\":%.1f,\"spawn_us\":%.1f}\n", leased - begin, answered - leased,
-               spawn_us());
+        printf("{\"lease_us\":%.1f,\"call_us\":%.1f,\"spawn_us\":%.1f,\"which\":\"%s\"}\n", leased - begin,
+               answered - leased, spawn_us(), which);
+    return status;
+}
+
+/** One lease in a session of its own, so that each takes the same of its client. */
+static sublet_status one_session(const char *node, const char *path, const char *which)
+{
+    sublet_session *session;
+    sublet_library *library;
+    sublet_function_ref *function;
+    sublet_status status = sublet_open(NULL, &session);
+    if (status != SUBLET_OK)
+        return status;
+    status = sublet_library_open(session, path, &library);
+    if (status == SUBLET_OK)
+        status = sublet_function_find(library, "empty", &function);
+    if (status == SUBLET_OK)
+        status = one_round(session, function, node, which);
+    sublet_close(session);
+    return status;
+}
+
+/** LIBRARY, and behind it as many bytes as make the size, with the time among them: nobody has seen that one. */
+static sublet_status make_library(const char *library, long bytes, const char *path)
+{
+    double unique = micros();
+    char *content = calloc(1, (size_t)bytes);
+    FILE *from = fopen(library, "re"), *to = fopen(path, "we");
+    bool ok = content != NULL && from != NULL && to != NULL &&
+              fread(content, 1, (size_t)bytes, from) + sizeof(unique) <= (size_t)bytes;
+    if (ok) {
+        memcpy(content + bytes - sizeof(unique), &unique, sizeof(unique));
+        ok = fwrite(content, 1, (size_t)bytes, to) == (size_t)bytes;
+    }
+    if (from != NULL)
+        fclose(from);
+    if (to != NULL)
+        ok = fclose(to) == 0 && ok;
+    free(content);
+    return ok ? SUBLET_OK : SUBLET_ERR_SYSTEM;
+}
+
+static sublet_status loads(char **argv, int folders)
+{
+    sublet_status status = SUBLET_OK;
+    char path[1024], which[32];
+    for (int i = 0; i < atoi(argv[2]); i++)
+        for (int folder = 0; folder < folders; folder++) {
+            snprintf(path, sizeof(path), "%s/made-%d.so", argv[6 + folder], (int)getpid());
+            status = make_library(argv[4], atol(argv[5]), path);
+            for (int again = 0; again < 2 && status == SUBLET_OK; again++) {
+                snprintf(which, sizeof(which), "%d %s", folder, again == 0 ? "first" : "again");
+                status = one_session(argv[1], path, which);
+                pause_ms(atoi(argv[3]));
+            }
+            unlink(path);
+            if (status != SUBLET_OK)
+                return status;
+        }
+    return status;
+}
+
+static sublet_status leases(char **argv)
+{
+    sublet_session *session;
+    sublet_library *library;
+    sublet_function_ref *function;
+    sublet_status status = sublet_open(NULL, &session);
+    if (status != SUBLET_OK)
+        return status;
+    status = sublet_library_open(session, argv[4], &library);
+    if (status == SUBLET_OK)
+        status = sublet_function_find(library, "empty", &function);
+    for (int i = 0; i < atoi(argv[2]) && status == SUBLET_OK; i++) {
+        status = one_round(session, function, argv[1], "");
+        pause_ms(atoi(argv[3]));
+    }
+    sublet_close(session);
     return status;
 }
 
 int main(int argc, char **argv)
 {
-    sublet_session *session;
-    sublet_library *library;
-    sublet_function_ref *function;
-    if (argc != 5) {
-        fprintf(stderr, "usage: %s NODE ROUNDS PAUSE_MS LIBRARY\n", argv[0]);
+    if (argc < 5 || argc == 6) {
+        fprintf(stderr, "usage: %s NODE ROUNDS PAUSE_MS LIBRARY [BYTES FOLDER...]\n", argv[0]);
         return 2;
     }
-    sublet_status status = sublet_open(NULL, &session);
+    sublet_status status = argc == 5 ? leases(argv) : loads(argv, argc - 6);
     if (status == SUBLET_OK)
-        status = sublet_library_open(session, argv[4], &library);
-    if (status == SUBLET_OK)
-        status = sublet_function_find(library, "empty", &function);
-    for (int i = 0; i < atoi(argv[2]) && status == SUBLET_OK; i++) {
-        status = one_round(session, function, argv[1]);
-        pause_ms(atoi(argv[3]));
-    }
-    if (status != SUBLET_OK) {
-        fprintf(stderr, "%s (%s)\n", sublet_status_text(status), sublet_last_error());
-        return 1;
-    }
-    sublet_close(session);
-    return 0;
+        return 0;
+    fprintf(stderr, "%s (%s)\n", sublet_status_text(status), sublet_last_error());
+    return 1;
 }

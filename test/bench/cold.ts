@@ -1,10 +1,13 @@
 /**
  * Lease to first answer: from a cold start, and from the pool of prepared executors, on the client's node and across; and
  * on the client's node by way of a controller (lease_here_first = false), against which granting there is compared.
+ * Libraries of two sizes: what the first call costs where the node has the library, where it is sent, and where the node reads
+ * it from a folder that it shares (code_from_paths).
  * Every round also takes a bare spawn (fork, exec of /bin/true, wait), the floor of any start of a process.
  */
-import { cpSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { defaultStateDir } from "../../deploy/testbed/layout.ts";
 import { treeRoot } from "../../deploy/testbed/sublet-conf.ts";
 import { type Bed, outputOf, submit, whole, withBed } from "./bed.ts";
 import { medianOf, percentileOf, type Row } from "./table.ts";
@@ -16,13 +19,20 @@ interface Round {
   readonly lease_us: number;
   readonly call_us: number;
   readonly spawn_us: number;
+  /** Of a library that was made for it: number of its folder, first or again; else empty. */
+  readonly which: string;
 }
 
-async function roundsOf(bed: Bed, from: string, rounds: number): Promise<Round[]> {
+async function roundsOf(
+  bed: Bed,
+  from: string,
+  rounds: number,
+  made: readonly string[] = [],
+): Promise<Round[]> {
   const program = join(bed.base, "bin/sublet-cold-leases");
   cpSync(join(treeRoot, "build/native/bin/sublet-cold-leases"), program);
   const library = join(bed.base, "functions/libecho.so");
-  const script = `#!/bin/bash\nsrun '${program}' n1 ${rounds} ${pauseMs} '${library}'\n`;
+  const script = `#!/bin/bash\nsrun '${program}' n1 ${rounds} ${pauseMs} '${library}' ${made.join(" ")}\n`;
   const text = await outputOf(bed, await submit(bed, from, script));
   const lines = text.split("\n").filter((line) => line.startsWith("{"));
   return lines.map((line) => JSON.parse(line) as Round).slice(2); // the first ones connect, and fill the pool
@@ -70,12 +80,58 @@ function againstController(what: string, here: readonly Round[], asked: readonly
   };
 }
 
+/** Folders of libraries on the testbed: only what lies in the second is read by nodes. */
+const folders = (base: string): readonly [sent: string, read: string] => [
+  join(base, "sent"),
+  join(base, "shared"),
+];
+
+/** Libraries that the node with the leases has read from their paths. */
+async function readByNode(bed: Bed): Promise<number> {
+  const page = await (await fetch(`${bed.cluster.metricsUrl("agent-n1")}/metrics`)).text();
+  return Number(/^sublet_code_cache_lookups_total\{outcome="path"\} (\d+)$/m.exec(page)?.[1]);
+}
+
+/** What a granted lease takes to its first answer, of a library that the node has, is sent, or reads. */
+async function loadRows(bed: Bed, from: string, where: string, rounds: number): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const [size, bytes] of [
+    ["64 KiB", 64 * 1024],
+    ["8 MiB", 8 * 1024 * 1024],
+  ] as const) {
+    const made = folders(bed.base);
+    for (const path of made) {
+      mkdirSync(path, { recursive: true });
+      chmodSync(path, 0o1777);
+    }
+    const before = await readByNode(bed);
+    const found = await roundsOf(bed, from, rounds, [`${bytes}`, ...made]);
+    const read = (await readByNode(bed)) - before;
+    const of = (which: string): number[] =>
+      found.filter((each) => each.which === which).map((each) => each.call_us / 1000);
+    const row = (what: string, which: string, baseline?: Row["baseline"]): Row => ({
+      what: `library of ${size} and first call, ${where}: ${what}`,
+      value: medianOf(of(which)),
+      p99: percentileOf(of(which), 0.99),
+      unit: "ms",
+      ...(baseline === undefined ? {} : { baseline }),
+    });
+    const kept = { what: "kept", value: medianOf(of("0 again")) };
+    rows.push(row("kept by the node", "0 again"), row("sent", "0 first", kept), {
+      ...row("read from its path", "1 first", { what: "sent", value: medianOf(of("0 first")) }),
+      note: `the node read ${read} of ${rounds}; one that takes more than 250 ms is sent all the same`,
+    });
+  }
+  return rows;
+}
+
 export async function run(progress: (message: string) => void, extent = whole): Promise<Row[]> {
   const rounds = extent.small ? 5 : 40;
   const rows: Row[] = [];
+  const [, shared] = folders(join(defaultStateDir, "opt"));
   for (const [how, settings, mark] of [
     ["cold", { pool_max: 0 }, 5],
-    ["from the pool", {}, 2],
+    ["from the pool", { code_from_paths: [shared] }, 2],
   ] as const) {
     const [same, across] = [`${how}, same node`, `${how}, across nodes`];
     const asked = await withBed(
@@ -94,6 +150,9 @@ export async function run(progress: (message: string) => void, extent = whole): 
         rows.push(...rowsOf(same, here, mark), againstController(same, here, asked));
         progress(across);
         rows.push(...rowsOf(across, await roundsOf(bed, "n3", rounds), mark));
+        if (mark !== 2) return;
+        progress("libraries");
+        rows.push(...(await loadRows(bed, "n3", "across nodes", extent.small ? 2 : rounds)));
       },
       extent,
     );
