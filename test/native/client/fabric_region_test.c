@@ -247,13 +247,13 @@ struct user {
     bool wrong;
 };
 
-/** Writes and reads back its own part, in all forms. */
+/** Writes and reads back its own part, in all forms; once at least, however late it comes to run. */
 static void *use(void *argument)
 {
     struct user *user = argument;
     unsigned char *in = malloc(300000), *out = malloc(300000);
     uint64_t base = user->number * (UINT64_C(1) << 20);
-    for (uint64_t i = 0; user->status == SUBLET_OK && !user->wrong && !atomic_load(user->stop); i++) {
+    for (uint64_t i = 0; user->status == SUBLET_OK && !user->wrong && (i == 0 || !atomic_load(user->stop)); i++) {
         size_t size = i % 4 == 0 ? 300000 : 1 + i * 37 % 9000;
         fill(in, size, i * 5 + user->number);
         user->status = sublet_region_put(user->region, base + i % 100, in, size);
