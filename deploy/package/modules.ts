@@ -1,8 +1,9 @@
 /**
  * Copies what of node_modules runs in an installed system: the production packages of package-lock.json, their code,
- * data and licences, and of koffi's native modules the one for this platform.
+ * data and licences, and of koffi's native modules the one for this platform. What only the accounting needs lies beside it:
+ * compute nodes have no controller.
  *
- *   modules.ts ROOT DESTINATION      ROOT holds package-lock.json and node_modules
+ *   modules.ts ROOT DESTINATION      ROOT holds package-lock.json and node_modules; DESTINATION gets node_modules and src/accounting/node_modules
  */
 import { cpSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -10,7 +11,11 @@ import { dirname, join } from "node:path";
 interface Locked {
   readonly dev?: boolean;
   readonly optional?: boolean;
+  readonly dependencies?: Readonly<Record<string, string>>;
 }
+
+/** The driver of MariaDB, loaded by src/accounting alone. */
+const accountings = "mysql2";
 
 /** Declared by somebody, loaded by nothing of ours (test/packages loads every module to show it). */
 const unused = new Set([
@@ -73,9 +78,27 @@ if (root === undefined || destination === undefined) throw new Error("usage: mod
 const lock: { packages: Record<string, Locked> } = JSON.parse(
   readFileSync(join(root, "package-lock.json"), "utf8"),
 );
+
+/** Names of packages at the top that these need, and they themselves. */
+function neededBy(names: readonly string[]): Set<string> {
+  const needed = new Set(names);
+  for (const name of needed)
+    for (const each of Object.keys(lock.packages[`node_modules/${name}`]?.dependencies ?? {}))
+      needed.add(each);
+  return needed;
+}
+
+const direct = Object.keys(lock.packages[""]?.dependencies ?? {});
+const everybodys = neededBy(direct.filter((name) => name !== accountings));
+const onlyAccountings = new Set([...neededBy([accountings])].filter((name) => !everybodys.has(name)));
 for (const [path, { dev, optional }] of Object.entries(lock.packages)) {
   const name = path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length);
   if (path === "" || dev === true || optional === true || unused.has(name) || name.startsWith("@types/"))
     continue;
-  copyPackage(join(root, path), name, join(destination, path.slice("node_modules/".length)));
+  const top = /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? "";
+  copyPackage(
+    join(root, path),
+    name,
+    join(destination, onlyAccountings.has(top) ? "src/accounting" : "", path),
+  );
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The packages as files: built twice in different folders for the same bytes, clean for lintian, within their size, and
-# complete (every module that is installed can be loaded). Ends with "N passed, N failed".
+# complete (every module that is installed can be loaded, on a compute node without the controller's too); rpms of the same files. Ends with "N passed, N failed".
 # shellcheck disable=SC2016 # what node and bash -c get expands there
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -45,14 +45,21 @@ load='import { readdirSync } from "node:fs";
 let count = 0;
 for (const folder of ["src", "agent"])
   for (const file of readdirSync(`${process.argv[1]}/${folder}`, { recursive: true }))
-    if (file.endsWith(".js") && !/^(cli|controller|pilot)\/main\.js$|^main\.js$|-worker\.js$/.test(file)) {
+    if (file.endsWith(".js") && !file.includes("node_modules") && !/^(cli|controller|pilot)\/main\.js$|^main\.js$|-worker\.js$/.test(file)) {
       await import(`${process.argv[1]}/${folder}/${file}`);
       count++;
     }
 console.log(`${count} modules`);
 process.exit(count > 100 ? 0 : 1);'
 # Programs of their own and what begins a thread are not.
-one "every module loads" "$node" --disable-warning=ExperimentalWarning --input-type=module -e "$load" "$root/usr/lib/sublet"
+loads() { "$node" --disable-warning=ExperimentalWarning --input-type=module -e "$load" "$1/usr/lib/sublet"; }
+one "every module loads" loads "$root"
+one "the accounting finds MariaDB's driver" "$node" -e 'require("node:module").createRequire(process.argv[1])("mysql2/promise").createConnection.call' \
+  "$root/usr/lib/sublet/src/accounting/db/mariadb.js"
+compute=$work/compute
+for package in sublet-runtime sublet-agent sublet; do dpkg-deb -x build/packages/"$package"_*.deb "$compute"; done
+one "every module of a compute node loads" loads "$compute"
+one "its command ends with its version" bash -c 'cd "$1" && bin/node src/cli/main.js --version' version "$compute/usr/lib/sublet"
 world='const far = new Date(Date.UTC(2026, 6, 1)).toLocaleString("en-US", { timeZone: "Asia/Tokyo" });
 if (far !== "7/1/2026, 9:00:00 AM") throw new Error(far);
 if ((1234567.5).toLocaleString() !== "1,234,567.5") throw new Error("numbers");
@@ -61,5 +68,17 @@ if (!/^\p{Lu}$/u.test("Ä") || "ﬁ".normalize("NFKC") !== "fi" || "ß".toUpperC
 if (new TextDecoder("utf-16le").decode(Buffer.from("61e4", "latin1")) === "") throw new Error("decoder");'
 one "the trimmed Node knows time zones, numbers and characters" "$node" -e "$world"
 one "daemons end with their version" bash -c 'cd "$1" && for main in agent/daemon.js src/controller/main.js src/cli/main.js; do bin/node $main --version; done' versions "$root/usr/lib/sublet"
+
+# The spec is read here by Debian's rpmbuild, so that it has the same files: what is in folders of Debian's own, and pages, apart.
+one "rpms build" bash deploy/rpm/build.sh --nodeps
+ours() { grep -E '^/(etc/sublet|usr/s?bin|usr/lib/(sublet|systemd|sysusers.d|tmpfiles.d))/' | sort; }
+same_files() {
+  find "$root" ! -type d -printf '/%P\n' | sed 's,^/lib/systemd,/usr/lib/systemd,' | ours > "$work/debian"
+  for package in build/rpm/RPMS/*/*.rpm; do rpm -qpl "$package" || return 1; done | ours > "$work/rpm"
+  # Folders that rpms own are listed, too.
+  comm -13 "$work/debian" "$work/rpm" | while IFS= read -r path; do [ -d "$root$path" ] || echo "$path"; done > "$work/more"
+  comm -23 "$work/debian" "$work/rpm" | diff - "$work/more"
+}
+one "rpms have the files of the Debian packages" same_files
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
