@@ -27,7 +27,7 @@ export interface Draft
 
 /** What the executor itself needs. */
 const executorOverheadBytes = 32 * 1024 * 1024;
-/** What the process takes that serves a region over a fabric: 36 to 70 MiB, most of it message buffers of ofi_rxm. */
+/** What the process takes that serves a region over a fabric: 2 MiB, but up to 70 with ofi_rxm (message buffers). */
 const fabricOverheadBytes = 128 * 1024 * 1024;
 
 /** What a lease takes beside its own memory. */

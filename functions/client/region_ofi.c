@@ -163,13 +163,13 @@ static const struct region_transport fabric_region_transport = {
     .free = free_fabric,
 };
 
-static sublet_status open_endpoint(const struct link *link, struct region_fabric *fabric)
+static sublet_status open_endpoint(const struct link *link, const char *wanted, struct region_fabric *fabric)
 {
     char address[OFI_ADDRESS_MAX];
-    const char *wanted = link->session->fabric;
     struct ofi_settings settings = {.provider = wanted[0] == '\0' ? NULL : wanted,
                                     .address = ofi_own_address(link->control, address, sizeof(address)),
                                     .completions = 2 * REGION_OPS,
+                                    .connects = OFI_CONNECTS,
                                     .transfers = true};
     sublet_status status = ofi_open(&settings, &fabric->ofi);
     if (status != SUBLET_OK)
@@ -205,7 +205,7 @@ static sublet_status meet(struct region_fabric *fabric, uint64_t end_ns)
     if (status == SUBLET_OK && strcmp(offer.provider, fabric->provider) != 0)
         status = SUBLET_ERR_INVALID;
     if (status == SUBLET_OK)
-        status = ofi_peer_add(fabric->ofi, offer.name, offer.name_bytes, 1, &fabric->target.peer);
+        status = ofi_peer_add(fabric->ofi, offer.name, offer.name_bytes, REGION_OPS, &fabric->target.peer);
     fabric->target.address = offer.address;
     fabric->target.key = offer.key;
     return status;
@@ -246,7 +246,9 @@ static sublet_status open_watch(struct region_fabric *fabric, int stream_fd)
     return SUBLET_OK;
 }
 
-sublet_status region_access_fabric(struct link *link, struct region_access *stream, uint64_t end_ns)
+/** `again_out`: a provider that this executor may know, when it does not know that of `wanted`. */
+static sublet_status open_path(struct link *link, struct region_access *stream, const char *wanted, uint64_t until_ns,
+                               const char **again_out)
 {
     struct region_access *access = calloc(1, sizeof(*access));
     struct region_fabric *fabric = calloc(1, sizeof(*fabric));
@@ -255,7 +257,6 @@ sublet_status region_access_fabric(struct link *link, struct region_access *stre
         free(fabric);
         return SUBLET_ERR_NO_MEMORY;
     }
-    uint64_t now = now_ns(), until_ns = now + (end_ns > now ? (end_ns - now) / 3 * 2 : 0); /* the rest is for TCP */
     fabric->fd = fabric->epoll_fd = fabric->busy_fd = -1;
     region_jobs_start(access);
     access->fabric = fabric;
@@ -266,7 +267,7 @@ sublet_status region_access_fabric(struct link *link, struct region_access *stre
     struct stream_welcome welcome;
     sublet_status status = link_stream(link, STREAM_REGION_FABRIC, until_ns, &welcome, &fabric->fd);
     if (status == SUBLET_OK) /* both sides load their library meanwhile */
-        status = open_endpoint(link, fabric);
+        status = open_endpoint(link, wanted, fabric);
     if (status == SUBLET_OK)
         status = meet(fabric, until_ns);
     if (status == SUBLET_OK)
@@ -274,13 +275,26 @@ sublet_status region_access_fabric(struct link *link, struct region_access *stre
     if (status == SUBLET_OK)
         status = open_watch(fabric, stream->fd);
     if (status != SUBLET_OK) {
-        atomic_fetch_add(&link->falls, 1);
+        if (fabric->ofi != NULL && status != SUBLET_ERR_TIMEOUT)
+            *again_out = ofi_provider_without_connections(fabric->ofi);
         free_fabric(access);
         return status;
     }
     access->stream = stream;
     link->region = access;
     return SUBLET_OK;
+}
+
+sublet_status region_access_fabric(struct link *link, struct region_access *stream, uint64_t end_ns)
+{
+    const char *wanted = link->session->fabric, *again = NULL;
+    uint64_t now = now_ns(), until_ns = now + (end_ns > now ? (end_ns - now) / 3 * 2 : 0); /* the rest is for TCP */
+    sublet_status status = open_path(link, stream, wanted, until_ns, &again);
+    if (status != SUBLET_OK && wanted[0] == '\0' && again != NULL) /* an older executor, or older clients of it */
+        status = open_path(link, stream, again, until_ns, &again);
+    if (status != SUBLET_OK)
+        atomic_fetch_add(&link->falls, 1);
+    return status;
 }
 
 const char *region_path(const struct region_access *access)

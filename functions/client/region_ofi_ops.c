@@ -232,8 +232,10 @@ static bool collect(struct link *link, struct region_access *access)
     struct region_fabric *fabric = access->fabric;
     bool good = true;
     struct region_op *op;
-    if (fabric->ofi != NULL)
+    if (fabric->ofi != NULL) {
         ofi_progress(fabric->ofi);
+        good = fabric->used == 0 || !ofi_peer_is_lost(fabric->ofi, fabric->target.peer);
+    }
     for (uint32_t i = 0; i < REGION_OPS && fabric->used > 0; i++) {
         op = &fabric->ops[i];
         int done = op->job == NULL || op->relayed ? 0 : atomic_load_explicit(&op->done, memory_order_acquire);

@@ -22,10 +22,12 @@
 #define LOOK_MS    1000 /* asleep, it makes progress this often even if nothing wakes it */
 #define BLIND_MS   5    /* the same, of a provider that wakes nobody */
 #define TURN_POLLS 64u
+#define DEPTH      1u /* guests write without data */
 
 struct guest {
     int fd; /* -1: free */
     bool met;
+    uint64_t peer; /* where each has an endpoint of its own */
     uint32_t have; /* bytes of the offer */
     uint64_t deadline_ns;
     struct ofi_offer offer;
@@ -43,23 +45,36 @@ struct service {
 
 static void forget(struct service *service, struct guest *guest)
 {
-    if (guest->met)
+    if (guest->met) {
         service->met--;
+        if (ofi_is_connected(service->ofi))
+            ofi_peer_remove(service->ofi, guest->peer);
+    }
     close(guest->fd);
     guest->fd = -1;
     guest->met = false;
 }
 
-/** The endpoint, and the region as its memory. */
+static void close_endpoint(struct service *service)
+{
+    ofi_unregister(&service->memory);
+    ofi_close(service->ofi);
+    service->ofi = NULL;
+}
+
+/** The endpoint, and the region as its memory. One that nobody uses gives way to another. */
 static sublet_status open_endpoint(struct service *service, const char *provider, int fd)
 {
     char address[OFI_ADDRESS_MAX];
     const struct region *region = service->region;
-    struct ofi_settings settings = {.provider = provider, .address = ofi_own_address(fd, address, sizeof(address))};
-    if (service->ofi != NULL)
-        return strcmp(ofi_provider(service->ofi), provider) == 0 ? SUBLET_OK : SUBLET_ERR_NOT_FOUND;
-    if (!ofi_allows(service->only, provider))
+    struct ofi_settings settings = {
+        .provider = provider, .address = ofi_own_address(fd, address, sizeof(address)), .connects = OFI_LISTENS};
+    if (service->ofi != NULL && strcmp(ofi_provider(service->ofi), provider) == 0)
+        return SUBLET_OK;
+    if (service->met > 0 || !ofi_allows(service->only, provider))
         return SUBLET_ERR_NOT_FOUND;
+    if (service->ofi != NULL)
+        close_endpoint(service);
     ofi_keep_nothing();
     sublet_status status = ofi_open(&settings, &service->ofi);
     if (status != SUBLET_OK) {
@@ -70,12 +85,11 @@ static sublet_status open_endpoint(struct service *service, const char *provider
     if (status == SUBLET_OK)
         return SUBLET_OK;
     fprintf(stderr, "sublet-executor: fabric %s does not take the region's memory (memlock?)\n", provider);
-    ofi_close(service->ofi);
-    service->ofi = NULL;
+    close_endpoint(service);
     return status;
 }
 
-/** It is no peer of ours: we send it nothing, and take it off no table while it comes or goes. */
+/** Where there is one endpoint for all it is no peer of ours: we send it nothing, and have no table of those who do. */
 static sublet_status welcome(struct service *service, struct guest *guest)
 {
     struct ofi_offer answer = guest->offer;
@@ -85,6 +99,8 @@ static sublet_status welcome(struct service *service, struct guest *guest)
         status = open_endpoint(service, guest->offer.provider, guest->fd);
     if (status == SUBLET_OK)
         status = ofi_name(service->ofi, answer.name, sizeof(answer.name), &name_bytes);
+    if (status == SUBLET_OK && ofi_is_connected(service->ofi))
+        status = ofi_peer_add(service->ofi, guest->offer.name, guest->offer.name_bytes, DEPTH, &guest->peer);
     if (status != SUBLET_OK)
         return status;
     guest->met = true;
@@ -138,7 +154,7 @@ static bool take_guest(struct service *service)
         return true;
     }
     if (service->only[0] != '\0') /* while the client loads its own */
-        (void)open_endpoint(service, service->only, fd);
+        (void)open_endpoint(service, ofi_provider_with_connections(service->only), fd);
     *guest = (struct guest){.fd = fd, .deadline_ns = now_ns() + GREET_NS};
     return true;
 }
@@ -191,7 +207,7 @@ void region_fabric_serve(const struct region *region, const char *only, int sock
         ofi_unregister(&service.memory); /* before any connection closes: its end is the word that the key is dead */
     for (uint32_t i = 0; i < REGION_FABRIC_GUESTS_MAX; i++)
         if (service.guests[i].fd >= 0)
-            forget(&service, &service.guests[i]);
+            close(service.guests[i].fd); /* the rest ends with the process, sooner than one by one */
 }
 
 sublet_status region_fabric_start(struct region *region, const char *only)

@@ -293,6 +293,19 @@ const char *ofi_provider(const struct ofi *ofi)
     return ofi->provider;
 }
 
+bool ofi_is_connected(const struct ofi *ofi)
+{
+    return ofi->connected != NULL;
+}
+
+const char *ofi_provider_with_connections(const char *provider)
+{
+    for (size_t i = 0; i < PROVIDERS; i++)
+        if (providers[i].unconnected != NULL && strcmp(providers[i].unconnected, provider) == 0)
+            return providers[i].name;
+    return provider;
+}
+
 const char *ofi_provider_without_connections(const struct ofi *ofi)
 {
     const struct provider *provider = find(ofi->provider);

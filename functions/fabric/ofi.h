@@ -8,6 +8,8 @@
  *
  * Names are libfabric's, except that ";msg" means an endpoint per peer (FI_EP_MSG) instead of one for all. One side
  * connects, the other listens. A side that does neither gets the same provider's ";ofi_rxm".
+ * ofi_rxm is not only slower: when a connection ends, libfabric (1.14 to 2.5) closes its endpoint and then takes what
+ * had still arrived there, which uses the endpoint again.
  *
  * An endpoint does nothing by itself: whoever waits polls it. A peer that dies is not noticed here. Memory can be
  * reached by those who know its key, until it is unregistered or the process ends.
@@ -84,14 +86,18 @@ void ofi_close(struct ofi *ofi);
 const char *ofi_provider(const struct ofi *ofi);
 /** Are data sent in messages behind the writes? By ofi_settings.plain, or since this provider cannot do otherwise. */
 bool ofi_is_plain(const struct ofi *ofi);
+/** Is there an endpoint per peer? */
+bool ofi_is_connected(const struct ofi *ofi);
 /** The provider with one endpoint for all peers that does the same; NULL: it is that. Static. */
 const char *ofi_provider_without_connections(const struct ofi *ofi);
+/** The one with an endpoint per peer; where there is none, the same. Static, or what was given. */
+const char *ofi_provider_with_connections(const char *provider);
 /** What a peer needs to reach this endpoint, or to be told apart by who listens. */
 sublet_status ofi_name(const struct ofi *ofi, void *bytes, uint32_t capacity, uint32_t *size_out);
 
 /**
- * `depth`: the most writes with data that either side has under way to the other. Who connects does so now, which may
- * take a while when nobody answers; until the connection is there writes are BUSY.
+ * `depth`: the most writes with data that either side has under way to the other, and transfers that this side has.
+ * Who connects does so now, which may take a while when nobody answers; until the connection is there writes are BUSY.
  */
 sublet_status ofi_peer_add(struct ofi *ofi, const void *name, uint32_t size, uint32_t depth, uint64_t *peer_out);
 void ofi_peer_remove(struct ofi *ofi, uint64_t peer);

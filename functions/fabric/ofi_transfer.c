@@ -94,6 +94,39 @@ static sublet_status write_plain(struct ofi *ofi, const struct ofi_memory *from,
     return status_of(result != 0 ? result : fi_inject(ofi->endpoint, &data, sizeof(data), to->peer));
 }
 
+static void tell(struct ofi *ofi, void *context, int how)
+{
+    _Atomic int *done = context;
+    if (done == NULL)
+        return;
+    atomic_fetch_sub(&ofi->waited, 1);
+    atomic_store_explicit(done, how, memory_order_release);
+}
+
+/** The error at the head of a queue: it must be taken, or the queue stands still. */
+static void take_error(struct ofi *ofi, struct fid_cq *queue)
+{
+    struct fi_cq_err_entry entry;
+    memset(&entry, 0, sizeof(entry));
+    if (fi_cq_readerr(queue, &entry, 0) != 1)
+        return;
+    if (queue == ofi->sent)
+        tell(ofi, entry.op_context, 2);
+    else if (ofi->connected != NULL)
+        ofi_connected_broke(ofi, (uint64_t)(uintptr_t)entry.op_context);
+}
+
+/** Takes what was sent, or failed. */
+static void take_sent(struct ofi *ofi)
+{
+    struct fi_cq_data_entry entries[16];
+    ssize_t count = fi_cq_read(ofi->sent, entries, 16);
+    if (count == -FI_EAVAIL)
+        take_error(ofi, ofi->sent);
+    for (ssize_t i = 0; i < count; i++)
+        tell(ofi, entries[i].op_context, 1);
+}
+
 ssize_t ofi_post_note(struct ofi *ofi, uint32_t *note)
 {
     return fi_recv(ofi->endpoint, note, sizeof(*note), fi_mr_desc(ofi->notes_region), FI_ADDR_UNSPEC, note);
@@ -104,7 +137,7 @@ static uint32_t take_note(struct ofi *ofi, uint32_t *note)
 {
     uint32_t data = *note;
     for (uint32_t tries = 0; ofi_post_note(ofi, note) == -FI_EAGAIN && tries < NOTE_TRIES; tries++)
-        ofi_progress(ofi); /* progress makes room */
+        take_sent(ofi); /* progress makes room */
     return data;
 }
 
@@ -165,36 +198,19 @@ size_t ofi_transfer_max(const struct ofi *ofi)
     return ofi->info->ep_attr->max_msg_size;
 }
 
-static void tell(struct ofi *ofi, void *context, int how)
+/** Threads that poll at once may count one poll only. */
+static uint32_t count_poll(struct ofi *ofi)
 {
-    _Atomic int *done = context;
-    if (done == NULL)
-        return;
-    atomic_fetch_sub(&ofi->waited, 1);
-    atomic_store_explicit(done, how, memory_order_release);
-}
-
-/** The error at the head of a queue: it must be taken, or the queue stands still. */
-static void take_error(struct ofi *ofi, struct fid_cq *queue)
-{
-    struct fi_cq_err_entry entry;
-    memset(&entry, 0, sizeof(entry));
-    if (fi_cq_readerr(queue, &entry, 0) != 1)
-        return;
-    if (queue == ofi->sent)
-        tell(ofi, entry.op_context, 2);
-    else if (ofi->connected != NULL)
-        ofi_connected_broke(ofi, (uint64_t)(uintptr_t)entry.op_context);
+    uint32_t polls = atomic_load_explicit(&ofi->polls, memory_order_relaxed);
+    atomic_store_explicit(&ofi->polls, polls + 1, memory_order_relaxed);
+    return polls;
 }
 
 void ofi_progress(struct ofi *ofi)
 {
-    struct fi_cq_data_entry entries[16];
-    ssize_t count = fi_cq_read(ofi->sent, entries, 16);
-    if (count == -FI_EAVAIL)
-        take_error(ofi, ofi->sent);
-    for (ssize_t i = 0; i < count; i++)
-        tell(ofi, entries[i].op_context, 1);
+    take_sent(ofi);
+    if (ofi->connected != NULL)
+        ofi_connected_poll(ofi, false, count_poll(ofi));
 }
 
 uint32_t ofi_poll(struct ofi *ofi, uint32_t *data, uint32_t most)
@@ -212,11 +228,9 @@ uint32_t ofi_poll(struct ofi *ofi, uint32_t *data, uint32_t most)
         if (ofi->connected != NULL)
             ofi_connected_owe(ofi, (uint64_t)(uintptr_t)entries[i].op_context);
     }
-    /* Threads that poll at once may count one poll only. */
-    uint32_t polls = atomic_load_explicit(&ofi->polls, memory_order_relaxed);
-    atomic_store_explicit(&ofi->polls, polls + 1, memory_order_relaxed);
+    uint32_t polls = count_poll(ofi);
     if (atomic_load_explicit(&ofi->waited, memory_order_relaxed) != 0 || polls % OFI_SENT_EVERY == 0)
-        ofi_progress(ofi);
+        take_sent(ofi);
     if (ofi->connected != NULL)
         ofi_connected_poll(ofi, count > 0, polls);
     return taken;

@@ -2,7 +2,9 @@
 # Runs in the machine of deploy/vm: two interfaces of one node, soft-RoCE on them, then tests and figures. A figure is a
 # line `figure WHAT BYTES MICROSECONDS`, a mean round trip; test/vm/rdma-figures.ts reads them.
 where=$(cat where)
-rounds=$(cat rounds)
+rounds=0 only='' over='' times=1
+# shellcheck source=/dev/null
+. ./options
 mkdir -p "$(dirname "$where")"
 mkdir -p "$where" && mount --bind "$PWD/root$where" "$where" # a link would be followed out of the sandbox
 daemons=$PWD
@@ -23,7 +25,23 @@ for ((i = 0; i < 100; i++)); do
   sleep 0.1
 done
 export SUBLET_TEST_FEW=1 FI_UNIVERSE_SIZE=16 SUBLET_TEST_ADDRESS=10.9.0.1
+export SUBLET_TEST_ONLY=random_and_streams_there # of mappings: all of them take too long here
 failed=0
+if command -v gdb > /dev/null; then
+  ulimit -c unlimited # and what crashed is shown, also where a test takes it well
+  sysctl -qw kernel.core_pattern=/tmp/core.%e.%p
+fi
+show_cores() {
+  local core program
+  for core in /tmp/core.*; do
+    [ -e "$core" ] || continue
+    program=${core#/tmp/core.}
+    # shellcheck disable=SC2016
+    gdb --batch -ex bt -ex 'info registers' -ex 'x/12i $pc-24' \
+      "$(compgen -G "bin/${program%.*}*" | head -n 1)" "$core" 2>&1
+    rm "$core"
+  done
+}
 run() {
   local began=$SECONDS
   if timeout 400 "$@" > /tmp/output 2>&1; then
@@ -37,17 +55,26 @@ run() {
     echo "FAIL $(basename "$1")"
     failed=1
   fi
+  show_cores
 }
+if [ -n "$only" ]; then
+  echo "$over:"
+  for ((i = 0; i < times; i++)); do
+    for program in $only; do SUBLET_FABRIC_PROVIDER=$over run "bin/$program"; done
+  done
+  exit $failed
+fi
 for provider in 'verbs;msg' 'verbs;ofi_rxm'; do
   echo "$provider:"
   SUBLET_FABRIC_PROVIDER=$provider run bin/ofi_test
   SUBLET_FABRIC_PROVIDER=$provider run bin/client_fabric_test
+  SUBLET_FABRIC_PROVIDER=$provider run bin/client_fabric_region_test
 done
 SUBLET_FABRIC_DATA=off SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/client_fabric_test # data in messages
-SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/client_fabric_region_test
-SUBLET_FABRIC_LEND=off SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/client_fabric_region_test # all copied
-export SUBLET_TEST_ONLY=random_and_streams_there # of mappings: all of them take too long here
-for test in region_access map durable; do SUBLET_FABRIC_PROVIDER='verbs;ofi_rxm' run bin/client_${test}_test; done
+export SUBLET_FABRIC_PROVIDER='verbs;msg'
+SUBLET_FABRIC_LEND=off run bin/client_fabric_region_test # all copied
+for test in region_access map durable; do run bin/client_${test}_test; done
+unset SUBLET_FABRIC_PROVIDER
 run bin/sandbox_test
 
 # One lease of a real agent: starter, sandbox and all. The executor's unix socket is hidden from the client, as if it
@@ -81,7 +108,7 @@ TOML
 }
 mkdir -p /run/munge && chown munge /run/munge && chmod 755 /run/munge
 setpriv --reuid munge --regid munge --clear-groups munged
-for way in 'auto verbs;msg verbs;ofi_rxm' 'none tcp tcp'; do
+for way in 'auto verbs;msg verbs;msg' 'none tcp tcp'; do
   read -r provider calls region <<< "$way"
   if agent_lease "$provider" "$calls" "$region" > /tmp/output 2>&1; then
     echo "ok   a lease of a real agent, fabric_provider = $provider"
@@ -104,16 +131,16 @@ pingpong() {
     awk -v what="fi_pingpong-$1" -v bytes="$2" 'NR == 2 {printf "figure %s %d %.2f\n", what, bytes, 2 * $7}'
   wait $server
 }
-# raw PROGRAM WHAT BYTES COLUMN ITERATIONS: one of perftest over plain verbs; with a bandwidth (MiB/s) the time of one.
+# raw PROGRAM WHAT BYTES COLUMN ITERATIONS [OPTION...]: one of perftest over plain verbs; with a bandwidth (MiB/s) the time of one.
 raw() {
   local server
-  taskset -c 1 timeout 100 "$1" -d rxe0 -x 1 -F -s "$3" -n "$5" > /dev/null 2>&1 &
+  taskset -c 1 timeout 100 "$1" -d rxe0 -x 1 -F -s "$3" -n "$5" "${@:6}" > /dev/null 2>&1 &
   server=$!
   for ((i = 0; i < 100; i++)); do
     ss -ltn | grep -q ':18515 ' && break
     sleep 0.1
   done
-  taskset -c 0 timeout 100 "$1" -d rxe0 -x 1 -F -s "$3" -n "$5" 10.9.0.1 2> /dev/null |
+  taskset -c 0 timeout 100 "$1" -d rxe0 -x 1 -F -s "$3" -n "$5" "${@:6}" 10.9.0.1 2> /dev/null |
     awk -v what="$2" -v bytes="$3" -v column="$4" -v bandwidth="${1#*_*_}" '$1 == bytes {
       value = bandwidth == "bw" ? bytes / 1048576 / $column * 1e6 : $column
       printf "figure %s %d %.2f\n", what, bytes, value
@@ -140,9 +167,10 @@ for ((round = 0; round < rounds; round++)); do
 done
 for ((round = 0; round < rounds; round++)); do
   raw ib_read_lat raw-get 4096 5 500
+  raw ib_read_bw raw-get-many 4096 4 640 -t 32
   raw ib_write_bw raw-put 10485760 4 10
   raw ib_read_bw raw-get 10485760 4 10
-  for way in 'verbs;ofi_rxm' none; do
+  for way in 'verbs;msg' none; do
     SUBLET_FABRIC_PROVIDER=$way timeout 120 bin/client_fabric_region_path 320 > /tmp/output 2>&1 || failed=1
     if [ "$way" = none ]; then
       sed -n 's/^figure region/figure region-tcp/p' /tmp/output

@@ -4,13 +4,28 @@
 # accesses to a region with raw verbs (perftest).
 # Figures go to build/bench/rdma.json.
 #
-#   test/vm/rdma.sh [--rounds N]     0: tests only
+#   test/vm/rdma.sh [--rounds N] [--only PROGRAM[,...] [--over PROVIDER] [--times N]] [--backtrace]
+#
+#   --rounds N       of figures (5); 0: tests only
+#   --only ...       these test programs alone, e.g. client_durable_test: neither the lease of an agent nor figures
+#   --over PROVIDER  instead of verbs;msg
+#   --times N        each of them so often
+#   --backtrace      with gdb in the machine, which shows where a program crashed
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-rounds=5
-if [ "${1:-}" = --rounds ]; then rounds=$2; fi
+rounds=5 only='' over='verbs;msg' times=1 packages=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --rounds) rounds=$2; shift 2 ;;
+    --only) only=${2//,/ } rounds=0; shift 2 ;;
+    --over) over=$2; shift 2 ;;
+    --times) times=$2; shift 2 ;;
+    --backtrace) packages=(gdb); shift ;;
+    *) sed -n 7,13p "$0" >&2; exit 2 ;;
+  esac
+done
 bash deploy/setup/setup.sh
-machine=$(bash deploy/vm/build.sh rdma-core ibverbs-providers libfabric-bin perftest libprotobuf-c1 libcmocka0 libmunge2 munge)
+machine=$(bash deploy/vm/build.sh rdma-core ibverbs-providers libfabric-bin perftest libprotobuf-c1 libcmocka0 libmunge2 munge "${packages[@]}")
 payload=$(mktemp -d)
 output=$(mktemp)
 trap 'rm -rf "$payload" "$output"' EXIT
@@ -27,7 +42,7 @@ mkdir -p "$native"
 . test/vm/daemons.sh
 copy_daemons "$payload"
 printf '%s\n' "$PWD" > "$payload/where"
-printf '%s\n' "$rounds" > "$payload/rounds"
+printf '%s=%q\n' rounds "$rounds" only "$only" over "$over" times "$times" > "$payload/options"
 status=0
 bash deploy/vm/run.sh --seconds 2700 "$machine" "$payload" | tee "$output" | sed -u '/^figure /d' || status=$?
 if [ "$rounds" -gt 0 ]; then bash deploy/setup/node24.sh test/vm/rdma-figures.ts < "$output" || status=1; fi

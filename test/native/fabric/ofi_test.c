@@ -380,6 +380,9 @@ static void names_of_a_family_are_allowed(void **state)
     assert_false(ofi_allows("verbs;ofi_rxm", "tcp;msg"));
     assert_false(ofi_allows("net", "netx"));
     assert_false(ofi_allows("tcp", ""));
+    assert_string_equal(ofi_provider_with_connections("verbs;ofi_rxm"), "verbs;msg");
+    assert_string_equal(ofi_provider_with_connections("verbs;msg"), "verbs;msg");
+    assert_string_equal(ofi_provider_with_connections("net"), "net");
 }
 
 static void what_is_not_there_is_said_so(void **state)

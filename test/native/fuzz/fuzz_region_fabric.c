@@ -22,8 +22,9 @@ static void must(bool holds)
 }
 
 static unsigned char memory[4096];
-static uint32_t registered;
+static uint32_t registered, peers;
 static char *dummy;
+static const char *opened;
 
 void workers_become_child(pid_t parent, int *keep, size_t count);
 void workers_become_child(pid_t parent, int *keep, size_t count)
@@ -58,7 +59,9 @@ void ofi_keep_nothing(void) {}
 sublet_status ofi_open(const struct ofi_settings *settings, struct ofi **out)
 {
     must(strlen(settings->provider) < sizeof(((struct ofi_offer *)NULL)->provider));
-    if (strcmp(settings->provider, "net") != 0)
+    must(dummy == NULL);
+    opened = strcmp(settings->provider, "net") == 0 ? "net" : "tcp";
+    if (strcmp(settings->provider, opened) != 0)
         return SUBLET_ERR_NOT_FOUND;
     dummy = malloc(1);
     *out = (struct ofi *)(void *)dummy;
@@ -67,13 +70,41 @@ sublet_status ofi_open(const struct ofi_settings *settings, struct ofi **out)
 
 void ofi_close(struct ofi *ofi)
 {
-    free(ofi);
+    must((const char *)(const void *)ofi == dummy);
+    free(dummy);
+    dummy = NULL;
+}
+
+bool ofi_is_connected(const struct ofi *ofi)
+{
+    must((const char *)(const void *)ofi == dummy);
+    return true;
+}
+
+const char *ofi_provider_with_connections(const char *provider)
+{
+    return provider;
+}
+
+sublet_status ofi_peer_add(struct ofi *ofi, const void *name, uint32_t size, uint32_t depth, uint64_t *peer_out)
+{
+    (void)name;
+    (void)depth;
+    must((const char *)(const void *)ofi == dummy && size <= 256);
+    *peer_out = ++peers;
+    return SUBLET_OK;
+}
+
+void ofi_peer_remove(struct ofi *ofi, uint64_t peer)
+{
+    must((const char *)(const void *)ofi == dummy && peer > 0 && peers > 0);
+    peers--;
 }
 
 const char *ofi_provider(const struct ofi *ofi)
 {
     must((const char *)(const void *)ofi == dummy);
-    return "net";
+    return opened;
 }
 
 sublet_status ofi_name(const struct ofi *ofi, void *bytes, uint32_t capacity, uint32_t *size_out)
@@ -148,7 +179,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         at += client(data + at, size - at, sockets[0], &clients[count]);
     shutdown(sockets[0], SHUT_WR); /* the end, once all are taken */
     region_fabric_serve(&region, (size & 1) != 0 ? "net" : "", sockets[1]);
-    must(registered == 0);
+    must(registered == 0 && peers <= count);
+    peers = 0;
     for (size_t i = 0; i < count; i++) {
         ssize_t got = recv(clients[i], &answer, sizeof(answer), MSG_DONTWAIT);
         must(got <= 0 || (got == sizeof(answer) && answer.key == 5 && ofi_region_offer_check(&answer) == SUBLET_OK));
