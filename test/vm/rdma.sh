@@ -6,24 +6,25 @@
 #
 #   test/vm/rdma.sh [--rounds N] [--only PROGRAM[,...] [--over PROVIDER] [--times N]] [--backtrace]
 #
-#   --rounds N       of figures (5); 0: tests only
-#   --only ...       these test programs alone, e.g. client_durable_test: neither the lease of an agent nor figures
+#   --rounds N       of figures (5; with --only 0); 0: tests only
+#   --only ...       these test programs alone, e.g. client_durable_test; `lease`: that of an agent
 #   --over PROVIDER  instead of verbs;msg
 #   --times N        each of them so often
 #   --backtrace      with gdb in the machine, which shows where a program crashed
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-rounds=5 only='' over='verbs;msg' times=1 packages=()
+rounds='' only='' over='verbs;msg' times=1 packages=()
 while [ $# -gt 0 ]; do
   case $1 in
     --rounds) rounds=$2; shift 2 ;;
-    --only) only=${2//,/ } rounds=0; shift 2 ;;
+    --only) only=${2//,/ }; shift 2 ;;
     --over) over=$2; shift 2 ;;
     --times) times=$2; shift 2 ;;
     --backtrace) packages=(gdb); shift ;;
     *) sed -n 7,13p "$0" >&2; exit 2 ;;
   esac
 done
+if [ -z "$rounds" ]; then [ -n "$only" ] && rounds=0 || rounds=5; fi
 bash deploy/setup/setup.sh
 machine=$(bash deploy/vm/build.sh rdma-core ibverbs-providers libfabric-bin perftest libprotobuf-c1 libcmocka0 libmunge2 munge "${packages[@]}")
 payload=$(mktemp -d)
