@@ -342,10 +342,8 @@ const char *ofi_link_provider(const struct link *link)
     return ofi_provider(link->fabric->ofi);
 }
 
-/** `again_out`: the provider to try instead; NULL = none. */
-static sublet_status open_path(struct link *link, const char *wanted, uint64_t until_ns, const char **again_out)
+static sublet_status open_path(struct link *link, const char *wanted, uint64_t until_ns)
 {
-    *again_out = NULL;
     link->fabric = calloc(1, sizeof(*link->fabric));
     if (link->fabric == NULL)
         return SUBLET_ERR_NO_MEMORY;
@@ -365,21 +363,17 @@ static sublet_status open_path(struct link *link, const char *wanted, uint64_t u
     }
     if (status == SUBLET_OK)
         return status;
-    if (status == SUBLET_ERR_LOST && link->fabric->ofi != NULL)
-        *again_out = ofi_provider_without_connections(link->fabric->ofi);
     fabric_close(link);
     return status;
 }
 
 sublet_status ofi_link_open(struct link *link, uint64_t end_ns)
 {
-    const char *wanted = link->session->fabric, *again;
+    const char *wanted = link->session->fabric;
     if (!ofi_wanted(wanted))
         return SUBLET_ERR_NOT_FOUND;
     uint64_t now = now_ns(), until_ns = now + (end_ns > now ? (end_ns - now) / 3 * 2 : 0); /* the rest is for TCP */
-    sublet_status status = open_path(link, wanted, until_ns, &again);
-    if (status != SUBLET_OK && wanted[0] == '\0' && again != NULL) /* an older executor, or older clients of it */
-        status = open_path(link, again, until_ns, &again);
+    sublet_status status = open_path(link, wanted, until_ns);
     if (status != SUBLET_OK)
         return status;
     link->fabric->opening = false;

@@ -246,9 +246,7 @@ static sublet_status open_watch(struct region_fabric *fabric, int stream_fd)
     return SUBLET_OK;
 }
 
-/** `again_out`: a provider that this executor may know, when it does not know that of `wanted`. */
-static sublet_status open_path(struct link *link, struct region_access *stream, const char *wanted, uint64_t until_ns,
-                               const char **again_out)
+static sublet_status open_path(struct link *link, struct region_access *stream, const char *wanted, uint64_t until_ns)
 {
     struct region_access *access = calloc(1, sizeof(*access));
     struct region_fabric *fabric = calloc(1, sizeof(*fabric));
@@ -275,8 +273,6 @@ static sublet_status open_path(struct link *link, struct region_access *stream, 
     if (status == SUBLET_OK)
         status = open_watch(fabric, stream->fd);
     if (status != SUBLET_OK) {
-        if (fabric->ofi != NULL && status != SUBLET_ERR_TIMEOUT)
-            *again_out = ofi_provider_without_connections(fabric->ofi);
         free_fabric(access);
         return status;
     }
@@ -287,11 +283,9 @@ static sublet_status open_path(struct link *link, struct region_access *stream, 
 
 sublet_status region_access_fabric(struct link *link, struct region_access *stream, uint64_t end_ns)
 {
-    const char *wanted = link->session->fabric, *again = NULL;
+    const char *wanted = link->session->fabric;
     uint64_t now = now_ns(), until_ns = now + (end_ns > now ? (end_ns - now) / 3 * 2 : 0); /* the rest is for TCP */
-    sublet_status status = open_path(link, stream, wanted, until_ns, &again);
-    if (status != SUBLET_OK && wanted[0] == '\0' && again != NULL) /* an older executor, or older clients of it */
-        status = open_path(link, stream, again, until_ns, &again);
+    sublet_status status = open_path(link, stream, wanted, until_ns);
     if (status != SUBLET_OK)
         atomic_fetch_add(&link->falls, 1);
     return status;

@@ -27,7 +27,7 @@ static struct {
 
 struct provider {
     const char *name;
-    bool by_name_only;       /* sockets: no better than a connection of our own */
+    bool by_name_only;       /* sockets: no better than a connection of our own; ofi_rxm: see ofi.h */
     const char *connected;   /* an endpoint per peer: libfabric's name of it */
     const char *unconnected; /* and what does the same with one for all */
 };
@@ -36,7 +36,7 @@ static const struct provider providers[] = {
     {"cxi", false, NULL, NULL},
     {"efa", false, NULL, NULL},
     {"verbs;msg", false, "verbs", "verbs;ofi_rxm"},
-    {"verbs;ofi_rxm", false, NULL, NULL},
+    {"verbs;ofi_rxm", true, NULL, NULL},
     {"psm3", false, NULL, NULL},
     {"opx", false, NULL, NULL},
     {"net", true, NULL, NULL},
@@ -240,10 +240,13 @@ static const struct provider *named(const struct ofi_settings *settings)
     return provider == NULL || provider->connected == NULL || connects ? provider : find(provider->unconnected);
 }
 
-/** Is it tried where none is named? */
-static bool is_tried(const struct provider *provider, const struct ofi_settings *settings)
+/** What is tried of it where none is named; NULL: nothing. */
+static const struct provider *tried(const struct provider *provider, const struct ofi_settings *settings)
 {
-    return !provider->by_name_only && (provider->connected == NULL || settings->connects != OFI_CONNECTS_NOT);
+    if (provider->by_name_only)
+        return NULL;
+    return provider->connected == NULL || settings->connects != OFI_CONNECTS_NOT ? provider
+                                                                                 : find(provider->unconnected);
 }
 
 /** With data in messages as the second choice, where there is one endpoint for all. */
@@ -267,8 +270,10 @@ sublet_status ofi_open(const struct ofi_settings *settings, struct ofi **out)
     if (ofi == NULL)
         return SUBLET_ERR_NO_MEMORY;
     bool opened = wanted != NULL && open_provider(wanted, settings, ofi);
-    for (size_t i = 0; wanted == NULL && !opened && i < PROVIDERS; i++)
-        opened = is_tried(&providers[i], settings) && open_provider(&providers[i], settings, ofi);
+    for (size_t i = 0; wanted == NULL && !opened && i < PROVIDERS; i++) {
+        const struct provider *one = tried(&providers[i], settings);
+        opened = one != NULL && open_provider(one, settings, ofi);
+    }
     if (opened && getrandom(&ofi->keys, sizeof(ofi->keys), 0) == (ssize_t)sizeof(ofi->keys) &&
         (!ofi->plain || open_notes(ofi, settings->completions < 64 ? 64 : settings->completions))) {
         *out = ofi;
@@ -304,12 +309,6 @@ const char *ofi_provider_with_connections(const char *provider)
         if (providers[i].unconnected != NULL && strcmp(providers[i].unconnected, provider) == 0)
             return providers[i].name;
     return provider;
-}
-
-const char *ofi_provider_without_connections(const struct ofi *ofi)
-{
-    const struct provider *provider = find(ofi->provider);
-    return provider == NULL ? NULL : provider->unconnected;
 }
 
 bool ofi_is_plain(const struct ofi *ofi)

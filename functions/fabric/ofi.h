@@ -3,13 +3,13 @@
  * that do not. The only code that sees libfabric is ofi*.c.
  *
  * libfabric is loaded when the first endpoint is opened, and never linked: with Debian's 1.17 that takes 0.2 to 0.4 s.
- * Providers are tried in the order cxi, efa, verbs;msg, verbs;ofi_rxm, psm3, opx; net, tcp, tcp;ofi_rxm and tcp;msg
- * work, too, but are only used when they are named, since a plain connection is as fast.
+ * Providers are tried in the order cxi, efa, verbs;msg, psm3, opx; net, tcp and tcp;msg work, too, but are only used
+ * when they are named, since a plain connection is as fast.
  *
  * Names are libfabric's, except that ";msg" means an endpoint per peer (FI_EP_MSG) instead of one for all. One side
  * connects, the other listens. A side that does neither gets the same provider's ";ofi_rxm".
- * ofi_rxm is not only slower: when a connection ends, libfabric (1.14 to 2.5) closes its endpoint and then takes what
- * had still arrived there, which uses the endpoint again.
+ * ofi_rxm is only used when it is named, too, since it may crash the process when a peer has died: libfabric (1.14 to
+ * 2.5) closes the connection's endpoint and then takes what had still arrived there, which uses the endpoint again.
  *
  * An endpoint does nothing by itself: whoever waits polls it. A peer that dies is not noticed here. Memory can be
  * reached by those who know its key, until it is unregistered or the process ends.
@@ -88,8 +88,6 @@ const char *ofi_provider(const struct ofi *ofi);
 bool ofi_is_plain(const struct ofi *ofi);
 /** Is there an endpoint per peer? */
 bool ofi_is_connected(const struct ofi *ofi);
-/** The provider with one endpoint for all peers that does the same; NULL: it is that. Static. */
-const char *ofi_provider_without_connections(const struct ofi *ofi);
 /** The one with an endpoint per peer; where there is none, the same. Static, or what was given. */
 const char *ofi_provider_with_connections(const char *provider);
 /** What a peer needs to reach this endpoint, or to be told apart by who listens. */

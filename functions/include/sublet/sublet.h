@@ -50,7 +50,7 @@ typedef struct sublet_options {
      */
     const char *spill_folder;
     uint64_t spill_bytes; /**< all spilled regions of the session together; 0 = as the file system allows */
-    /** The way to other nodes: a provider of libfabric ("verbs;msg", "verbs;ofi_rxm", "cxi", ...), which is used where
+    /** The way to other nodes: a provider of libfabric ("verbs;msg", "cxi", ...), which is used where
      * it works and else TCP, or "none": TCP. NULL: $SUBLET_FABRIC_PROVIDER, else the first that works if there is an
      * adapter. */
     const char *fabric;
