@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.." || exit 1
 tree=$PWD
 if [ "${1:-}" != --inside ]; then
   list=$(mktemp)
-  if ! dpkg-query -W ansible-core > /dev/null 2>&1 && ! apt-cache policy ansible-core 2> /dev/null | grep -q '^ *Candidate: *[0-9]'; then
+  if ! dpkg-query -W ansible-core > /dev/null 2>&1 && ! [[ $(apt-cache policy ansible-core 2> /dev/null) =~ Candidate:\ *[0-9] ]]; then
     echo "skipped: the mirrors of this machine have no ansible-core"
     exit 0
   fi
