@@ -5,26 +5,9 @@
 cd /payload || exit 1
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 old=$(cat old/version) new=$(cat new/version)
-passed=0 failed=0
-show() { sed 's/^/    /' "$1" | tail -n "${2:-25}"; }
-one() {
-  local name=$1
-  shift
-  if "$@" > /tmp/log 2>&1; then passed=$((passed + 1)); echo "ok   $name"; else failed=$((failed + 1)); echo "FAIL $name: $*"; show /tmp/log; fi
-}
-# until SECONDS COMMAND...
-until_true() {
-  local end=$((SECONDS + $1))
-  shift
-  until "$@" > /tmp/until 2>&1; do
-    if [ $SECONDS -ge $end ]; then cat /tmp/until; return 1; fi
-    sleep 0.5
-  done
-}
-no() { ! "$@"; }
-is() { [ "$1" = "$2" ] || { echo "$1, expected $2"; return 1; }; }
+# shellcheck source=test/packages/cluster.sh
+. ./cluster.sh
 restarts() { systemctl restart "$1" || { journalctl --no-pager -u "$1" -n 20; return 1; }; }
-property() { systemctl show --value -p "$2" "$1"; }
 pids_of() { pidof "$1" | tr ' ' '\n' | sort -n | tr '\n' ' '; }
 # Prepared executors come and go with demand; what counts is that of the lease.
 lease() { cut -d' ' -f1 /tmp/progress; }
@@ -40,36 +23,6 @@ everything() {
   getent group
 }
 
-# A cluster of one node. Slurm resolves names only where there is an address beside the loopback's.
-ip link add sublet0 type dummy
-ip address add 10.9.0.1/24 dev sublet0
-ip link set sublet0 up
-sed -i 's/^127.0.1.1/10.9.0.1/' /etc/hosts
-cat > /etc/slurm/slurm.conf << 'CONF'
-ClusterName=packages
-SlurmctldHost=vm
-SlurmUser=root
-AuthType=auth/munge
-StateSaveLocation=/var/lib/slurm/slurmctld
-SlurmdSpoolDir=/var/lib/slurm/slurmd
-ProctrackType=proctrack/cgroup
-TaskPlugin=task/cgroup,task/affinity
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core_Memory
-SlurmdParameters=config_overrides
-ReturnToService=2
-Prolog=/etc/slurm/prolog.d/*
-Epilog=/etc/slurm/epilog.d/*
-PrologFlags=Alloc
-NodeName=vm CPUs=2 RealMemory=2000 State=UNKNOWN
-PartitionName=main Nodes=vm Default=YES MaxTime=INFINITE State=UP
-CONF
-printf 'CgroupPlugin=cgroup/v2\nConstrainCores=yes\nConstrainRAMSpace=yes\n' > /etc/slurm/cgroup.conf
-echo 'include /etc/slurm/plugstack.conf.d/*' > /etc/slurm/plugstack.conf
-mkdir -p /etc/slurm/{prolog,epilog,plugstack.conf}.d /var/lib/slurm/{slurmctld,slurmd}
-for folder in prolog epilog; do printf '#!/bin/sh\nexit 0\n' > /etc/slurm/$folder.d/10-site; chmod 755 /etc/slurm/$folder.d/10-site; done
-systemctl restart munge slurmctld slurmd
-one "Slurm of Debian runs" until_true 120 eval 'sinfo --noheader --format %T | grep -qx idle'
 everything > /tmp/before
 
 # Install.
@@ -97,12 +50,6 @@ trusted_uids = [0, $(id -u sublet)]
 lease_term_ms = 600000
 CONF
 printf 'poll_interval_ms = 2000\n' > /etc/sublet/controller.conf.d/10-site.toml
-# An emulated machine is slow.
-for unit in agent controller; do
-  mkdir -p /run/systemd/system/sublet-$unit.service.d
-  printf '[Service]\nTimeoutStartSec=600s\nWatchdogSec=300s\n' > /run/systemd/system/sublet-$unit.service.d/slow.conf
-done
-systemctl daemon-reload
 for folder in prolog epilog; do install -m 755 prolog.example.sh /etc/slurm/$folder.d/50-sublet; done
 install -m 644 plugstack.example.conf /etc/slurm/plugstack.conf.d/sublet.conf
 scontrol reconfigure
@@ -113,6 +60,34 @@ one "the starter came with it" systemctl is-active sublet-starter
 one "the agent found the controller" until_true 60 eval 'sublet --controller 127.0.0.1:7700 nodes --json | grep -q "\"vm\""'
 one "srun knows --sublet" eval 'srun --help | grep -q -e --sublet'
 one "the doctor finds nothing broken" until_true 60 sublet doctor
+
+# A support bundle, with secrets in the settings, in the files they name, and in the journal.
+(
+  umask 077
+  echo planted-password > /etc/sublet/password
+  head -c 48 /dev/urandom | base64 -w 0 > /etc/sublet/dashboard.key
+  cat > /etc/sublet/controller.conf.d/90-secret.toml << 'CONF'
+[accounting]
+url = "mariadb://planted-user@planted-host/planted-base"
+password_file = "/etc/sublet/password"
+[dashboard.tls]
+cert_file = "/etc/sublet/dashboard.pem"
+key_file = "/etc/sublet/dashboard.key"
+CONF
+)
+for secret in "$(cat /etc/sublet/password)" "$(cat /etc/sublet/dashboard.key)" mariadb://planted-user@planted-host/planted-base; do
+  logger -t sublet-controller "planted: $secret."
+done
+logger -t sublet-agent "planted: $(munge -n)."
+logger -t sublet-agent 'planted: authorization: Bearer planted-bearer-0123456789.'
+key=$(cat /etc/sublet/dashboard.key) munge_key=$(base64 -w 0 /etc/munge/munge.key | cut -c 1-40)
+journalctl --sync
+one "a support bundle" sublet doctor --bundle /tmp/bundle.tgz
+tar -xzOf /tmp/bundle.tgz > /tmp/bundle
+planted() { is "$(grep -c '[p]lanted: .*(secret)' /tmp/bundle)" 5; }
+one "which has the lines with the secrets, without them" planted
+one "and none of them" no grep -a -n -F -e planted-password -e planted-user -e planted-host -e planted-bearer -e "$key" -e "$munge_key" -e MUNGE: /tmp/bundle
+rm /etc/sublet/controller.conf.d/90-secret.toml /etc/sublet/password /etc/sublet/dashboard.key
 
 # A batch job on one core, a lease on the other.
 job=$(sbatch --parsable --output=/dev/null --cpus-per-task=1 --mem=200 --wrap 'sleep 3600')

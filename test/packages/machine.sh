@@ -25,6 +25,6 @@ pc=$(dirname "$(find "$payload/tree" -name sublet.pc)")
 read -ra flags <<< "$(PKG_CONFIG_PATH=$pc pkg-config --define-variable=prefix="$payload/tree/usr" --cflags --libs sublet)"
 cc -std=gnu11 -Wall -Wextra -Werror -O2 -o "$payload/hold" test/packages/hold.c "${flags[@]}"
 rm -r "$payload/tree"
-cp build/native/functions/libecho.so deploy/slurm/prolog.example.sh deploy/slurm/plugstack.example.conf "$payload/"
+cp build/native/functions/libecho.so deploy/slurm/prolog.example.sh deploy/slurm/plugstack.example.conf test/packages/cluster.sh "$payload/"
 install -m 755 test/packages/guest.sh "$payload/command"
 bash deploy/vm/run.sh --systemd --seconds 2400 --memory 3072 "$machine" "$payload"
