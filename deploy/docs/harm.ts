@@ -35,7 +35,7 @@ const record = z.object({
   }),
   rounds: z
     .int()
-    .min(roundsLeast, `fewer than ${roundsLeast} rounds say nothing: npm run bench:harm -- --rounds 7`),
+    .min(roundsLeast, `fewer than ${roundsLeast} rounds say nothing: npm run bench:harm -- --rounds 15`),
   guardActions: z.number(),
   rows: z.array(row).min(1),
 });
@@ -83,10 +83,10 @@ function table({ machine, rounds, guardActions, rows }: HarmRecord): string[] {
 const missing = [
   "No run of a quiet machine has been put in yet. On one of yours, with nothing else on it:",
   "",
-  "    npm run bench:harm -- --rounds 7",
+  "    npm run bench:harm -- --rounds 15",
   "    npm run docs:harm < build/bench/harm.json",
   "",
-  "The first takes about an hour; the second checks the figures and writes them here.",
+  "The first takes about three quarters of an hour; the second checks the figures and writes them here.",
 ];
 
 export function harmPage(found: HarmRecord | undefined): string {

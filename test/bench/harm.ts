@@ -87,6 +87,9 @@ const kinds: readonly Beside[] = [
 
 const apps: readonly App[] = ["lammps", "hpcc"];
 const lammpsSteps = 250;
+/** Pages of what was beside before go back meanwhile, and a daemon that has just started has compiled what it needs. */
+const settleMs = 1000;
+const startMs = 6000;
 /** A long time for one run: then something is wrong. */
 const runTimeoutMs = 120_000;
 const out = fileURLToPath(new URL("../../build/bench/", import.meta.url));
@@ -166,7 +169,9 @@ const agentName = "agent-n1";
 async function setAgent(bed: Bed, wanted: boolean): Promise<void> {
   const alive = bed.cluster.daemons().find(({ name }) => name === agentName)?.alive === true;
   if (alive && !wanted) await bed.cluster.killDaemon(agentName, "SIGTERM");
-  if (!alive && wanted) await bed.cluster.startDaemon(agentName);
+  if (alive || !wanted) return;
+  await bed.cluster.startDaemon(agentName);
+  await pause(startMs);
 }
 
 /** The policy of the guard of n1, as the site's file. Its defaults are those that are shipped. */
@@ -207,7 +212,7 @@ async function measure(bed: Bed, service: Service, beside: Beside, round: number
     await setGuard(bed, beside.guard);
   } else await setAgent(bed, false);
   const load = beside.load === undefined ? undefined : await startLoad(bed, beside.load);
-  await pause(1000);
+  await pause(settleMs);
   const taken: Seconds[] = [];
   try {
     for (const app of apps) taken.push({ kind: beside.name, round, app, seconds: await service.run(app) });
@@ -285,7 +290,7 @@ function machineOf(load: number): object {
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      rounds: { type: "string", default: "7" },
+      rounds: { type: "string", default: "15" },
       only: { type: "string" },
       help: { type: "boolean" },
     },

@@ -64,7 +64,7 @@ test("the rows of a run are told as changes, with their marks; the single runs s
 
 test("a machine that was busy is told; without a run the page says how to make one", () => {
   assert.match(harmPage(parseHarm(json({ machine: { ...machine, load: 1.4 } }))), /not quiet/);
-  assert.match(harmPage(undefined), /npm run bench:harm -- --rounds 7\n +npm run docs:harm </);
+  assert.match(harmPage(undefined), /npm run bench:harm -- --rounds 15\n +npm run docs:harm </);
 });
 
 test("what is not a run of enough rounds is refused", () => {
