@@ -65,8 +65,8 @@ export class CodeCache {
   /** What the starter was told last, by this connection. */
   #told: number | undefined;
   #paths: readonly string[];
-  /** The same of folders; one that was told nothing reads below none. */
-  #toldPaths: readonly string[] = [];
+  /** The same of folders; one that was told nothing reads below none. undefined: it may not have heard. */
+  #toldPaths: readonly string[] | undefined = [];
   #file: number | undefined;
 
   constructor(options: CodeCacheOptions) {
@@ -99,7 +99,7 @@ export class CodeCache {
   /** The node's state may have changed. */
   check(): void {
     if (!this.#connected) return;
-    if (this.#paths.join("\n") !== this.#toldPaths.join("\n")) {
+    if (this.#paths.join("\n") !== this.#toldPaths?.join("\n")) {
       this.#toldPaths = this.#paths;
       void this.#tellPaths(this.#paths);
     }
@@ -128,6 +128,8 @@ export class CodeCache {
       const { code, message } = toSubletError(thrown);
       if (code === "UNAVAILABLE") return; // it is gone: the next is told anew
       this.#options.onProblem(`the starter was not told which folders are shared: ${message}`);
+      // One of an earlier version reads below none, whatever it is told; any other is told again by the next event.
+      if (code !== "INTERNAL" && this.#toldPaths === paths) this.#toldPaths = undefined;
     }
   }
 

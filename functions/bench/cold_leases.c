@@ -78,18 +78,22 @@ static sublet_status one_round(sublet_session *session, sublet_function_ref *fun
     return status;
 }
 
+/** The function of a library, in a session of its own, which the caller closes also when this fails. */
+static sublet_status open_empty(const char *path, sublet_session **session_out, sublet_function_ref **function_out)
+{
+    sublet_library *library;
+    sublet_status status = sublet_open(NULL, session_out);
+    if (status == SUBLET_OK)
+        status = sublet_library_open(*session_out, path, &library);
+    return status == SUBLET_OK ? sublet_function_find(library, "empty", function_out) : status;
+}
+
 /** One lease in a session of its own, so that each takes the same of its client. */
 static sublet_status one_session(const char *node, const char *path, const char *which)
 {
-    sublet_session *session;
-    sublet_library *library;
+    sublet_session *session = NULL;
     sublet_function_ref *function;
-    sublet_status status = sublet_open(NULL, &session);
-    if (status != SUBLET_OK)
-        return status;
-    status = sublet_library_open(session, path, &library);
-    if (status == SUBLET_OK)
-        status = sublet_function_find(library, "empty", &function);
+    sublet_status status = open_empty(path, &session, &function);
     if (status == SUBLET_OK)
         status = one_round(session, function, node, which);
     sublet_close(session);
@@ -138,15 +142,9 @@ static sublet_status loads(char **argv, int folders)
 
 static sublet_status leases(char **argv)
 {
-    sublet_session *session;
-    sublet_library *library;
+    sublet_session *session = NULL;
     sublet_function_ref *function;
-    sublet_status status = sublet_open(NULL, &session);
-    if (status != SUBLET_OK)
-        return status;
-    status = sublet_library_open(session, argv[4], &library);
-    if (status == SUBLET_OK)
-        status = sublet_function_find(library, "empty", &function);
+    sublet_status status = open_empty(argv[4], &session, &function);
     for (int i = 0; i < atoi(argv[2]) && status == SUBLET_OK; i++) {
         status = one_round(session, function, argv[1], "");
         pause_ms(atoi(argv[3]));

@@ -163,9 +163,10 @@ static const struct region_transport fabric_region_transport = {
     .free = free_fabric,
 };
 
-static sublet_status open_endpoint(const struct link *link, const char *wanted, struct region_fabric *fabric)
+static sublet_status open_endpoint(const struct link *link, struct region_fabric *fabric)
 {
     char address[OFI_ADDRESS_MAX];
+    const char *wanted = link->session->fabric;
     struct ofi_settings settings = {.provider = wanted[0] == '\0' ? NULL : wanted,
                                     .address = ofi_own_address(link->control, address, sizeof(address)),
                                     .completions = 2 * REGION_OPS,
@@ -246,7 +247,7 @@ static sublet_status open_watch(struct region_fabric *fabric, int stream_fd)
     return SUBLET_OK;
 }
 
-static sublet_status open_path(struct link *link, struct region_access *stream, const char *wanted, uint64_t until_ns)
+sublet_status region_access_fabric(struct link *link, struct region_access *stream, uint64_t end_ns)
 {
     struct region_access *access = calloc(1, sizeof(*access));
     struct region_fabric *fabric = calloc(1, sizeof(*fabric));
@@ -255,6 +256,7 @@ static sublet_status open_path(struct link *link, struct region_access *stream, 
         free(fabric);
         return SUBLET_ERR_NO_MEMORY;
     }
+    uint64_t now = now_ns(), until_ns = now + (end_ns > now ? (end_ns - now) / 3 * 2 : 0); /* the rest is for TCP */
     fabric->fd = fabric->epoll_fd = fabric->busy_fd = -1;
     region_jobs_start(access);
     access->fabric = fabric;
@@ -265,7 +267,7 @@ static sublet_status open_path(struct link *link, struct region_access *stream, 
     struct stream_welcome welcome;
     sublet_status status = link_stream(link, STREAM_REGION_FABRIC, until_ns, &welcome, &fabric->fd);
     if (status == SUBLET_OK) /* both sides load their library meanwhile */
-        status = open_endpoint(link, wanted, fabric);
+        status = open_endpoint(link, fabric);
     if (status == SUBLET_OK)
         status = meet(fabric, until_ns);
     if (status == SUBLET_OK)
@@ -273,22 +275,13 @@ static sublet_status open_path(struct link *link, struct region_access *stream, 
     if (status == SUBLET_OK)
         status = open_watch(fabric, stream->fd);
     if (status != SUBLET_OK) {
+        atomic_fetch_add(&link->falls, 1);
         free_fabric(access);
         return status;
     }
     access->stream = stream;
     link->region = access;
     return SUBLET_OK;
-}
-
-sublet_status region_access_fabric(struct link *link, struct region_access *stream, uint64_t end_ns)
-{
-    const char *wanted = link->session->fabric;
-    uint64_t now = now_ns(), until_ns = now + (end_ns > now ? (end_ns - now) / 3 * 2 : 0); /* the rest is for TCP */
-    sublet_status status = open_path(link, stream, wanted, until_ns);
-    if (status != SUBLET_OK)
-        atomic_fetch_add(&link->falls, 1);
-    return status;
 }
 
 const char *region_path(const struct region_access *access)

@@ -20,13 +20,14 @@ void code_open(struct code *code)
 {
     const char *value = getenv(CODE_ENVIRONMENT);
     bool given = value != NULL;
-    code->paths = given && strcmp(value, CODE_VALUE_PATHS) == 0;
+    bool hears_paths = given && strcmp(value, CODE_VALUE_PATHS) == 0;
     unsetenv(CODE_ENVIRONMENT);
     sigset_t pipe;
     sigemptyset(&pipe);
     sigaddset(&pipe, SIGPIPE); /* children begin with an empty mask */
     code->open = given && sigprocmask(SIG_BLOCK, &pipe, NULL) == 0 && is_kind(CODE_ASK_FD, S_IFIFO) &&
                  is_kind(CODE_ANSWER_FD, S_IFSOCK);
+    code->paths = code->open && hears_paths;
 }
 
 static bool ask(struct code *code, enum code_operation operation, uint32_t id, const uint8_t *hash, uint64_t size)

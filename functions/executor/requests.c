@@ -99,9 +99,9 @@ static void hello(struct supervisor *supervisor, struct connection *connection)
     }
     uint32_t workers = supervisor->options->workers;
     struct control_welcome welcome = {.workers = workers,
-                                      .features =
-                                          CONTROL_FEATURE_TRACE | (supervisor->code.open ? CONTROL_FEATURE_CODE : 0) |
-                                          (supervisor->code.open && supervisor->code.paths ? CONTROL_FEATURE_PATH : 0)};
+                                      .features = CONTROL_FEATURE_TRACE |
+                                                  (supervisor->code.open ? CONTROL_FEATURE_CODE : 0) |
+                                                  (supervisor->code.paths ? CONTROL_FEATURE_PATH : 0)};
     bool sent = connection_answer(supervisor, connection, SUBLET_OK, &welcome, sizeof(welcome), fds, 2 * workers);
     for (uint32_t i = 0; i < workers; i++)
         close(fds[2 * i]);
@@ -273,7 +273,7 @@ static uint32_t features_of(const struct supervisor *supervisor, enum stream_rol
     if (!supervisor->options->region)
         return (role == STREAM_FABRIC ? 0 : STREAM_FEATURE_TRACE) |
                (role == STREAM_CONTROL && supervisor->code.open ? STREAM_FEATURE_CODE : 0) |
-               (role == STREAM_CONTROL && supervisor->code.open && supervisor->code.paths ? STREAM_FEATURE_PATH : 0);
+               (role == STREAM_CONTROL && supervisor->code.paths ? STREAM_FEATURE_PATH : 0);
     return STREAM_FEATURE_ACCESS | (supervisor->region.fabric >= 0 ? STREAM_FEATURE_FABRIC : 0);
 }
 

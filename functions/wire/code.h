@@ -6,14 +6,20 @@
  * hears nothing (descriptor 9, SEQPACKET). Every frame is written whole or not at all; one that does not come is a
  * library that the node does not have.
  *
- *   CODE_GET    hash, size. OK: the library, sealed. HASH: not known; where a descriptor comes with that, it is an
- * empty memfd of this size, to be filled with the library, sealed, and offered. CODE_OFFER  the id of that GET and its
- * hash: what was filled may be kept. OK once a copy of it was found to have this hash, INVALID when it has not, BUSY
- * when there is no room for it. CODE_DROP   the id of a GET and its hash: what came with it will not be offered. It has
- * no answer.
- *   CODE_PATH   a GET that also says where the library lies; so many bytes of path follow it in the same write. It is
- * answered as a GET, or with CODE_PATH and OK: the library, sealed, that nobody has loaded yet. CODE_TRIED  hash and
- * size: that one loads. It has no answer. Both are for a starter that says CODE_VALUE_PATHS.
+ * CODE_GET: hash, size. OK: the library, sealed. HASH: not known; where a descriptor comes with that, it is an empty
+ * memfd of this size, to be filled with the library, sealed, and offered.
+ *
+ * CODE_OFFER: the id of that GET and its hash: what was filled may be kept. OK once a copy of it was found to have this
+ * hash, INVALID when it has not, BUSY when there is no room for it.
+ *
+ * CODE_DROP: the id of a GET and its hash: what came with it will not be offered. It has no answer.
+ *
+ * CODE_PATH: a GET that also says where the library lies; so many bytes of path follow it in the same write. It is
+ * answered as a GET, or with CODE_PATH and OK: the library, sealed, that nobody has loaded yet.
+ *
+ * CODE_TRIED: hash and size: that one loads. It has no answer.
+ *
+ * The last two are for a starter that says CODE_VALUE_PATHS.
  */
 #ifndef SUBLET_WIRE_CODE_H
 #define SUBLET_WIRE_CODE_H

@@ -2,8 +2,8 @@
  * What crosses a TCP connection between a client and an executor. Little endian; every connection begins with a
  * hello of the client (64 bytes) and a welcome of the executor (32 bytes). The role says what follows:
  *
- *   STREAM_CONTROL  control frames (wire/control.h: LOAD_HASH, LOAD_PATH, LOAD, RESOLVE, CANCEL), one outstanding at a
- * time STREAM_CALLS    calls to one worker: stream_request + arguments, stream_response + result, answered in order
+ *   STREAM_CONTROL  control frames (wire/control.h: CONTROL_LOAD and so on), one outstanding at a time
+ *   STREAM_CALLS    calls to one worker: stream_request + arguments, stream_response + result, answered in order
  *   STREAM_FABRIC   calls to one worker over a fabric with remote writes (wire/ofi.h)
  *   STREAM_REGION   stream_access + content of a put, stream_response + content of a get, answered in order
  *   STREAM_REGION_FABRIC  reads and writes of a region over a fabric (wire/ofi.h), beside a STREAM_REGION

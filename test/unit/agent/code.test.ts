@@ -67,6 +67,20 @@ test("a starter is told once, again when something changes, and every new one", 
   assert.deepEqual(here.told.slice(5), [open, open]);
 });
 
+test("a starter that may not have heard which folders are shared is told again, one that cannot hear is not", async (t) => {
+  const here = world(t);
+  here.fail = new SubletError("DEADLINE_EXCEEDED", "no answer");
+  here.cache.setConnected(true);
+  await settled();
+  here.cache.setPaths([]); // withdrawn: it must hear that, if it heard the first
+  await settled();
+  here.fail = new SubletError("INTERNAL", "unknown verb");
+  here.cache.check();
+  await settled();
+  here.cache.check();
+  assert.deepEqual(here.paths, [["/a"], [], []]);
+});
+
 test("a starter is told which folders are shared once, when that changes, and every new one", async (t) => {
   const here = world(t);
   here.cache.setConnected(true);
