@@ -14,14 +14,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds='' only='' over='verbs;msg' times=1 packages=()
+usage() { sed -n 's/^#   //p' "$0" >&2; exit 2; }
 while [ $# -gt 0 ]; do
   case $1 in
+    --rounds | --only | --over | --times) [ $# -gt 1 ] || usage ;;&
     --rounds) rounds=$2; shift 2 ;;
     --only) only=${2//,/ }; shift 2 ;;
     --over) over=$2; shift 2 ;;
     --times) times=$2; shift 2 ;;
     --backtrace) packages=(gdb); shift ;;
-    *) sed -n 7,13p "$0" >&2; exit 2 ;;
+    *) usage ;;
   esac
 done
 if [ -z "$rounds" ]; then [ -n "$only" ] && rounds=0 || rounds=5; fi
