@@ -75,7 +75,7 @@ async function main(): Promise<void> {
   reloadAgent({ agent, running: settings, sources: given, hangups, manager, log });
   process.on("SIGTERM", () => end("SIGTERM"));
   process.on("SIGINT", () => end("SIGINT"));
-  manager.ready(`node ${config.node} at ${agent.address}`);
+  manager.ready(() => `node ${config.node} at ${agent.address}`);
 }
 
 if (import.meta.main)

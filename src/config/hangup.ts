@@ -29,7 +29,10 @@ export interface ReloadLog {
 }
 
 export interface HangupOptions<C, R>
-  extends Pick<ReloaderOptions<C, R>, "running" | "read" | "compile" | "prepare" | "open" | "stable"> {
+  extends Pick<
+    ReloaderOptions<C, R>,
+    "running" | "read" | "compile" | "alsoLive" | "prepare" | "open" | "stable"
+  > {
   readonly log: ReloadLog;
   readonly hangups: Hangups;
   /** A reload has begun; `done` resolves when it was applied or refused. */

@@ -1,10 +1,11 @@
 /**
  * SIGHUP: the configuration is read again, and applied as a whole or not at all. First everything is read and checked, also
  * against what only the daemon knows (its guard policy), and opened; nothing that can fail comes after. Keys that the schema calls
- * live change at once; the others keep the value with which the daemon was started, and are named until it is started again
- * (or the file says the old value again). One reload at a time: signals that come meanwhile cause one more after it.
+ * live change at once, and so do those of a part that does not run; the others keep the value with which the daemon was
+ * started, and are named until it is started again (or the file says the old value again). One reload at a time: signals that come meanwhile cause one more after it.
  */
 import { type SubletError, toSubletError } from "../common/errors.ts";
+import type { KeySpec } from "./keys.ts";
 import { isTable, type Values } from "./layers.ts";
 import { type Setting, valueAt } from "./load.ts";
 import { hidden, tomlValue } from "./show.ts";
@@ -34,7 +35,10 @@ function text({ key, value }: Setting): string {
 /** Compared by what they are: a secret that changed shows, though not what it is. */
 const sameValue = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
-export function changesBetween(before: Read<unknown>, after: Read<unknown>): Reloaded {
+/** Does a reload change this key at once? */
+type IsLive = (key: KeySpec) => boolean;
+
+function changesBetween(before: Read<unknown>, after: Read<unknown>, isLive: IsLive): Reloaded {
   const changed: Change[] = [];
   const pending: Change[] = [];
   for (const [index, setting] of after.settings.entries()) {
@@ -46,7 +50,7 @@ export function changesBetween(before: Read<unknown>, after: Read<unknown>): Rel
       to: text(setting),
       where: setting.origin.where,
     };
-    (setting.key.live ? changed : pending).push(change);
+    (isLive(setting.key) ? changed : pending).push(change);
   }
   return { changed, pending };
 }
@@ -59,10 +63,10 @@ function withValue(values: Values, path: readonly string[], value: unknown): Val
 }
 
 /** What is in force when `next` is read while `running` runs: live keys of the one, the others of the other. */
-export function liveOf<R>(running: Read<R>, next: Read<R>): Read<R> {
+function liveOf<R>(running: Read<R>, next: Read<R>, isLive: IsLive): Read<R> {
   let raw = running.raw as Values;
   const settings = next.settings.map((setting, index) => {
-    if (!setting.key.live) return running.settings[index] ?? setting;
+    if (!isLive(setting.key)) return running.settings[index] ?? setting;
     if (valueAt(raw, setting.key.path) !== setting.value)
       raw = withValue(raw, setting.key.path, setting.value);
     return setting;
@@ -74,6 +78,8 @@ export interface ReloaderOptions<C, R> {
   readonly running: Configuration<C, R>;
   readonly read: (read: FileReader) => Configuration<C, R>;
   readonly compile: (read: Read<R>) => Configuration<C, R>;
+  /** Keys that change at once, too, for now: of a part that does not run, and so has nothing to keep. */
+  readonly alsoLive?: (key: string) => boolean;
   /** What only the daemon knows is checked and may be refused by throwing; what it returns applies all, and cannot fail. */
   readonly prepare: (config: C, read: FileReader) => () => void;
   /**
@@ -99,13 +105,14 @@ export function createReloader<C, R>(options: ReloaderOptions<C, R>): Reloader<C
   let again: Promise<void> | undefined;
 
   async function once(): Promise<void> {
+    const isLive: IsLive = (key) => key.live || (options.alsoLive?.(key.key) ?? false);
     try {
       const { next, effective, apply } = await readStable((read) => {
         const whole = options.read(read);
-        const now = options.compile(liveOf(running.read, whole.read));
+        const now = options.compile(liveOf(running.read, whole.read, isLive));
         return { next: whole, effective: now, apply: options.prepare(now.config, read) };
       }, options.stable);
-      const reloaded = changesBetween(running.read, next.read);
+      const reloaded = changesBetween(running.read, next.read, isLive);
       await options.open?.(effective.config);
       apply();
       running = effective;

@@ -44,11 +44,13 @@ export interface Controller {
   readonly metricsAddress: string;
   /** undefined: there is none. */
   readonly dashboardAddress: string | undefined;
+  /** Why there is no dashboard though there should be. */
+  readonly dashboardTrouble: string | undefined;
   readonly registry: Registry;
   /** The configuration was read again. The poller goes by it after its next look. tls: the dashboard's, as its files are now. */
   apply(config: ControllerConfig, tls?: TlsPair): void;
-  /** One that could not be had so far, by the settings of the start; does nothing where it runs, or is not wanted. */
-  openDashboard(): Promise<void>;
+  /** One that there is not so far, by these settings. Where it cannot be had the log says why. */
+  openDashboard(config: ControllerConfig): Promise<void>;
   /** Ends within some seconds; leases and guests go on. */
   close(): Promise<void>;
 }
@@ -196,6 +198,9 @@ export async function startController(options: ControllerOptions): Promise<Contr
     get dashboardAddress() {
       return dashboard.address;
     },
+    get dashboardTrouble() {
+      return dashboard.trouble;
+    },
     registry,
     apply(next, tls) {
       if (tls !== undefined) dashboard.renew(tls);
@@ -203,7 +208,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
       metrics.horizonConfidence.set(next.horizonConfidence);
       setConfidence(learner, next.horizonConfidence);
     },
-    openDashboard: () => dashboard.open(),
+    openDashboard: (config) => dashboard.open(config),
     async close() {
       clearInterval(timer);
       stop.abort();

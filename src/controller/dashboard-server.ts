@@ -14,8 +14,10 @@ import { type Dashboard, serveDashboard } from "../dashboard/server.ts";
 import { readTls, type TlsPair } from "../dashboard/tls.ts";
 import type { DashboardFeed } from "./dashboard.ts";
 
+type Config = Pick<ControllerConfig, "dashboard" | "stateDir" | "accounting">;
+
 export interface DashboardServerOptions {
-  readonly config: Pick<ControllerConfig, "dashboard" | "stateDir" | "accounting">;
+  readonly config: Config;
   readonly feed: DashboardFeed;
   readonly log: Pick<Logger, "info" | "warn" | "error">;
 }
@@ -23,8 +25,10 @@ export interface DashboardServerOptions {
 export interface DashboardServer {
   /** undefined: there is none. */
   readonly address: string | undefined;
-  /** Tries again where the start failed. @throws SubletError FAILED_PRECONDITION; other errors, of the port or the pages. */
-  open(): Promise<void>;
+  /** Why there is none though there should be; undefined: it runs, or is not wanted. */
+  readonly trouble: string | undefined;
+  /** By these settings where none runs. What fails is told, each time. */
+  open(config: Config): Promise<void>;
   /** Its certificate was read again. */
   renew(tls: TlsPair): void;
   close(): Promise<void>;
@@ -35,17 +39,26 @@ const builtPages = fileURLToPath(new URL("../../build/dashboard", import.meta.ur
 
 export async function startDashboard(options: DashboardServerOptions): Promise<DashboardServer> {
   const { log } = options;
-  const { listen } = options.config.dashboard;
   let running: Dashboard | undefined;
-  const open = async (): Promise<void> => {
-    if (listen !== undefined) running ??= await openDashboard(listen, options);
+  let trouble: string | undefined;
+  const open = async (config: Config): Promise<void> => {
+    const { listen } = config.dashboard;
+    trouble = undefined;
+    if (running !== undefined || listen === undefined) return;
+    try {
+      running = await openDashboard(listen, { ...options, config });
+    } catch (thrown) {
+      trouble = toSubletError(thrown).message;
+      log.error({ message: trouble }, "there is no dashboard");
+    }
   };
-  await open().catch((thrown: unknown) => {
-    log.error({ message: toSubletError(thrown).message }, "there is no dashboard");
-  });
+  await open(options.config);
   return {
     get address() {
       return running?.address;
+    },
+    get trouble() {
+      return trouble;
     },
     open,
     renew(tls) {

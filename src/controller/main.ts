@@ -56,20 +56,28 @@ async function main(): Promise<void> {
     clock: systemClock,
   });
   const metrics = configMetrics(controller.registry);
+  // One that runs is not to be broken by a reload; where there is none, nothing else waits for it.
+  const tlsToCheck = (next: ControllerConfig): TlsPair | undefined =>
+    controller.dashboardAddress === undefined ? undefined : tlsOf(next);
   reloadOnHangup({
     running: settings,
     hangups,
     onBegun: (done) => manager.reloading(done),
-    read: (read) => readController(given, read),
+    read: (read) => {
+      const found = readController(given, read);
+      tlsToCheck(found.config);
+      return found;
+    },
     compile: compileController,
+    alsoLive: (key) => key.startsWith("dashboard.") && controller.dashboardAddress === undefined,
     prepare: (next) => {
-      const tls = tlsOf(next);
+      const tls = tlsToCheck(next);
       return () => {
         log.level = next.log.level;
         controller.apply(next, tls);
       };
     },
-    open: () => controller.openDashboard(),
+    open: (next) => controller.openDashboard(next),
     log,
     onOutcome(outcome, pending) {
       metrics.reloads.inc({ outcome });
@@ -92,7 +100,10 @@ async function main(): Promise<void> {
   };
   process.on("SIGTERM", () => end("SIGTERM"));
   process.on("SIGINT", () => end("SIGINT"));
-  manager.ready(`listens on ${controller.address}`);
+  manager.ready(() => {
+    const { address, dashboardTrouble: why } = controller;
+    return `listens on ${address}${why === undefined ? "" : `; no dashboard: ${why}`}`;
+  });
 }
 
 main().catch((thrown: unknown) => {

@@ -6,8 +6,8 @@
 import { datagramSender } from "../common/datagram.ts";
 
 export interface ServiceManager {
-  /** `status` is shown by `systemctl status`. From here on the watchdog, if there is one, is fed. */
-  ready(status: string): void;
+  /** `status` is shown by `systemctl status`, and asked again after each reload. From here on the watchdog, if there is one, is fed. */
+  ready(status: () => string): void;
   /** Says that settings are read again, and when `done` resolves that this is over. */
   reloading(done: Promise<void>): void;
   stopping(): void;
@@ -32,17 +32,17 @@ function watchdogMs(environment: NodeJS.ProcessEnv): number | undefined {
 export function serviceManager(environment: NodeJS.ProcessEnv = process.env): ServiceManager {
   const send = sender(environment.NOTIFY_SOCKET);
   const timeoutMs = watchdogMs(environment);
-  let status = "";
+  let status = (): string => "";
   return {
     ready(text) {
       status = text;
-      send?.(`READY=1\nSTATUS=${text}\n`);
+      send?.(`READY=1\nSTATUS=${text()}\n`);
       if (send === undefined || timeoutMs === undefined) return;
       setInterval(() => send("WATCHDOG=1\n"), Math.max(1, timeoutMs / feedsPerTimeout)).unref();
     },
     reloading(done) {
       send?.(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}\nSTATUS=reading settings\n`);
-      void done.then(() => send?.(`READY=1\nSTATUS=${status}\n`));
+      void done.then(() => send?.(`READY=1\nSTATUS=${status()}\n`));
     },
     stopping() {
       send?.("STOPPING=1\n");

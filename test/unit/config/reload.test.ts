@@ -15,11 +15,13 @@ const dropIns = join(folder, "agent.conf.d");
 const base = 'node = "n1"\nfabric_address = "a"\ncores = "0-3"\n';
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-function world(
-  text: string,
-  prepare: (config: AgentConfig) => void = () => undefined,
-  open?: (config: AgentConfig) => Promise<void>,
-) {
+interface Daemon {
+  readonly prepare?: (config: AgentConfig) => void;
+  readonly open?: (config: AgentConfig) => Promise<void>;
+  readonly alsoLive?: (key: string) => boolean;
+}
+
+function world(text: string, { prepare, ...others }: Daemon = {}) {
   mkdirSync(dropIns, { recursive: true });
   writeFileSync(file, base + text);
   const environment = {};
@@ -33,10 +35,10 @@ function world(
     read: (read) => readAgent({ file, environment }, read),
     compile: compileAgent,
     prepare(config) {
-      prepare(config);
+      prepare?.(config);
       return () => void seen.applied.push(config);
     },
-    ...(open === undefined ? {} : { open }),
+    ...others,
     onReloaded: (reloaded) => void seen.reloaded.push(reloaded),
     onRefused: (error) => void seen.refused.push(error),
     stable: { quietMs: 20, timeoutMs: 1_000 },
@@ -111,19 +113,45 @@ describe("a reload", () => {
     assert.deepEqual(seen.applied, []);
   });
   it("that the daemon refuses applies nothing", async () => {
-    const { seen, reloader } = world("", ({ poolMax }) => {
-      if (poolMax === 9) throw new Error("no such guard");
+    const { seen, reloader } = world("", {
+      prepare({ poolMax }) {
+        if (poolMax === 9) throw new Error("no such guard");
+      },
     });
     writeFileSync(file, `${base}pool_max = 9\n`);
     await reloader.reload();
     assert.match(seen.refused[0]?.message ?? "", /no such guard/);
     assert.deepEqual(seen.applied, []);
   });
+  it("changes at once, too, what belongs to a part that does not run, while it does not", async () => {
+    let runs = false;
+    const { seen, reloader } = world('listen = "0.0.0.0:1"\n', {
+      alsoLive: (key) => key === "listen" && !runs,
+    });
+    writeFileSync(file, `${base}listen = "0.0.0.0:2"\n`);
+    await reloader.reload();
+    runs = true;
+    writeFileSync(file, `${base}listen = "0.0.0.0:3"\n`);
+    await reloader.reload();
+    assert.deepEqual(
+      seen.reloaded.map(({ changed, pending }) => [changed, pending].map((all) => all.map(({ to }) => to))),
+      [
+        [['"0.0.0.0:2"'], []],
+        [[], ['"0.0.0.0:3"']],
+      ],
+    );
+    assert.deepEqual(
+      seen.applied.map(({ listen }) => listen),
+      ["0.0.0.0:2", "0.0.0.0:2"],
+    );
+  });
   it("opens what it needs before anything is applied, and applies nothing when that fails", async () => {
     const ports = ["taken", "free"];
-    const { seen, reloader } = world("pool_max = 1\n", undefined, async () => {
-      assert.deepEqual(seen.applied, []);
-      if (ports.shift() === "taken") throw new Error("no such port");
+    const { seen, reloader } = world("pool_max = 1\n", {
+      async open() {
+        assert.deepEqual(seen.applied, []);
+        if (ports.shift() === "taken") throw new Error("no such port");
+      },
     });
     writeFileSync(file, `${base}pool_max = 2\n`);
     await reloader.reload();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +11,7 @@ import { afterEach, test } from "node:test";
 import { connect as connectTls } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { certificate } from "../dashboard/certificates.ts";
+import { listener } from "../rpc/service-manager.ts";
 
 const main = fileURLToPath(new URL("../../../src/controller/main.ts", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "sublet-controller-"));
@@ -20,12 +21,12 @@ afterEach(() => {
 });
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
-function start(toml: string): ChildProcess {
+function start(toml: string, env: Readonly<Record<string, string>> = {}): ChildProcess {
   const file = join(folder, "controller.toml");
   writeFileSync(file, toml);
   const child = spawn(process.execPath, [main, "--config", file], {
     stdio: ["ignore", "ignore", "pipe"],
-    env: { PATH: folder },
+    env: { PATH: folder, ...env },
     timeout: 20_000,
   });
   children.push(child);
@@ -151,33 +152,65 @@ test("the dashboard's certificate: checked before, renewed by SIGHUP, a wrong on
   );
 });
 
-test("a dashboard whose certificate cannot be read is not served in the clear, and SIGHUP brings it up once it can be", async () => {
+test("a dashboard that cannot be had holds up no reload, is never in the clear, and comes up once its path is mended; then it is not to be broken", async (t) => {
   const { certFile, keyFile } = certificate(folder, "lonely");
-  const late = join(folder, "late.key");
-  const tls = `tls.cert_file = "${certFile}"\ntls.key_file = "${late}"\n`;
-  const child = start(`${good}[dashboard]\nlisten = "127.0.0.1:0"\n${tls}`);
-  const seen: (Line & { url?: string })[] = [];
+  const notify = join(folder, "notify");
+  const systemd = listener(notify);
+  t.after(() => systemd.close());
+  const toml = (pollMs: number, key: string): string =>
+    `${good}poll_interval_ms = ${pollMs}\n[dashboard]\nlisten = "127.0.0.1:0"\n` +
+    `tls.cert_file = "${certFile}"\ntls.key_file = "${key}"\n`;
+  const file = join(folder, "controller.toml");
+  const missing = join(folder, "no.key");
+  const child = start(toml(60_000, missing), { NOTIFY_SOCKET: notify });
+  const steps = [toml(50_000, missing), toml(50_000, keyFile), toml(40_000, missing), toml(30_000, keyFile)];
+  const seen: (Line & { url?: string; message?: string })[] = [];
   for await (const line of linesOf(child)) {
     seen.push(line);
-    if (line.msg === "controller is ready") child.kill("SIGHUP");
-    if (line.msg?.startsWith("configuration refused")) {
-      assert.match(line.reasons?.join() ?? "", /dashboard\.tls\.key_file .*late\.key: is not there/);
-      assert.equal(
-        seen.some(({ msg }) => msg === "dashboard is ready"),
-        false,
-      );
-      copyFileSync(keyFile, late);
-      chmodSync(late, 0o600);
+    if (!/^(controller is ready|configuration (changed|refused|read again))/.test(line.msg ?? "")) continue;
+    const next = steps.shift();
+    if (next === undefined) child.kill("SIGTERM");
+    else {
+      writeFileSync(file, next);
       child.kill("SIGHUP");
     }
-    if (line.msg?.startsWith("configuration read again")) child.kill("SIGTERM");
   }
-  const said = seen.map(({ msg }) => msg ?? "");
-  assert.ok(said.includes("there is no dashboard"), said.join("\n"));
-  assert.match(seen.find(({ msg }) => msg === "dashboard is ready")?.url ?? "", /^https:/);
+  const told = seen.filter(({ msg }) => msg === "there is no dashboard");
+  assert.equal(told.length, 2, "at the start, and by the reload that left it so");
+  for (const { message } of told)
+    assert.match(message ?? "", /dashboard\.tls\.key_file .*no\.key: is not there/);
+  assert.deepEqual(
+    seen.filter(({ msg }) => /^(dashboard is ready|configuration)/.test(msg ?? "")).map(({ msg }) => msg),
+    [
+      "configuration changed",
+      "dashboard is ready",
+      "configuration changed",
+      "configuration refused: nothing was applied, the old one stays",
+      "configuration changed",
+    ],
+  );
+  assert.match(seen.find(({ url }) => url)?.url ?? "", /^https:/);
+  const refused = seen.find(({ reasons }) => reasons);
+  assert.match(refused?.reasons?.join() ?? "", /key_file .*no\.key: is not there/);
+  const changed = seen.flatMap((line) => (line.changed ?? []).map((each) => each.replace(/ \(.*/, "")));
+  assert.deepEqual(changed, [
+    "poll_interval_ms: 60000 -> 50000",
+    `dashboard.tls.key_file: "${missing}" -> "${keyFile}"`,
+    "poll_interval_ms: 50000 -> 30000",
+  ]);
+  assert.deepEqual(
+    seen.filter(({ restart }) => restart),
+    [],
+  );
+  const statuses = systemd.hear().filter((text) => text.startsWith("READY=1"));
+  assert.deepEqual(
+    statuses.map((text) => /no dashboard: dashboard\.tls\.key_file/.test(text)),
+    [true, true, false, false, false],
+    "what systemctl status shows",
+  );
 });
 
-test("a dashboard whose port is taken: a reload is refused as a whole until it is free", async (t) => {
+test("a dashboard whose port is taken: a reload applies what else changed, and brings it up once the port is free", async (t) => {
   const other = createServer().listen(0, "127.0.0.1");
   t.after(() => other.close());
   await once(other, "listening");
@@ -185,28 +218,30 @@ test("a dashboard whose port is taken: a reload is refused as a whole until it i
   const file = join(folder, "controller.toml");
   const dashboard = `[dashboard]\nlisten = "127.0.0.1:${port}"\n`;
   const child = start(`${good}poll_interval_ms = 60000\n${dashboard}`);
-  const seen: (Line & { url?: string })[] = [];
+  const seen: (Line & { message?: string })[] = [];
   for await (const line of linesOf(child)) {
     seen.push(line);
     if (line.msg === "controller is ready") {
       writeFileSync(file, `${good}poll_interval_ms = 50000\n${dashboard}`);
       child.kill("SIGHUP");
     }
-    if (line.msg?.startsWith("configuration refused")) {
-      assert.match(line.reasons?.join() ?? "", /EADDRINUSE/);
+    if (line.msg === "configuration changed") {
       other.close();
       await once(other, "close");
       child.kill("SIGHUP");
     }
-    if (line.msg === "configuration changed") {
+    if (line.msg?.startsWith("configuration read again")) {
       const signal = AbortSignal.timeout(10_000);
       assert.equal((await fetch(`http://127.0.0.1:${port}/api/v1/summary`, { signal })).status, 200);
       child.kill("SIGTERM");
     }
   }
+  const told = seen.filter(({ msg }) => msg === "there is no dashboard");
+  assert.equal(told.length, 2);
+  assert.match(told[1]?.message ?? "", /EADDRINUSE/);
   assert.match(
     seen.find(({ changed }) => changed)?.changed?.join() ?? "",
     /^poll_interval_ms: 60000 -> 50000/,
-    "the reload that was refused had changed nothing",
   );
+  assert.ok(seen.some(({ msg }) => msg?.startsWith("configuration read again")));
 });

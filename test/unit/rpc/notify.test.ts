@@ -5,30 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import koffi from "koffi";
 import { serviceManager } from "../../../src/rpc/notify.ts";
 import { eventually } from "../agent/fake-starter.ts";
-
-const libc = koffi.load("libc.so.6");
-const socket = libc.func("int socket(int domain, int type, int protocol)");
-const bind = libc.func("int bind(int fd, const void *address, uint32_t size)");
-const recv = libc.func("int64_t recv(int fd, _Out_ uint8_t *bytes, size_t size, int flags)");
-const close = libc.func("int close(int fd)");
-
-/** A datagram socket at `name`, with @ for the zero byte of abstract names; `hear` gives what has arrived. */
-function listener(name: string): { hear: () => string[]; close: () => void } {
-  const address = Buffer.concat([Buffer.from([1, 0]), Buffer.from(name.replace(/^@/, "\0"))]);
-  const fd: number = socket(1, 2, 0);
-  assert.equal(bind(fd, address, address.length), 0);
-  const hear = (): string[] => {
-    const heard: string[] = [];
-    const bytes = Buffer.alloc(4096);
-    for (let size = recv(fd, bytes, 4096, 0x40); size > 0; size = recv(fd, bytes, 4096, 0x40))
-      heard.push(bytes.toString("utf8", 0, Number(size)));
-    return heard;
-  };
-  return { hear, close: () => void close(fd) };
-}
+import { listener } from "./service-manager.ts";
 
 describe("service manager", () => {
   let folder = "";
@@ -44,7 +23,8 @@ describe("service manager", () => {
     it(`hears at ${kind} of ready, reload and stopping, in this order`, async () => {
       const systemd = listener(name());
       const manager = serviceManager({ NOTIFY_SOCKET: name() });
-      manager.ready("node n1");
+      let lives = 0;
+      manager.ready(() => `life ${++lives}`);
       const done = Promise.resolve();
       manager.reloading(done);
       await done;
@@ -52,8 +32,12 @@ describe("service manager", () => {
       const heard = systemd.hear();
       assert.match(heard[1] ?? "", /^RELOADING=1\nMONOTONIC_USEC=\d+\n/);
       heard[1] = "reloading";
-      const ready = "READY=1\nSTATUS=node n1\n";
-      assert.deepEqual(heard, [ready, "reloading", ready, "STOPPING=1\n"]);
+      assert.deepEqual(heard, [
+        "READY=1\nSTATUS=life 1\n",
+        "reloading",
+        "READY=1\nSTATUS=life 2\n",
+        "STOPPING=1\n",
+      ]);
       systemd.close();
     });
 
@@ -61,7 +45,9 @@ describe("service manager", () => {
     const name = `@sublet-watchdog-${process.pid}`;
     const systemd = listener(name);
     const loop = setInterval(() => undefined, 1000); // what it feeds by does not keep a process
-    serviceManager({ NOTIFY_SOCKET: name, WATCHDOG_USEC: "30000", WATCHDOG_PID: `${process.pid}` }).ready("");
+    serviceManager({ NOTIFY_SOCKET: name, WATCHDOG_USEC: "30000", WATCHDOG_PID: `${process.pid}` }).ready(
+      () => "",
+    );
     let fed = 0;
     await eventually("it is fed again and again", () => {
       fed += systemd.hear().filter((text) => text === "WATCHDOG=1\n").length;
@@ -75,10 +61,10 @@ describe("service manager", () => {
   });
 
   it("does nothing without a socket, and feeds no watchdog that is another process's", async () => {
-    serviceManager({}).ready("");
+    serviceManager({}).ready(() => "");
     const name = `@sublet-other-${process.pid}`;
     const systemd = listener(name);
-    serviceManager({ NOTIFY_SOCKET: name, WATCHDOG_USEC: "30000", WATCHDOG_PID: "1" }).ready("");
+    serviceManager({ NOTIFY_SOCKET: name, WATCHDOG_USEC: "30000", WATCHDOG_PID: "1" }).ready(() => "");
     await pause(100);
     assert.deepEqual(systemd.hear(), ["READY=1\nSTATUS=\n"]);
     systemd.close();
