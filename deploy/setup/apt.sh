@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs those Debian packages of a list (NAME WHY, one a line) that are missing. No daemon of theirs is started.
-# Usage: apt.sh LIST
+#
+#   apt.sh LIST
 set -euo pipefail
+[ $# = 1 ] || { sed -n 's/^#   //p' "$0" >&2; exit 2; }
 list=$1
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }

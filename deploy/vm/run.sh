@@ -8,15 +8,17 @@
 # hang, and these are tests of function. Exit status 124: out of time; 125: the machine broke down (its console is shown).
 set -euo pipefail
 seconds=300 memory=2048 init=/sbin/vm-init
+usage() { sed -n 's/^#   //p' "$0" >&2; exit 2; }
 while [[ ${1:-} == --* ]]; do
   case $1 in
+    --seconds | --memory) [ $# -gt 1 ] || usage ;;&
     --seconds) seconds=$2; shift 2 ;;
     --memory) memory=$2; shift 2 ;;
     --systemd) init=/sbin/init; shift ;;
-    *) echo "run.sh: unknown option $1" >&2; exit 2 ;;
+    *) usage ;;
   esac
 done
-[ $# = 2 ] || { sed -n '2,8p' "$0" >&2; exit 2; }
+[ $# = 2 ] || usage
 machine=$1 payload=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -14,7 +14,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds='' only='' over='verbs;msg' times=1 packages=()
-usage() { sed -n 's/^#   //p' "$0" >&2; exit 2; }
+usage() { sed -n 's/^#   //p' test/vm/rdma.sh >&2; exit 2; }
 while [ $# -gt 0 ]; do
   case $1 in
     --rounds | --only | --over | --times) [ $# -gt 1 ] || usage ;;&
