@@ -202,7 +202,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   let onDraining = onEnded;
   const lasting = horizon();
   const billed = new Billed(shell);
-  const figures = nodeCounters(shell, () => stats.answered());
+  const figures = nodeCounters(shell, () => stats.totals().outcomes);
   const offer = (): OfferMessage => {
     const { state } = shell;
     const nowMs = shell.nowMs();

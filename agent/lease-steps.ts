@@ -4,11 +4,8 @@
  * Kept for leases on their way only.
  */
 
-/**
- * In this order: facts are fresh and it is decided; its cgroup is limited; the starter has answered; the answer can be sent.
- * `controller`: of leases that a controller was asked for, all that it took.
- */
-export const leaseSteps = ["decide", "cgroup", "starter", "answer", "controller"] as const;
+import type { leaseSteps } from "../src/metrics/agent.ts";
+
 export type LeaseStep = (typeof leaseSteps)[number];
 
 interface Way {

@@ -1,11 +1,11 @@
 /** Keeps the agent's metrics. Counters follow effects; gauges are set from the state when Prometheus asks. */
 
-import { type AgentMetrics, agentMetrics } from "../src/metrics/agent.ts";
+import { outcomes } from "../src/common/outcomes.ts";
+import { type AgentMetrics, agentMetrics, leaseSteps } from "../src/metrics/agent.ts";
 import { createRegistry, gauge, type Registry } from "../src/metrics/registry.ts";
 import { reasonToWire } from "../src/rpc/convert.ts";
 import type { CodeFigures } from "./executor/code.ts";
-import { type Counts, outcomes } from "./executor/stats.ts";
-import { leaseSteps } from "./lease-steps.ts";
+import type { Counts } from "./executor/stats.ts";
 import { type LendingView, lendingView } from "./lending/view.ts";
 import type { Effect } from "./reactor/events.ts";
 import type { AgentState, Guest } from "./reactor/state.ts";

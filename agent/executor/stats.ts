@@ -8,6 +8,7 @@
  * Totals begin with the agent's life; pages of adopted guests are read from their start.
  */
 import { closeSync, constants, openSync, readSync } from "node:fs";
+import { outcomes } from "../../src/common/outcomes.ts";
 
 const magic = 0x59424c53;
 const version = 1;
@@ -19,28 +20,6 @@ const answerAt = 672;
 export const bucketCount = 44;
 /** Of one worker: more than any can answer. */
 const callsPerSecondMax = 50e6;
-
-/** By status number, see functions/include/sublet/status.h. */
-export const outcomes = [
-  "ok",
-  "invalid",
-  "no_memory",
-  "busy",
-  "timeout",
-  "crashed",
-  "too_large",
-  "not_found",
-  "denied",
-  "revoked",
-  "lost",
-  "version",
-  "system",
-  "function",
-  "exited",
-  "stack_overflow",
-  "overrun",
-  "left_threads",
-] as const;
 
 /** Sums over workers. Buckets: [i] holds calls of 2^i to 2^(i+1) - 1 ns. */
 export interface Counts {
@@ -151,8 +130,6 @@ export interface LeaseStats {
   invocations(leaseId: string): number;
   /** Of all leases, the ended ones too. */
   totals(): Counts;
-  /** Calls answered, whatever came of them. */
-  answered(): number;
 }
 
 export function leaseStats(nowMs: () => number): LeaseStats {
@@ -207,9 +184,6 @@ export function leaseStats(nowMs: () => number): LeaseStats {
         addTo(sum, page.counts);
       }
       return sum;
-    },
-    answered() {
-      return this.totals().outcomes.reduce((sum, count) => sum + count, 0);
     },
   };
 }

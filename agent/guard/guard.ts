@@ -32,7 +32,7 @@ import {
 } from "./decide.ts";
 import type { GuardPolicy } from "./policy.ts";
 import type { Scene, Signals } from "./signals.ts";
-import { type SignalName, signalNames } from "./table.ts";
+import type { SignalName } from "./table.ts";
 import { type PressureTrigger, watchPressure } from "./trigger.ts";
 
 /** What the guard wants of the agent's shell. */
@@ -86,7 +86,7 @@ export class Guard {
     this.#options = options;
     this.#policy = options.policy;
     this.#metrics = guardMetrics(options.registry, () => this.#show());
-    this.#showFound();
+    this.#tellLacking();
     this.#adopt();
     options.shell.listen({
       onEffect: (effect) => {
@@ -123,13 +123,12 @@ export class Guard {
       this.#policy.mode === "off" ? [] : [...shell.state.jobs.values()].filter((job) => job.present);
     if (jobs.length > 0 && this.#guests().length > 0) return;
     signals.alone(this.#policy, jobs, shell.nowMs());
-    this.#showFound();
+    this.#tellLacking();
   }
 
-  /** What this machine has; of what the policy asks for and it has not, once. */
-  #showFound(): void {
+  /** Of what the policy asks for and this machine has not, once. */
+  #tellLacking(): void {
     const { signals, log } = this.#options;
-    for (const name of signalNames) this.#metrics.found.set({ signal: name }, signals.found[name] ? 1 : 0);
     const lacking = signals.lacking(this.#policy);
     if (lacking !== undefined) log.warn({ lacking }, "guard: signals that the policy asks for are not here");
   }
@@ -179,7 +178,7 @@ export class Guard {
     }
     this.#alarm("priority", settleRoot(tree));
     this.#rest();
-    this.#showFound();
+    this.#tellLacking();
     this.check();
   }
 
@@ -242,7 +241,7 @@ export class Guard {
     try {
       this.#sampleAndAct();
     } catch (thrown) {
-      this.#metrics.alarms.inc({ action: "sample" });
+      this.#metrics.alarms.inc();
       this.#options.log.error(
         { message: toSubletError(thrown).message },
         "guard: cannot look at its signals",
@@ -285,7 +284,7 @@ export class Guard {
     };
     const readings = scene.jobs.length === 0 ? [] : signals.sample(this.#policy, scene);
     this.#metrics.samples.inc();
-    this.#showFound();
+    this.#tellLacking();
     this.#showReadings(readings);
     const facts = guests.map(({ lease, grantedUnixMs }) => ({
       leaseId: lease.id,
@@ -319,7 +318,7 @@ export class Guard {
       logEvent("guard_acted", { ...fields, quotaPercent: rung?.quotaPercent }),
       `guard: ${watching ? "would " : ""}${action}`,
     );
-    this.#metrics.actions.inc({ action, signal });
+    this.#metrics.actions.inc({ action });
     for (const listener of this.#listeners) listener({ action, signal, leaseId, jobIds, value, threshold });
     if (watching) return;
     if (rung === undefined) {
@@ -334,7 +333,7 @@ export class Guard {
 
   #alarm(action: string, alarms: readonly string[]): void {
     if (alarms.length === 0) return;
-    this.#metrics.alarms.inc({ action });
+    this.#metrics.alarms.inc();
     this.#options.log.error({ action, alarms }, "guard: the kernel did not take it");
   }
 

@@ -4,11 +4,13 @@
  * kind says which guests can be its cause. cpu: those that run, on a core that the job has too. memory: all of the node.
  * bus: all of the node that run (memory bandwidth is shared by all cores).
  */
+import { type guardSignals, guardSteps } from "../../src/metrics/guard.ts";
+
 export type SignalKind = "cpu" | "memory" | "bus";
-export type ActionName = "throttle" | "freeze" | "shrink" | "evict";
+export type ActionName = (typeof guardSteps)[number];
 
 /** From the mildest to the strongest. */
-export const actionNames: readonly ActionName[] = ["throttle", "freeze", "shrink", "evict"];
+export const actionNames: readonly ActionName[] = guardSteps;
 
 export interface SignalRow {
   readonly kind: SignalKind;
@@ -34,7 +36,7 @@ export const signalTable = {
   node_memory_pressure: row("memory", "percent", "above", 10, 2),
   node_memory_headroom: row("memory", "mib", "below", 192, 320),
   node_bandwidth: { ...row("bus", "mib", "above", 100_000, 80_000), use: false, strongest: "freeze" },
-} as const satisfies Record<string, SignalRow>;
+} as const satisfies Record<(typeof guardSignals)[number], SignalRow>;
 
 function row(
   kind: SignalKind,

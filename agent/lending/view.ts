@@ -1,6 +1,6 @@
 /** What a node that lends nothing shows: its mode, how imagined leases went, and how long tasks waited on it. */
 import { readFileSync } from "node:fs";
-import type { AgentMetrics } from "../../src/metrics/agent.ts";
+import { type AgentMetrics, lendingModes } from "../../src/metrics/agent.ts";
 import { pressureUs } from "../guard/signals.ts";
 import type { Shell } from "../shell.ts";
 import { newScore, nextScore } from "./score.ts";
@@ -12,7 +12,6 @@ export interface LendingView {
   show(): void;
 }
 
-const modes = ["on", "shadow", "hold_out", "drained"] as const;
 const usualTermMs = 300_000;
 
 /** Waiting of the whole node since boot; nothing where the kernel does not count it. */
@@ -42,7 +41,7 @@ export function lendingView(
     show() {
       look();
       const mode = shell.state.drain === undefined ? shell.state.lending : "drained";
-      for (const each of modes) metrics.lendingMode.set({ mode: each }, each === mode ? 1 : 0);
+      for (const each of lendingModes) metrics.lendingMode.set({ mode: each }, each === mode ? 1 : 0);
       metrics.shadowLeases.inc({ outcome: "finished" }, score.finished - shown.finished);
       metrics.shadowLeases.inc({ outcome: "cut" }, score.cut - shown.cut);
       metrics.shadowCoreSeconds.inc((score.coreMs - shown.coreMs) / 1000);

@@ -3,12 +3,11 @@
  * when a report goes out, kept in memory, bounded; a reclaim that no report could carry is lost, and a picture with it.
  */
 import type { NodeCountersMessage, ReclaimRecordMessage } from "../../src/rpc/messages.ts";
+import { type ActionName, actionNames } from "../guard/table.ts";
 import { nodePressure } from "../receipts/pressure.ts";
 import type { Shell } from "../shell.ts";
 
 const maxKept = 256;
-const actions = ["throttle", "freeze", "shrink", "evict"] as const;
-type Action = (typeof actions)[number];
 
 export interface NodeCounters {
   counters(): NodeCountersMessage;
@@ -17,8 +16,9 @@ export interface NodeCounters {
   guardActed(action: string): void;
 }
 
-export function nodeCounters(shell: Shell, invocations: () => number): NodeCounters {
-  const acted: Record<Action, number> = { throttle: 0, freeze: 0, shrink: 0, evict: 0 };
+/** answered: calls by status number. */
+export function nodeCounters(shell: Shell, answered: () => readonly number[]): NodeCounters {
+  const acted: Record<ActionName, number> = { throttle: 0, freeze: 0, shrink: 0, evict: 0 };
   const first = { atMs: shell.nowMs(), pressure: nodePressure() };
   let kept: ReclaimRecordMessage[] = [];
   /** How many there were in all. */
@@ -46,13 +46,15 @@ export function nodeCounters(shell: Shell, invocations: () => number): NodeCount
   return {
     counters() {
       const now = nodePressure();
+      const outcomes = [...answered()];
       const measured = now !== undefined && first.pressure !== undefined;
       return {
-        invocations: invocations(),
+        invocations: outcomes.reduce((sum, count) => sum + count, 0),
         ...acted,
         watchedMs: measured ? Math.round(shell.nowMs() - first.atMs) : 0,
         cpuPressureUs: measured ? Math.max(0, now.cpuUs - (first.pressure?.cpuUs ?? 0)) : 0,
         memoryPressureUs: measured ? Math.max(0, now.memoryUs - (first.pressure?.memoryUs ?? 0)) : 0,
+        outcomes,
       };
     },
     reader() {
@@ -64,7 +66,7 @@ export function nodeCounters(shell: Shell, invocations: () => number): NodeCount
       };
     },
     guardActed(action) {
-      const known = actions.find((each) => each === action);
+      const known = actionNames.find((each) => each === action);
       if (known !== undefined) acted[known]++;
     },
   };

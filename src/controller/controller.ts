@@ -24,10 +24,11 @@ import { JobComments } from "./comments.ts";
 import { DashboardFeed } from "./dashboard.ts";
 import { startDashboard } from "./dashboard-server.ts";
 import { newLearner, setConfidence } from "./horizon.ts";
-import { countRpcs, measuredRunner, notGrantedCounter, showCluster } from "./metrics.ts";
+import { countRpcs, measuredRunner, notGrantedCounter, showCluster, showPartitions } from "./metrics.ts";
 import { ReceiptStore } from "./receipts.ts";
 import { type ControllerEvents, controllerService } from "./service.ts";
 import { newState } from "./state.ts";
+import { ClusterSums, PartitionLists } from "./sums.ts";
 import { clusterFigures } from "./views.ts";
 
 export interface ControllerOptions {
@@ -80,6 +81,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     maxDelayMs: maxPollDelayMs,
     onRpcs: (command) => countRpcs(metrics, command),
     onPoll: (report, snapshot) => {
+      showPartitions(metrics, snapshot);
       const { outcome, tookMs, nextInMs, error } = report;
       const facts = { outcome, tookMs: Math.round(tookMs), nextInMs: Math.round(nextInMs) };
       if (error !== undefined) log.warn({ ...facts, message: error.message }, "Slurm was asked in vain");
@@ -89,6 +91,8 @@ export async function startController(options: ControllerOptions): Promise<Contr
     },
   });
 
+  const lists = new PartitionLists(poller.snapshot);
+  const sums = new ClusterSums({ metrics, lists, nowMs: clock.nowMs });
   const events: ControllerEvents = {
     onAgent(node, event) {
       if (event === "joined") log.info({ node, change: event }, "agent");
@@ -99,6 +103,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
       metrics.leaseRequests.inc({ outcome });
       metrics.leaseRequestSeconds.observe(tookMs / 1000);
     },
+    onReport: (report) => sums.reported(report),
     onHorizon: (outcome) => metrics.horizonPredictions.inc({ outcome }),
     onAdmin: (what, uid, why, nodes, failed) =>
       log.warn(
@@ -172,7 +177,11 @@ export async function startController(options: ControllerOptions): Promise<Contr
       onRefused(event);
     },
   });
-  const show = (): void => showCluster(metrics, clusterFigures(state, poller.snapshot()), poller.ageMs());
+  const show = (): void => {
+    const figures = clusterFigures(state, poller.snapshot(), (node) => lists.of(node));
+    showCluster(metrics, figures, poller.ageMs());
+    sums.tick(figures);
+  };
   show();
   const http = await serveMetrics({ listen: config.metricsListen, registry, healthy: () => true }).catch(
     async (thrown: unknown) => {

@@ -36,6 +36,7 @@ import type { ClusterSnapshot, SnapshotNode } from "../slurm/snapshot.ts";
 import type { AccountingParts } from "./accounting.ts";
 import type { ReceiptStore } from "./receipts.ts";
 import type { Report } from "./report.ts";
+import { Rises } from "./rises.ts";
 import type { AgentState, ControllerState } from "./state.ts";
 import { listLeases } from "./views.ts";
 
@@ -73,8 +74,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 export class DashboardFeed implements DashboardSource {
   readonly #options: DashboardFeedOptions;
   readonly #totals: Mutable<Totals> = { ...noTotals };
-  /** Last counters of each node, and of which life of its agent. */
-  readonly #counters = new Map<string, { readonly epoch: number; readonly counters: NodeCountersMessage }>();
+  readonly #rises = new Rises();
   #order: { readonly names: readonly string[]; readonly sorted: readonly string[] } = {
     names: [],
     sorted: [],
@@ -125,13 +125,8 @@ export class DashboardFeed implements DashboardSource {
   }
 
   #count(offer: OfferMessage, counters: NodeCountersMessage): void {
-    const before = this.#counters.get(offer.node);
-    this.#counters.set(offer.node, { epoch: offer.epochUnixMs, counters });
-    // What an agent counted before we knew it is not of our time.
-    if (before === undefined) return;
-    const same = before.epoch === offer.epochUnixMs;
-    const rise = (name: keyof NodeCountersMessage): number =>
-      Math.max(0, counters[name] - (same ? before.counters[name] : 0));
+    const rise = this.#rises.of(offer, counters)?.rise;
+    if (rise === undefined) return;
     const totals = this.#totals;
     for (const name of ["invocations", "throttle", "freeze", "shrink", "evict"] as const)
       totals[name] += rise(name);

@@ -5,6 +5,7 @@ import type { ControllerMetrics } from "../metrics/controller.ts";
 import { counter, type Registry } from "../metrics/registry.ts";
 import type { SlurmCommand } from "../slurm/commands.ts";
 import type { CommandRunner } from "../slurm/poller.ts";
+import type { ClusterSnapshot } from "../slurm/snapshot.ts";
 import type { ClusterFigures } from "./views.ts";
 
 /** Wraps the runner, so that each command is counted with its outcome and its time. */
@@ -53,4 +54,19 @@ export function showCluster(
     metrics.clusterCores.set({ state }, share.cores);
     metrics.clusterMemoryBytes.set({ state }, share.memoryBytes);
   }
+  metrics.partitionCores.reset();
+  metrics.partitionMemoryBytes.reset();
+  for (const [partitions, holdings] of figures.partitions)
+    for (const [state, { cores, memoryBytes }] of Object.entries(holdings)) {
+      metrics.partitionCores.set({ partitions, state }, cores);
+      metrics.partitionMemoryBytes.set({ partitions, state }, memoryBytes);
+    }
+}
+
+export function showPartitions(metrics: ControllerMetrics, snapshot: ClusterSnapshot | undefined): void {
+  const nodes = new Map<string, number>();
+  for (const { partitions } of snapshot?.nodes.values() ?? [])
+    for (const partition of partitions) nodes.set(partition, (nodes.get(partition) ?? 0) + 1);
+  metrics.partitionNodes.reset();
+  for (const [partition, count] of nodes) metrics.partitionNodes.set({ partition }, count);
 }

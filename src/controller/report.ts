@@ -81,6 +81,8 @@ export function checkReport(message: ReportRequest): Report {
   };
 }
 
+/** Status numbers; more than there will be. */
+const maxOutcomes = 64;
 const causes = /^[a-z_]{1,16}$/;
 
 function checkReclaim(record: ReclaimRecordMessage, node: string): ReclaimRecordMessage {
@@ -91,7 +93,10 @@ function checkReclaim(record: ReclaimRecordMessage, node: string): ReclaimRecord
 }
 
 function checkCounters(counters: NodeCountersMessage | null, node: string): NodeCountersMessage | null {
-  if (counters !== null && !Object.values(counters).every(countable))
+  if (
+    counters !== null &&
+    (counters.outcomes.length > maxOutcomes || !Object.values(counters).flat().every(countable))
+  )
     throw new SubletError("INVALID_ARGUMENT", `report: ${node}: counters are out of bounds`);
   return counters;
 }

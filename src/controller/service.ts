@@ -48,7 +48,7 @@ import {
 } from "./horizon.ts";
 import { requestLease } from "./leasing.ts";
 import { ReceiptStore } from "./receipts.ts";
-import { checkLease, checkReport, leaseIdPattern } from "./report.ts";
+import { checkLease, checkReport, leaseIdPattern, type Report } from "./report.ts";
 import {
   type ControllerState,
   onLeaseGone,
@@ -65,6 +65,8 @@ export interface ControllerEvents {
   onAgent(node: string, event: "joined" | "silent" | "superseded" | "forgotten"): void;
   onRequest(outcome: "granted" | "refused" | "failed", tookMs: number): void;
   onNotGranted(node: string, reason: string, error: SubletError): void;
+  /** A report was taken. */
+  onReport?(report: Report): void;
   /** What became of a horizon that an offer stated. */
   onHorizon(outcome: Outcome): void;
   /** An administrator was served: what was asked, by whom and why, of how many nodes, and of how many in vain. */
@@ -216,6 +218,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
         });
         const fresh = checked.receipts.filter((receipt) => receipts.add(receipt));
         options.onReceipts?.(fresh);
+        events.onReport?.(checked);
         options.dashboard?.reported({ ...checked, receipts: fresh }, ended);
         tellOwners(ended, draining);
       }

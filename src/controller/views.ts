@@ -67,6 +67,9 @@ export interface Share {
   readonly memoryBytes: number;
 }
 
+type Holder = "total" | "jobs" | "spare" | "leased";
+export type Holdings = Readonly<Record<Holder, Share>>;
+
 /** The cluster by what holds it. `total` and `jobs` are Slurm's figures, undefined before its first answer. */
 export interface ClusterFigures {
   readonly total: Share | undefined;
@@ -78,42 +81,57 @@ export interface ClusterFigures {
   readonly leases: number;
   /** Connected agents by whether they lend: on, shadow, hold_out, drained. */
   readonly lending: ReadonlyMap<string, number>;
+  /** By the label of a node's partitions. */
+  readonly partitions: ReadonlyMap<string, Holdings>;
 }
 
+/** labelOf: of the partitions of a node. */
 export function clusterFigures(
   state: ControllerState,
   snapshot: ClusterSnapshot | undefined,
+  labelOf: (node: string) => string,
 ): ClusterFigures {
-  const sum = { cores: 0, memoryBytes: 0 };
-  const spare = { ...sum };
-  const leased = { ...sum };
+  type Sum = { cores: number; memoryBytes: number };
+  const none = (): Record<Holder, Sum> => ({
+    total: { cores: 0, memoryBytes: 0 },
+    jobs: { cores: 0, memoryBytes: 0 },
+    spare: { cores: 0, memoryBytes: 0 },
+    leased: { cores: 0, memoryBytes: 0 },
+  });
+  const all = none();
+  const partitions = new Map<string, Record<Holder, Sum>>();
+  const partOf = (node: string): Record<Holder, Sum> => {
+    const label = labelOf(node);
+    const part = partitions.get(label) ?? none();
+    partitions.set(label, part);
+    return part;
+  };
+  const add = (part: Record<Holder, Sum>, holder: Holder, cores: number, memoryBytes: number): void => {
+    for (const sum of [all[holder], part[holder]]) {
+      sum.cores += cores;
+      sum.memoryBytes += memoryBytes;
+    }
+  };
   let agents = 0;
   const lending = new Map(["on", "shadow", "hold_out", "drained"].map((mode) => [mode, 0]));
   let leases = 0;
   for (const agent of state.agents.values()) {
     leases += agent.leases.size;
-    for (const { message } of agent.leases.values()) {
-      leased.cores += message.cores.length;
-      leased.memoryBytes += message.memoryBytes;
-    }
+    const part = partOf(agent.node);
+    for (const { message } of agent.leases.values())
+      add(part, "leased", message.cores.length, message.memoryBytes);
     if (agent.streamId === undefined) continue;
     agents++;
     const mode = agent.offer.lending.slice("LENDING_".length).toLowerCase();
     if (lending.has(mode)) lending.set(mode, (lending.get(mode) ?? 0) + 1);
-    for (const { cores, memoryBytes } of agent.spare) {
-      spare.cores += cores.length;
-      spare.memoryBytes += memoryBytes;
-    }
+    for (const { cores, memoryBytes } of agent.spare) add(part, "spare", cores.length, memoryBytes);
   }
-  if (snapshot === undefined)
-    return { total: undefined, jobs: undefined, spare, leased, agents, leases, lending };
-  const total = { ...sum };
-  const jobs = { ...sum };
-  for (const node of snapshot.nodes.values()) {
-    total.cores += node.cores;
-    total.memoryBytes += node.memoryBytes;
-    jobs.cores += node.allocatedCores;
-    jobs.memoryBytes += node.allocatedMemoryBytes;
+  for (const node of snapshot?.nodes.values() ?? []) {
+    const part = partOf(node.name);
+    add(part, "total", node.cores, node.memoryBytes);
+    add(part, "jobs", node.allocatedCores, node.allocatedMemoryBytes);
   }
-  return { total, jobs, spare, leased, agents, leases, lending };
+  const { spare, leased } = all;
+  const known = snapshot === undefined ? undefined : all;
+  return { total: known?.total, jobs: known?.jobs, spare, leased, agents, leases, lending, partitions };
 }

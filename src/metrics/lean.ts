@@ -1,6 +1,7 @@
 /**
  * The lean set: what a site with thousands of nodes keeps of each, 40 series at most. Asked for by the scraper
- * (/metrics?set=lean), so nothing is configured on nodes, and one of them can be looked at in full at any time.
+ * (/metrics?set=lean), so nothing is configured on nodes, and one of them can be looked at in full at any time. All that the
+ * rules, alerts and panels of deploy/ ask for is in it.
  */
 export const leanNames: readonly string[] = [
   "process_cpu_seconds_total",
@@ -11,19 +12,36 @@ export const leanNames: readonly string[] = [
   "sublet_memory_bytes",
   "sublet_lending_mode",
   "sublet_node_pressure_seconds_total",
-  "sublet_leases",
   "sublet_lease_core_seconds_total",
   "sublet_lease_byte_seconds_total",
-  "sublet_lease_grants_total",
   "sublet_reclaims_total",
-  "sublet_guard_guests",
+  "sublet_guard_actions_total",
   "sublet_guard_alarms_total",
   "sublet_usage_lost_records_total",
   "sublet_config_reloads_total",
+  // Of controllers.
   "sublet_agents",
   "sublet_snapshot_age_seconds",
+  "sublet_slurm_rpcs_total",
+  "sublet_horizon_predictions_total",
+  "sublet_horizon_confidence",
+  "sublet_accounting_database_up",
   "sublet_cluster_cores",
   "sublet_cluster_memory_bytes",
   "sublet_cluster_leases",
-  "sublet_accounting_database_up",
+  "sublet_cluster_lease_core_seconds_total",
+  "sublet_cluster_lease_byte_seconds_total",
+  "sublet_cluster_leases_ended_total",
+  "sublet_cluster_invocations_total",
+  "sublet_cluster_reclaims_total",
+  "sublet_cluster_reclaim_seconds",
+  "sublet_cluster_guard_actions_total",
+  "sublet_partition_nodes",
+  "sublet_partition_cores",
+  "sublet_partition_memory_bytes",
+  "sublet_partition_lease_core_seconds_total",
+  "sublet_partition_lease_byte_seconds_total",
+  "sublet_partition_invocations_total",
+  "sublet_partition_reclaims_total",
+  "sublet_partition_guard_actions_total",
 ];

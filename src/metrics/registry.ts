@@ -9,23 +9,65 @@ export type { Counter, Gauge, Histogram, Registry };
 
 const prefix = "sublet_";
 
+/** What each label may say. A list of names only: what it says is known where it is set. */
+type LabelSpec<Label extends string> = readonly Label[] | Readonly<Record<Label, readonly string[]>>;
+
 interface Spec<Label extends string> {
   readonly help: string;
-  readonly labels?: readonly Label[];
+  readonly labels?: LabelSpec<Label>;
+  /** Of all combinations of what labels may say, those that occur; all, when it is missing. */
+  readonly occurs?: (labels: Readonly<Record<Label, string>>) => boolean;
 }
 
-/** A counter `sublet_<name>`; the name ends in _total. */
+const namesOf = <Label extends string>(labels: LabelSpec<Label> | undefined): Label[] =>
+  isNames(labels) ? [...labels] : (Object.keys(labels ?? {}) as Label[]);
+
+function isNames<Label extends string>(labels: LabelSpec<Label> | undefined): labels is readonly Label[] {
+  return Array.isArray(labels);
+}
+
+type LabelSets = readonly Readonly<Record<string, string>>[];
+const declared = new WeakMap<Registry, Map<string, LabelSets>>();
+
+/** Of every metric that was declared here the label sets that it may have; not of those whose labels are only named. */
+export function labelSets(registry: Registry): ReadonlyMap<string, LabelSets> {
+  return declared.get(registry) ?? new Map();
+}
+
+/** undefined: not known beforehand. */
+function declare<Label extends string>(
+  registry: Registry,
+  name: string,
+  { labels, occurs = () => true }: Spec<Label>,
+): Record<Label, string>[] | undefined {
+  if (isNames(labels) && labels.length > 0) return undefined;
+  let found = [{} as Record<Label, string>];
+  if (labels !== undefined && !isNames(labels))
+    for (const label of namesOf(labels))
+      found = found.flatMap((each) => labels[label].map((value) => ({ ...each, [label]: value })));
+  const sets = found.filter(occurs);
+  const all = declared.get(registry) ?? new Map<string, LabelSets>();
+  declared.set(registry, all.set(`${prefix}${name}`, sets));
+  return sets;
+}
+
+/**
+ * A counter `sublet_<name>`; the name ends in _total. Each of its series is there from the start: increase() does not see
+ * a series that begins with what it should tell.
+ */
 export function counter<Label extends string = never>(
   registry: Registry,
   name: string,
   spec: Spec<Label>,
 ): Counter<Label> {
-  return new Counter({
+  const made = new Counter<Label>({
     name: `${prefix}${name}`,
     help: spec.help,
-    labelNames: [...(spec.labels ?? [])],
+    labelNames: namesOf(spec.labels),
     registers: [registry],
   });
+  for (const each of declare(registry, name, spec) ?? []) made.inc(each, 0);
+  return made;
 }
 
 /** A gauge `sublet_<name>`. collect runs at each scrape and sets it. */
@@ -35,10 +77,11 @@ export function gauge<Label extends string = never>(
   spec: Spec<Label> & { readonly collect?: (gauge: Gauge<Label>) => void | Promise<void> },
 ): Gauge<Label> {
   const { collect } = spec;
+  declare(registry, name, spec);
   const made: Gauge<Label> = new Gauge<Label>({
     name: `${prefix}${name}`,
     help: spec.help,
-    labelNames: [...(spec.labels ?? [])],
+    labelNames: namesOf(spec.labels),
     registers: [registry],
     ...(collect === undefined ? {} : { collect: () => collect(made) }),
   });
@@ -51,10 +94,11 @@ export function histogram<Label extends string = never>(
   name: string,
   spec: Spec<Label> & { readonly buckets: readonly number[] },
 ): Histogram<Label> {
+  declare(registry, name, spec);
   return new Histogram({
     name: `${prefix}${name}`,
     help: spec.help,
-    labelNames: [...(spec.labels ?? [])],
+    labelNames: namesOf(spec.labels),
     buckets: [...spec.buckets],
     registers: [registry],
   });
@@ -66,8 +110,8 @@ export interface PowersHistogram {
   set(buckets: readonly number[], sumNs: number): void;
 }
 
-/** 256 ns to 69 s, two powers apart: the last is 2^36. */
-const powersShown = Array.from({ length: 15 }, (_, index) => 8 + 2 * index);
+/** 256 ns to 34 s, three powers apart: the last is 2^35. */
+const powersShown = Array.from({ length: 10 }, (_, index) => 8 + 3 * index);
 
 export function powersHistogram(
   registry: Registry,
@@ -104,6 +148,7 @@ export function powersHistogram(
     }
   }
   new Powers({ name: `${prefix}${name}`, help: spec.help, registers: [registry] });
+  declare(registry, name, spec);
   return {
     set(next, nextSumNs) {
       buckets = [...next];

@@ -737,10 +737,11 @@ function writeNodeCounters(w: Writer, m: Init<Messages["NodeCounters"]>): void {
   if (m.watchedMs != null) w.uint32(48).uint64(m.watchedMs);
   if (m.cpuPressureUs != null) w.uint32(56).uint64(m.cpuPressureUs);
   if (m.memoryPressureUs != null) w.uint32(64).uint64(m.memoryPressureUs);
+  if (m.outcomes != null && m.outcomes.length > 0) packed(w.uint32(114), m.outcomes);
 }
 
 function readNodeCounters(r: Reader): Messages["NodeCounters"] {
-  const m: Messages["NodeCounters"] = { invocations: 0, throttle: 0, freeze: 0, shrink: 0, evict: 0, watchedMs: 0, cpuPressureUs: 0, memoryPressureUs: 0 };
+  const m: Messages["NodeCounters"] = { invocations: 0, throttle: 0, freeze: 0, shrink: 0, evict: 0, watchedMs: 0, cpuPressureUs: 0, memoryPressureUs: 0, outcomes: [] };
   while (r.pos < r.len) {
     const tag = r.uint32();
     switch (tag >>> 3) {
@@ -752,6 +753,14 @@ function readNodeCounters(r: Reader): Messages["NodeCounters"] {
       case 6: m.watchedMs = uint64(r); break;
       case 7: m.cpuPressureUs = uint64(r); break;
       case 8: m.memoryPressureUs = uint64(r); break;
+      case 14: {
+        if ((tag & 7) === 2) {
+          const outer = enter(r);
+          while (r.pos < r.len) m.outcomes.push(uint64(r));
+          leave(r, outer);
+        } else m.outcomes.push(uint64(r));
+        break;
+      }
       default: r.skipType(tag & 7);
     }
   }

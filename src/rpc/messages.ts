@@ -261,6 +261,7 @@ export interface NodeCountersMessage {
   watchedMs: number;
   cpuPressureUs: number;
   memoryPressureUs: number;
+  outcomes: number[];
 }
 
 export interface GetGainRequest {

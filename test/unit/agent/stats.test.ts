@@ -3,7 +3,8 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { bucketCount, leaseStats, outcomes, readPage } from "../../../agent/executor/stats.ts";
+import { bucketCount, leaseStats, readPage } from "../../../agent/executor/stats.ts";
+import { outcomes } from "../../../src/common/outcomes.ts";
 
 const worker = 1024;
 

@@ -18,6 +18,7 @@ const counters = (changes: Partial<NodeCountersMessage> = {}): NodeCountersMessa
   watchedMs: 0,
   cpuPressureUs: 0,
   memoryPressureUs: 0,
+  outcomes: [],
   ...changes,
 });
 

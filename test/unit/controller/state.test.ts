@@ -29,6 +29,7 @@ function tell(
   return onReport(state, stream, checkReport(message), options.nowMs ?? 0);
 }
 
+const unnamed = (): string => "other";
 const ids = (state: ControllerState): string[] => listLeases(state, "all", 0).map(({ id }) => id);
 
 test("a full report makes an agent known; a part of one makes us ask for the whole", () => {
@@ -85,9 +86,9 @@ test("the newest stream speaks for a node, whichever closes first", () => {
   tell(state, 2, "n1");
   assert.equal(tell(state, 1, "n1").ack, undefined);
   assert.equal(onStreamClosed(state, 1, "n1"), undefined);
-  assert.equal(clusterFigures(state, undefined).agents, 1);
+  assert.equal(clusterFigures(state, undefined, unnamed).agents, 1);
   assert.equal(onStreamClosed(state, 2, "n1"), "n1");
-  assert.equal(clusterFigures(state, undefined).agents, 0);
+  assert.equal(clusterFigures(state, undefined, unnamed).agents, 0);
   assert.equal(tell(state, 1, "n1").ack, undefined, "an old stream does not come back to life");
   assert.equal(onStreamClosed(state, 3, undefined), undefined);
 });
@@ -188,20 +189,43 @@ test("the view of nodes joins Slurm and agents", () => {
       ["n10", "mixed", 3, 0, 0, 0],
     ],
   );
-  assert.deepEqual(clusterFigures(state, snapshot), {
-    total: { cores: 16, memoryBytes: 20 * mib },
-    jobs: { cores: 6, memoryBytes: 8 * mib },
-    spare: { cores: 4, memoryBytes: 1024 * mib },
-    leased: { cores: 2, memoryBytes: 64 * mib },
-    agents: 1,
-    leases: 1,
-    lending: new Map([
-      ["on", 1],
-      ["shadow", 0],
-      ["hold_out", 0],
-      ["drained", 0],
-    ]),
-  });
+  assert.deepEqual(
+    clusterFigures(state, snapshot, (node) => (node === "n2" ? "debug" : "other")),
+    {
+      total: { cores: 16, memoryBytes: 20 * mib },
+      jobs: { cores: 6, memoryBytes: 8 * mib },
+      spare: { cores: 4, memoryBytes: 1024 * mib },
+      leased: { cores: 2, memoryBytes: 64 * mib },
+      agents: 1,
+      leases: 1,
+      lending: new Map([
+        ["on", 1],
+        ["shadow", 0],
+        ["hold_out", 0],
+        ["drained", 0],
+      ]),
+      partitions: new Map([
+        [
+          "debug",
+          {
+            total: { cores: 8, memoryBytes: 10 * mib },
+            jobs: { cores: 3, memoryBytes: 4 * mib },
+            spare: { cores: 4, memoryBytes: 1024 * mib },
+            leased: { cores: 2, memoryBytes: 64 * mib },
+          },
+        ],
+        [
+          "other",
+          {
+            total: { cores: 8, memoryBytes: 10 * mib },
+            jobs: { cores: 3, memoryBytes: 4 * mib },
+            spare: { cores: 0, memoryBytes: 0 },
+            leased: { cores: 0, memoryBytes: 0 },
+          },
+        ],
+      ]),
+    },
+  );
 });
 
 test("reports out of bounds are refused", () => {

@@ -5,8 +5,17 @@ import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { describe, it } from "node:test";
 import { agentMetrics } from "../../../src/metrics/agent.ts";
+import { configMetrics } from "../../../src/metrics/config.ts";
 import { controllerMetrics } from "../../../src/metrics/controller.ts";
-import { createRegistry, ownFigures, type Registry } from "../../../src/metrics/registry.ts";
+import { guardMetrics } from "../../../src/metrics/guard.ts";
+import {
+  createRegistry,
+  type Gauge,
+  gauge,
+  labelSets,
+  ownFigures,
+  type Registry,
+} from "../../../src/metrics/registry.ts";
 import { serveMetrics } from "../../../src/metrics/serve.ts";
 
 const figures = () => ({
@@ -85,6 +94,22 @@ async function page(): Promise<string> {
   controller.quotaExhausted.set(1);
   controller.clusterCores.set({ state: "total" }, 24);
   controller.clusterMemoryBytes.set({ state: "total" }, 2 ** 36);
+  controller.clusterLeaseCoreSeconds.inc(60);
+  controller.clusterLeaseByteSeconds.inc(2 ** 36);
+  controller.clusterInvocations.inc({ outcome: "ok" }, 5);
+  controller.clusterReclaims.inc({ messenger: "step" }, 2);
+  controller.clusterReclaimSeconds.observe(0.003);
+  controller.clusterLeasesEnded.inc({ outcome: "expired", reason: "term_ended" });
+  controller.clusterGuardActions.inc({ action: "evict" });
+  controller.partitionNodes.set({ partition: "debug" }, 3);
+  const partitions = "debug,long";
+  controller.partitionCores.set({ partitions, state: "total" }, 24);
+  controller.partitionMemoryBytes.set({ partitions, state: "total" }, 2 ** 36);
+  controller.partitionLeaseCoreSeconds.inc({ partitions }, 60);
+  controller.partitionLeaseByteSeconds.inc({ partitions }, 2 ** 36);
+  controller.partitionInvocations.inc({ partitions, outcome: "ok" }, 5);
+  controller.partitionReclaims.inc({ partitions, messenger: "step" }, 2);
+  controller.partitionGuardActions.inc({ partitions, action: "evict" });
   return (await registry.metrics()).replace(/^(process_start_time_seconds) \d+$/m, "$1 1700000000");
 }
 
@@ -119,6 +144,47 @@ describe("the metrics page", () => {
     });
     assert.equal(child.signal, null);
     assert.equal(child.stdout, "end\n");
+  });
+});
+
+const seriesOf = (text: string): number =>
+  text.split("\n").filter((line) => line !== "" && !line.startsWith("#")).length;
+
+describe("the number of series of one agent", () => {
+  /** Every label of every metric with every value that it may have, as no node ever shows at once. */
+  function fullest(): Registry {
+    const registry = createRegistry(figures);
+    agentMetrics(registry).fabricInfo.set({ provider: "tcp" }, 1);
+    guardMetrics(registry, () => undefined);
+    configMetrics(registry);
+    gauge(registry, "controllers_connected", { help: "As agent/metrics.ts has it." });
+    const sets = labelSets(registry);
+    for (const metric of registry.getMetricsAsArray()) {
+      // What has one value only, or is of the process, shows it by itself.
+      const { labelNames = [] } = metric as { labelNames?: readonly string[] };
+      const own = ["sublet_fabric_info", "process_context_switches_total"].includes(metric.name);
+      if (labelNames.filter((name) => name !== "le").length === 0 || own) continue;
+      const known = sets.get(metric.name);
+      assert.ok(known !== undefined, `${metric.name}: what may its labels say?`);
+      // Counters have them all from the start.
+      if ("set" in metric) for (const set of known) (metric as unknown as Gauge<string>).set({ ...set }, 1);
+    }
+    return registry;
+  }
+
+  it("is 200 at most, and 40 in the lean set, whatever happens on it", async (t) => {
+    const server = await serveMetrics({ listen: "127.0.0.1:0", registry: fullest(), healthy: () => true });
+    try {
+      const count = async (query: string): Promise<number> =>
+        seriesOf(await (await fetch(`http://${server.address}/metrics${query}`)).text());
+      const [full, lean] = [await count(""), await count("?set=lean")];
+      t.diagnostic(`${full} series, ${lean} in the lean set`);
+      assert.ok(full > 150 && full <= 200, `${full} series`);
+      assert.ok(lean > 30 && lean <= 40, `${lean} series in the lean set`);
+      assert.equal((await fetch(`http://${server.address}/metrics?set=everything`)).status, 400);
+    } finally {
+      await server.close();
+    }
   });
 });
 

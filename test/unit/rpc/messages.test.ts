@@ -177,6 +177,7 @@ const counters: Messages["NodeCounters"] = {
   watchedMs: 6,
   cpuPressureUs: 7,
   memoryPressureUs: 8,
+  outcomes: [9, 0, 10],
 };
 const gainHours: Messages["GainHours"] = {
   total: 1.5,

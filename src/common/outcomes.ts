@@ -1,0 +1,21 @@
+/** What came of a call, by status number: see functions/include/sublet/status.h. */
+export const outcomes = [
+  "ok",
+  "invalid",
+  "no_memory",
+  "busy",
+  "timeout",
+  "crashed",
+  "too_large",
+  "not_found",
+  "denied",
+  "revoked",
+  "lost",
+  "version",
+  "system",
+  "function",
+  "exited",
+  "stack_overflow",
+  "overrun",
+  "left_threads",
+] as const;
