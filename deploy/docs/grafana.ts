@@ -1,4 +1,4 @@
-/** deploy/grafana/sublet.json: the Grafana dashboard, as data. Variables: datasource, cluster, node. */
+/** deploy/grafana/sublet.json: the Grafana dashboard, as data. Variables: datasource, cluster, partition, node. */
 
 interface Target {
   readonly expr: string;
@@ -6,7 +6,13 @@ interface Target {
 }
 
 const onCluster = 'cluster=~"$cluster"';
-const onNode = 'cluster=~"$cluster", instance=~"$node"';
+/** A series is of all partitions of its nodes, as one list. */
+const onPartition = `${onCluster}, partitions=~"(.*,)?($partition)(,.*)?"`;
+const onNode = `${onCluster}, instance=~"$node"`;
+
+/** Each of several controllers tells the whole cluster's. */
+const ofPartitions = (expr: string, by = ""): string =>
+  `sum${by === "" ? "" : ` by (${by})`} (max by (cluster, partitions${by === "" ? "" : `, ${by}`}) (${expr}))`;
 
 function panel(
   id: number,
@@ -51,10 +57,9 @@ function panel(
   };
 }
 
-const state = (metric: string, which: string): Target => ({
-  expr: `sum(${metric}{${onCluster}, state="${which}"})`,
-  legend: which,
-});
+const held = (metric: string, which: string): string =>
+  ofPartitions(`${metric}{${onPartition}, state="${which}"}`);
+const state = (metric: string, which: string): Target => ({ expr: held(metric, which), legend: which });
 
 function panels(): object[] {
   let id = 0;
@@ -63,12 +68,12 @@ function panels(): object[] {
     panel(
       next(),
       "Lent now",
-      "Share of the cluster's cores that leases hold",
+      "Share of the cores that leases hold",
       "percentunit",
       { x: 0, y: 0, w: 6, h: 4 },
       [
         {
-          expr: `sum(sublet_cluster_cores{${onCluster}, state="leased"}) / sum(sublet_cluster_cores{${onCluster}, state="total"})`,
+          expr: `${held("sublet_partition_cores", "leased")} / ${held("sublet_partition_cores", "total")}`,
           legend: "lent",
         },
       ],
@@ -82,7 +87,7 @@ function panels(): object[] {
       { x: 6, y: 0, w: 6, h: 4 },
       [
         {
-          expr: `sum(increase(sublet_lease_core_seconds_total{${onCluster}}[1d])) / 3600`,
+          expr: `${ofPartitions(`increase(sublet_partition_lease_core_seconds_total{${onPartition}}[1d])`)} / 3600`,
           legend: "core-hours",
         },
       ],
@@ -96,7 +101,7 @@ function panels(): object[] {
       { x: 12, y: 0, w: 6, h: 4 },
       [
         {
-          expr: `sum(increase(sublet_lease_byte_seconds_total{${onCluster}}[1d])) / 3600 / 1073741824`,
+          expr: `${ofPartitions(`increase(sublet_partition_lease_byte_seconds_total{${onPartition}}[1d])`)} / 3600 / 1073741824`,
           legend: "GiB-hours",
         },
       ],
@@ -105,12 +110,12 @@ function panels(): object[] {
     panel(
       next(),
       "Reclaim, p99",
-      "From the notice until the last guest is verified gone",
+      "From the notice until the last guest is verified gone; whole clusters",
       "s",
       { x: 18, y: 0, w: 6, h: 4 },
       [
         {
-          expr: `histogram_quantile(0.99, sum by (le) (rate(sublet_reclaim_seconds_bucket{${onCluster}}[15m])))`,
+          expr: `max(sublet:reclaim_seconds:p99_15m{${onCluster}})`,
           legend: "p99",
         },
       ],
@@ -122,7 +127,7 @@ function panels(): object[] {
       "By what holds them",
       "short",
       { x: 0, y: 4 },
-      ["jobs", "leased", "spare"].map((each) => state("sublet_cluster_cores", each)),
+      ["jobs", "leased", "spare"].map((each) => state("sublet_partition_cores", each)),
       "timeseries",
       true,
     ),
@@ -132,22 +137,25 @@ function panels(): object[] {
       "By what holds it",
       "bytes",
       { x: 12, y: 4 },
-      ["jobs", "leased", "spare"].map((each) => state("sublet_cluster_memory_bytes", each)),
+      ["jobs", "leased", "spare"].map((each) => state("sublet_partition_memory_bytes", each)),
       "timeseries",
       true,
     ),
-    panel(next(), "Calls", "Answered by executors, by outcome", "ops", { x: 0, y: 12 }, [
-      { expr: `sum by (outcome) (rate(sublet_invocations_total{${onCluster}}[5m]))`, legend: "{{outcome}}" },
-    ]),
-    panel(next(), "Leases ended", "By outcome and reason", "ops", { x: 12, y: 12 }, [
+    panel(next(), "Calls", "Answered by executors", "ops", { x: 0, y: 12 }, [
       {
-        expr: `sum by (outcome, reason) (rate(sublet_leases_ended_total{${onCluster}}[5m]))`,
+        expr: ofPartitions(`rate(sublet_partition_invocations_total{${onPartition}}[5m])`, "outcome"),
+        legend: "{{outcome}}",
+      },
+    ]),
+    panel(next(), "Leases ended", "By outcome and reason; whole clusters", "ops", { x: 12, y: 12 }, [
+      {
+        expr: `sum by (outcome, reason) (max by (cluster, outcome, reason) (rate(sublet_cluster_leases_ended_total{${onCluster}}[5m])))`,
         legend: "{{outcome}} {{reason}}",
       },
     ]),
     panel(next(), "Guard", "What it did, per hour", "short", { x: 0, y: 20 }, [
       {
-        expr: `sum by (action) (rate(sublet_guard_actions_total{${onCluster}}[1h])) * 3600`,
+        expr: `${ofPartitions(`rate(sublet_partition_guard_actions_total{${onPartition}}[1h])`, "action")} * 3600`,
         legend: "{{action}}",
       },
     ]),
@@ -171,7 +179,7 @@ function panels(): object[] {
     panel(
       next(),
       "Slurm",
-      "Requests of ours to slurmctld, and the age of what is known",
+      "Requests of ours to slurmctld, and the age of what is known; whole clusters",
       "short",
       { x: 12, y: 28 },
       [
@@ -233,6 +241,11 @@ export function grafanaDashboard(): string {
         list: [
           { name: "datasource", label: "Data source", type: "datasource", query: "prometheus" },
           query("cluster", "Cluster", "label_values(sublet_cluster_cores, cluster)"),
+          query(
+            "partition",
+            "Partition",
+            'label_values(sublet_partition_nodes{cluster=~"$cluster"}, partition)',
+          ),
           query("node", "Node", 'label_values(sublet_cores{cluster=~"$cluster"}, instance)'),
         ],
       },

@@ -65,9 +65,29 @@ export function metricsPage(): string {
   return `# Metrics
 
 Each daemon serves Prometheus' text format: agents at \`http://NODE:7702/metrics\`, the controller at \`http://CONTROLLER:7703/metrics\`. \`?set=lean\` gives the lean set
-(40 series a node at most, for sites with thousands of nodes), without it all are served (200 at most). Labels are bounded words, never names, ids or users.
-Recording rules, alerts and an example configuration are in \`deploy/prometheus\`, a Grafana dashboard in \`deploy/grafana\`; what to do about an alert is in the
-[runbook](runbook.md). This page is generated from the code.
+(40 series a node at most, for sites with thousands of nodes), without it all are served (200 at most); a test sets every label that there can be, and counts. Agents' labels are
+bounded words, never names, ids or users; the controller's \`sublet_partition_*\` name partitions, 64 lists of them at most. This page is generated from the code.
+
+## Prometheus
+
+\`/usr/share/sublet/prometheus\` (\`deploy/prometheus\` in the tree) has recording rules, alerts and an example of \`prometheus.yml\` with all that a site sets itself:
+
+- **The cluster's name**, a label of every series (\`relabel_configs\`), since rules, alerts and dashboards ask by it. Several clusters in one Prometheus are several pairs of jobs.
+- **Targets**: \`controllers.json\` and \`agents.json\` beside it, as in \`[{"targets": ["n1:7702", "n2:7702"]}]\`. **Controllers alone are enough**: they tell the sums over all nodes by what agents report,
+  and rules, dashboards and the alerts that jobs may feel (\`SubletHookMissed\`, \`SubletReclaimSlow\`, \`SubletGuardBusy\`) live on these. Agents add what single nodes do:
+  \`SubletAgentsSilent\`, \`SubletGuardPowerless\`, \`SubletAgentHeavy\`, \`SubletUsageLost\`, and the name of the node in the others.
+- **Where the documentation is**: \`sublet_docs\` in \`external_labels\`. Controllers serve it beside their dashboard at \`/docs/\`; any copy of the site (\`npm run docs:site\`) will do. Links to the
+  [runbook](runbook.md) in Alertmanager begin with it; the label itself is taken off every alert before it is sent.
+
+Several controllers each tell the whole cluster's, each from its own start: ask for the highest (\`max by (cluster, ...)\`), never for the sum. A node may be in several partitions: \`partitions\` is the list
+of all of them, so that sums are right, and \`partitions=~"(.*,)?debug(,.*)?"\` is what \`debug\` has.
+
+## Grafana
+
+\`/usr/share/sublet/grafana\` (\`deploy/grafana\`) has the dashboard and its provisioning, with the variables data source, cluster, partition and node:
+
+    cp /usr/share/sublet/grafana/provisioning.yml /etc/grafana/provisioning/dashboards/sublet.yml
+    cp /usr/share/sublet/grafana/datasource.yml /etc/grafana/provisioning/datasources/sublet.yml   # unless it has your Prometheus already
 
 ## Agent
 

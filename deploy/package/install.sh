@@ -31,6 +31,8 @@ rm -r "$home/src/client" "$home/src/estimate" # the command alone has them, in i
 mkdir -p "$home/build"
 cp -r build/dashboard "$home/build/dashboard"
 find "$home/build/dashboard" -name '.*' -delete
+"$node" --disable-warning=ExperimentalWarning deploy/site/generate.ts "$home/build/site" > /dev/null
+find "$home/build/site" -type f -exec chmod 644 {} +
 
 # Native programs and libraries.
 for program in sublet-executor sublet-starter sublet-door sublet-fabric-probe sublet-hook; do
@@ -55,6 +57,10 @@ command usr/sbin/sublet-controller src/controller/main.js --max-semi-space-size=
 
 # What journalctl -x says of our events; systemd's package brings its data base up to date by a trigger.
 install -D -m 644 deploy/systemd/sublet.catalog "$to/usr/lib/systemd/catalog/sublet.catalog"
+
+# For the site's Prometheus and Grafana.
+install -D -m 644 -t "$to/usr/share/sublet/prometheus" deploy/prometheus/{prometheus,rules,alerts}.yml
+install -D -m 644 -t "$to/usr/share/sublet/grafana" deploy/grafana/{sublet.json,provisioning.yml,datasource.yml}
 
 # Manual pages and completions, as far as the tree has them.
 shopt -s nullglob

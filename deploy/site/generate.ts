@@ -1,5 +1,5 @@
 /**
- * `npm run docs:site`: build/site from README.md, ARCHITECTURE.md, CHANGELOG.md and docs/. Plain files that need nothing from
+ * `npm run docs:site [-- FOLDER]`: build/site (or FOLDER) from README.md, ARCHITECTURE.md, CHANGELOG.md and docs/. Plain files that need nothing from
  * elsewhere: they open from a disk as well as from any web server, and obey a strict Content-Security-Policy. The search
  * index is a script, since a page that was opened from a disk may not fetch.
  */
@@ -78,7 +78,7 @@ export async function generate(out: string): Promise<readonly Page[]> {
 }
 
 if (import.meta.main) {
-  const out = join(root, "build/site");
+  const out = process.argv[2] ?? join(root, "build/site");
   const pages = await generate(out);
   process.stdout.write(`${pages.length} pages: ${join(out, "index.html")}\n`);
 }

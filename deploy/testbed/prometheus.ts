@@ -1,5 +1,5 @@
-/** Debian's Prometheus against the testbed: the rules and alerts of deploy/prometheus, every daemon scraped each second. */
-import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+/** Debian's Prometheus against the testbed with what deploy/prometheus ships; every daemon is scraped each second. */
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { DaemonSpec } from "./daemons.ts";
 import { controllerAddress, type Layout } from "./layout.ts";
@@ -10,23 +10,18 @@ export const prometheusUrl = `http://${controllerAddress}:17790`;
 export function prometheusDaemon(layout: Layout): DaemonSpec {
   const dir = join(layout.stateDir, "prometheus");
   mkdirSync(dir, { recursive: true });
-  for (const name of ["rules.yml", "alerts.yml"])
-    copyFileSync(join(treeRoot, "deploy/prometheus", name), join(dir, name));
+  const shipped = join(treeRoot, "deploy/prometheus");
+  for (const name of ["rules.yml", "alerts.yml"]) copyFileSync(join(shipped, name), join(dir, name));
   const host = (name: string): string => new URL(metricsUrl(layout, name) ?? "http://none").host;
-  const agents = layout.nodes.map((node) => host(`agent-${node.name}`));
-  const config = {
-    global: { scrape_interval: "1s", evaluation_interval: "1s", external_labels: { cluster: "testbed" } },
-    rule_files: ["rules.yml", "alerts.yml"],
-    scrape_configs: [
-      {
-        job_name: "sublet-controller",
-        static_configs: [{ targets: [host("controller")], labels: { cluster: "testbed" } }],
-      },
-      { job_name: "sublet-agent", static_configs: [{ targets: agents, labels: { cluster: "testbed" } }] },
-    ],
+  const targets = {
+    controllers: [host("controller")],
+    agents: layout.nodes.map((node) => host(`agent-${node.name}`)),
   };
-  // JSON is YAML.
-  writeFileSync(join(dir, "prometheus.yml"), JSON.stringify(config, undefined, 2));
+  for (const [name, hosts] of Object.entries(targets))
+    writeFileSync(join(dir, `${name}.json`), JSON.stringify([{ targets: hosts }]));
+  const config = readFileSync(join(shipped, "prometheus.yml"), "utf8");
+  const [, pace = ""] = /^ {2}(scrape_interval: \S+)$/m.exec(config) ?? [];
+  writeFileSync(join(dir, "prometheus.yml"), config.replace(pace, "scrape_interval: 1s"));
   return {
     name: "prometheus",
     where: "ctl",

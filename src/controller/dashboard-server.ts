@@ -36,6 +36,7 @@ export interface DashboardServer {
 
 const warnDays = 14;
 const builtPages = fileURLToPath(new URL("../../build/dashboard", import.meta.url));
+const builtDocs = fileURLToPath(new URL("../../build/site", import.meta.url));
 
 export async function startDashboard(options: DashboardServerOptions): Promise<DashboardServer> {
   const { log } = options;
@@ -105,6 +106,7 @@ async function openDashboard(
     hstsSeconds: dashboard.hstsSeconds,
     proxies: dashboard.proxies,
     pagesDir: dashboard.pagesDir ?? builtPages,
+    docsDir: builtDocs,
     onLogin: (user, admin) => log.info({ user, admin }, "somebody logged in at the dashboard"),
     onTrouble,
   }).catch((thrown: unknown) => {

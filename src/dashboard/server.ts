@@ -39,6 +39,8 @@ export interface DashboardOptions {
   /** Of the site: where its days begin. */
   readonly days: Days;
   readonly pagesDir: string;
+  /** The documentation as a site, served below /docs/. */
+  readonly docsDir?: string | undefined;
   /** Has what is older than `history`. */
   readonly prometheus?: PrometheusHistory | undefined;
   /** undefined: plain HTTP. */
@@ -100,6 +102,8 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
   const unixMs = options.unixMs ?? Date.now;
   const nowMs = options.nowMs ?? (() => performance.now());
   const assets = loadAssets(options.pagesDir);
+  const docs = options.docsDir === undefined ? [] : loadAssets(options.docsDir);
+  for (const [path, asset] of docs) assets.set(`/docs${path}`, asset);
   const sessions = new Sessions(nowMs);
   const attempts = new Attempts(nowMs);
   const packer = new Packer();
@@ -278,7 +282,7 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
         return void sendJson(request, response, 400, '{"error":"the address is not one","hint":""}');
       if (path.startsWith("/api/v1/"))
         return void api(path.slice("/api/v1/".length), query, request, response);
-      sendAsset(assets.get(path === "/" ? "/index.html" : path), request, response, assets.size > 0);
+      sendAsset(assets.get(path.replace(/\/$/, "/index.html")), request, response, assets.size > 0);
     },
   );
   server.maxConnections = maxConnections;

@@ -5,12 +5,13 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
 import { page } from "../../deploy/testbed/main-job/sampler.ts";
+import { stage } from "../../deploy/testbed/main-job/stage.ts";
 import { prometheusUrl } from "../../deploy/testbed/prometheus.ts";
 import { until } from "../../deploy/testbed/shell.ts";
 import { treeRoot } from "../../deploy/testbed/sublet-conf.ts";
 import { historyOf } from "../../src/dashboard/points.ts";
 import { PrometheusHistory } from "../../src/dashboard/prometheus.ts";
-import { alice, allLend, type Held, hold } from "./users.ts";
+import { alice, allLend, type Held, hold, sublet } from "./users.ts";
 
 let cluster: Cluster;
 let held: Held;
@@ -37,21 +38,55 @@ async function ask(expr: string): Promise<{ metric: Record<string, string>; valu
   return body.data.result;
 }
 
-test("a lease shows in the recording rules and in every panel that is about leases", async () => {
-  await until("a core is lent, says the rule", 60_000, async () => {
-    const [sample] = await ask("sublet:cores:lent_ratio");
-    return Number(sample?.value[1] ?? 0) > 0 ? true : undefined;
-  });
+const figure = async (expr: string): Promise<number> => Number((await ask(expr))[0]?.value[1]);
+
+interface Rule {
+  readonly type: "recording" | "alerting";
+  readonly name: string;
+  readonly query: string;
+  readonly health: string;
+  readonly lastError?: string;
+}
+
+async function rules(): Promise<Rule[]> {
+  const answer = await fetch(`${prometheusUrl}/api/v1/rules`, { signal: AbortSignal.timeout(10_000) });
+  const { data } = (await answer.json()) as { data: { groups: { rules: Rule[] }[] } };
+  return data.groups.flatMap((group) => group.rules);
+}
+
+function panelQueries(): { title: string; expr: string }[] {
   const { panels } = JSON.parse(readFileSync(join(treeRoot, "deploy/grafana/sublet.json"), "utf8")) as {
     panels: { title: string; targets: { expr: string }[] }[];
   };
-  const asked = panels.flatMap(({ title, targets }) => targets.map(({ expr }) => ({ title, expr })));
-  for (const { title, expr } of asked) {
-    const found = await ask(expr.replaceAll("$cluster", "testbed").replaceAll("$node", ".*"));
-    // Nothing was called, ended or held back here.
-    if (/^(Lent now|Cores|Memory|Core-hours|GiB-hours|Slurm|Node|What agents cost)/.test(title))
-      assert.ok(found.length > 0, `${title}: ${expr} gives nothing`);
-  }
+  const chosen = { $cluster: "mycluster", $partition: ".*", $node: ".*" };
+  return panels.flatMap(({ title, targets }) =>
+    targets.map(({ expr }) => ({
+      title,
+      expr: Object.entries(chosen).reduce((text, [name, value]) => text.replaceAll(name, value), expr),
+    })),
+  );
+}
+
+/** What a query is made of: each metric with the labels that it asks for. */
+const selectors = (expr: string): string[] =>
+  [...expr.matchAll(/\b(?:up|process_\w+|sublet[_:][\w:]+)(?:\{[^}]*\})?/g)].map(([text]) => text);
+
+/** Of nodes that are held out, which are none here. */
+const heldOut = new Set(["sublet:cpu_pressure:lending_less_hold_out"]);
+
+test("a call and a lease show, by the shipped configuration", async () => {
+  const called = await sublet(cluster, "n3", alice, [
+    ...["invoke", join(await stage(join(cluster.stateDir, "opt")), "functions/libecho.so"), "echo"],
+    ...["--data", "x", "--node", "n1", "--no-local"],
+  ]);
+  assert.equal(called.status, 0, called.error);
+  await until("a core is lent, says the rule", 90_000, async () => {
+    const [sample] = await ask('sublet:cores:lent_ratio{cluster="mycluster"}');
+    return Number(sample?.value[1] ?? 0) > 0 ? true : undefined;
+  });
+  await until("the call is in the cluster's sum", 30_000, async () =>
+    (await figure('sublet_cluster_invocations_total{outcome="ok"}')) === 1 ? true : undefined,
+  );
 });
 
 test("the dashboard takes from it what is older than its own history", async () => {
@@ -87,15 +122,59 @@ test("the dashboard takes from it what is older than its own history", async () 
   }
 });
 
-test("all alerts are loaded, and none of them fires on a cluster that is well", async () => {
-  const answer = await fetch(`${prometheusUrl}/api/v1/rules`, { signal: AbortSignal.timeout(10_000) });
-  const { data } = (await answer.json()) as {
-    data: { groups: { rules: { type: string; name: string; health: string; lastError?: string }[] }[] };
+test("a job that ends a lease shows; then every rule and every panel gives something", async () => {
+  const id = await cluster.sbatch({ args: ["--nodelist=n2", "--exclusive"], script: "sleep 1" });
+  assert.equal((await cluster.waitJob(id)).state, "COMPLETED");
+  await until("the reclaim shows, says the rule", 90_000, async () =>
+    (await figure("sublet:reclaim_seconds:p99_15m")) > 0 ? true : undefined,
+  );
+  for (const { name, type } of await rules())
+    if (type === "recording" && !heldOut.has(name))
+      assert.ok((await ask(`${name}{cluster="mycluster"}`)).length > 0, `${name} gives nothing`);
+  for (const { title, expr } of panelQueries())
+    if (!expr.includes("hold_out"))
+      assert.ok((await ask(expr)).length > 0, `${title}: ${expr} gives nothing`);
+  assert.equal(await figure('sublet_cluster_reclaims_total{messenger="prolog"}'), 1);
+  assert.equal(await figure('sublet_partition_reclaims_total{partitions="main",messenger="prolog"}'), 1);
+  assert.ok((await figure("sublet:lent_core_hours:rate1h")) > 0);
+});
+
+test("no query is over a series that does not exist", async () => {
+  const asked = [...(await rules()).map(({ query }) => query), ...panelQueries().map(({ expr }) => expr)];
+  const wanted = new Set(asked.flatMap(selectors));
+  assert.ok(wanted.size > 30, `${wanted.size} selectors`);
+  for (const selector of wanted)
+    if (!heldOut.has(selector)) assert.ok((await ask(selector)).length > 0, `nothing is ${selector}`);
+});
+
+test("the variables of the Grafana dashboard have values, and partitions choose", async () => {
+  const { templating } = JSON.parse(readFileSync(join(treeRoot, "deploy/grafana/sublet.json"), "utf8")) as {
+    templating: { list: { name: string; query: string | { query: string } }[] };
   };
-  const rules = data.groups.flatMap(({ rules }) => rules);
-  assert.ok(rules.filter(({ type }) => type === "alerting").length >= 12);
-  for (const { name, health, lastError } of rules) assert.ok(health !== "err", `${name}: ${lastError}`);
-  assert.deepEqual(await ask('ALERTS{alertstate="firing"}'), []);
+  const values = new Map<string, string[]>();
+  for (const { name, query } of templating.list) {
+    if (typeof query === "string") continue;
+    const [, selector = "", label = ""] = /^label_values\((.*), (\w+)\)$/.exec(query.query) ?? [];
+    const found = await ask(selector.replaceAll("$cluster", "mycluster").replaceAll("$partition", ".*"));
+    values.set(name, [...new Set(found.map(({ metric }) => metric[label] ?? ""))].sort());
+  }
+  assert.deepEqual(values.get("cluster"), ["mycluster"]);
+  assert.deepEqual(values.get("partition"), ["main"]);
+  assert.equal(values.get("node")?.length, 3);
+  const cores = (partition: string): string =>
+    `sum(sublet_partition_cores{partitions=~"(.*,)?(${partition})(,.*)?", state="total"})`;
+  assert.equal((await ask(cores("no-such-partition"))).length, 0);
+  const [ours] = await ask(cores("main"));
+  const [all] = await ask('sublet_cluster_cores{state="total"}');
+  assert.equal(ours?.value[1], all?.value[1]);
+});
+
+test("all alerts are loaded, and none of them fires on a cluster that is well", async () => {
+  const loaded = await rules();
+  const alerts = loaded.filter(({ type }) => type === "alerting");
+  assert.ok(alerts.length >= 12);
+  for (const { name, health, lastError } of loaded) assert.ok(health !== "err", `${name}: ${lastError}`);
+  for (const { name, query } of alerts) assert.deepEqual(await ask(query), [], name);
 });
 
 test("an agent shows 200 series at most, and 40 in the lean set", async () => {

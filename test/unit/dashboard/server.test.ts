@@ -20,6 +20,7 @@ const people: Record<string, Person> = {
   alice: { uid: 1001, gid: 1001, user: "alice", admin: false },
 };
 const pages = mkdtempSync(join(tmpdir(), "sublet-pages-"));
+const docs = mkdtempSync(join(tmpdir(), "sublet-docs-"));
 let nodes: NodeFacts[] = [];
 let leases: LeaseRow[] = [];
 const asked: { what: string; request: AdminRequest; person: Person }[] = [];
@@ -29,6 +30,8 @@ let url = "";
 before(async () => {
   mkdirSync(join(pages, "assets"));
   writeFileSync(join(pages, "index.html"), "<title>pages</title>");
+  for (const name of ["index", "runbook"])
+    writeFileSync(join(docs, `${name}.html`), `<title>docs: ${name}</title>`);
   writeFileSync(join(pages, "assets/main-ABCDEFGH.js"), "let a = 1;");
   writeFileSync(join(pages, "assets/main-ABCDEFGH.js.gz"), gzipSync("let a = 1;"));
   writeFileSync(join(pages, ".secret"), "secret");
@@ -71,13 +74,14 @@ before(async () => {
     price: undefined,
     days: new Days("UTC"),
     pagesDir: pages,
+    docsDir: docs,
     onTrouble: (why) => console.error(why),
   });
   url = `http://${dashboard.address}`;
 });
 after(async () => {
   await dashboard.close();
-  rmSync(pages, { recursive: true, force: true });
+  for (const folder of [pages, docs]) rmSync(folder, { recursive: true, force: true });
 });
 
 async function get<T>(
@@ -200,7 +204,7 @@ describe("reading", () => {
     assert.equal(status, 404);
     assert.match(body.error, /api\.ts/);
   });
-  it("gives the pages, packed where that is taken, and nothing beside them", async () => {
+  it("gives the pages, packed where that is taken, the documentation, and nothing beside them", async () => {
     const index = await fetch(`${url}/`);
     assert.equal(await index.text(), "<title>pages</title>");
     assert.match(index.headers.get("content-security-policy") ?? "", /script-src 'self'/);
@@ -209,6 +213,11 @@ describe("reading", () => {
     assert.match(script.headers.get("cache-control") ?? "", /immutable/);
     const again = await fetch(`${url}/`, { headers: { "if-none-match": index.headers.get("etag") ?? "" } });
     assert.equal(again.status, 304);
+    for (const [path, title] of [
+      ["/docs/", "docs: index"],
+      ["/docs/runbook.html", "docs: runbook"],
+    ])
+      assert.equal(await (await fetch(url + path)).text(), `<title>${title}</title>`);
     for (const path of ["/.secret", "/..%2f..%2fetc/passwd", "/assets/../.secret", "/%ff", "//etc/passwd"])
       assert.ok([400, 404].includes((await fetch(url + path)).status), path);
   });

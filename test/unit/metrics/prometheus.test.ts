@@ -5,6 +5,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { readPageFile } from "../../../deploy/site/markdown.ts";
+import { pageOf } from "../../../deploy/site/navigation.ts";
 import { leanNames } from "../../../src/metrics/lean.ts";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
@@ -13,34 +15,104 @@ const documented = new Set(
   [...read("docs/metrics.md").matchAll(/^\| `(\w+)`/gm)].map((match) => match[1] ?? ""),
 );
 
+const alerts = [...read("deploy/prometheus/alerts.yml").matchAll(/- alert: (\w+)/g)].map(
+  ([, name]) => name ?? "",
+);
+const shipped = [
+  "deploy/prometheus/rules.yml",
+  "deploy/prometheus/alerts.yml",
+  "deploy/grafana/sublet.json",
+  "src/dashboard/prometheus.ts",
+];
+/** Metrics that a file asks for, by the names that they are declared with. */
+const asked = (file: string): string[] =>
+  [...read(file).matchAll(/\b(?:sublet|process)_[a-z_0-9]+/g)]
+    .map(([name]) => (documented.has(name) ? name : name.replace(/_(bucket|sum|count)$/, "")))
+    // The label that links begin with.
+    .filter((name) => name !== "sublet_docs");
+const promtool = (...args: string[]) =>
+  spawnSync("promtool", args, { cwd: join(root, "deploy/prometheus"), encoding: "utf8" });
+
 describe("what ships for Prometheus", () => {
-  it("holds under promtool: rules, alerts, and what they say on made-up series", () => {
-    const ran = spawnSync("promtool", ["test", "rules", "tests.yml"], {
-      cwd: join(root, "deploy/prometheus"),
-      encoding: "utf8",
-    });
+  it("is a configuration that Prometheus takes", () => {
+    const ran = promtool("check", "config", "prometheus.yml");
     assert.equal(ran.status, 0, ran.stdout + ran.stderr);
   });
-  it("asks for metrics that exist", () => {
-    for (const file of [
-      "deploy/prometheus/rules.yml",
-      "deploy/prometheus/alerts.yml",
-      "deploy/grafana/sublet.json",
-    ])
-      for (const [name] of read(file).matchAll(/\b(sublet|process)_[a-z_0-9]+/g))
-        assert.ok(
-          documented.has(name.replace(/_(bucket|sum|count)$/, "")) || documented.has(name),
-          `${file}: ${name}`,
-        );
+  it("holds under promtool: rules, alerts, and what they say on made-up series", () => {
+    const ran = promtool("test", "rules", "tests.yml");
+    assert.equal(ran.status, 0, ran.stdout + ran.stderr);
   });
-  it("has a section of the runbook for every alert, and no other", () => {
-    const alerts = [...read("deploy/prometheus/alerts.yml").matchAll(/- alert: (\w+)/g)].map(
-      (match) => match[1],
+  it("has a case for every recording rule, and for every alert one that fires and one that does not", () => {
+    const cases = read("deploy/prometheus/tests.yml");
+    const rules = [...read("deploy/prometheus/rules.yml").matchAll(/- record: (\S+)/g)].map(
+      ([, name]) => name ?? "",
     );
-    const sections = [...read("docs/runbook.md").matchAll(/^## (\w+)$/gm)].map((match) => match[1]);
-    assert.deepEqual(sections, alerts);
-    for (const alert of alerts)
-      assert.match(read("deploy/prometheus/alerts.yml"), new RegExp(`runbook.md#${alert?.toLowerCase()}"`));
+    assert.ok(rules.length >= 12);
+    for (const name of rules) assert.match(cases, new RegExp(`- expr: .*${name}\\b`), name);
+    for (const alert of alerts) {
+      assert.match(
+        cases,
+        new RegExp(`alertname: ${alert}\\n +exp_alerts:\\n +- exp_labels`),
+        `${alert} fires`,
+      );
+      assert.match(cases, new RegExp(`alertname: ${alert}, exp_alerts: \\[\\]`), `${alert} does not fire`);
+    }
+  });
+  it("asks for metrics that exist, and that are in the lean set", () => {
+    for (const file of shipped) {
+      assert.ok(asked(file).length > 0, file);
+      for (const name of asked(file)) {
+        assert.ok(documented.has(name), `${file}: there is no ${name}`);
+        assert.ok(leanNames.includes(name), `${file}: ${name} is not in the lean set`);
+      }
+    }
+  });
+  it("needs the agents for nothing but single nodes", () => {
+    const rules = read("deploy/prometheus/rules.yml").split("- record: ").slice(1);
+    const ofNodes = rules.filter((rule) => /sublet_(?!cluster_|partition_)|sublet-agent/.test(rule));
+    // What agents cost, and nodes that lend against nodes that are held out.
+    const allowed = /^sublet:(agent_cpu|cpu_pressure|job_)/;
+    assert.deepEqual(
+      ofNodes.filter((rule) => !allowed.test(rule)),
+      [],
+    );
+  });
+  it("has a section of the runbook for every alert, with what it means, where to look and what to do; and no other", () => {
+    const sections = read("docs/runbook.md").split(/^## /m).slice(1);
+    assert.deepEqual(
+      sections.map((text) => text.split("\n")[0]),
+      alerts,
+    );
+    for (const [i, text] of sections.entries())
+      for (const part of ["Means", "Look", "Do"])
+        assert.match(text, new RegExp(`^\\*\\*${part}:\\*\\* \\S+`, "m"), `${alerts[i]}: ${part}`);
+  });
+  it("links every alert to its section in the site", () => {
+    const links = [...read("deploy/prometheus/alerts.yml").matchAll(/runbook_url: "(.*)"/g)].map(
+      ([, url]) => url,
+    );
+    assert.deepEqual(
+      links,
+      alerts.map(
+        (alert) => `{{ $externalLabels.sublet_docs }}/${pageOf("docs/runbook.md")}#${alert.toLowerCase()}`,
+      ),
+    );
+    const anchors = readPageFile(root, "docs/runbook.md").headings.map(({ anchor }) => anchor);
+    for (const alert of alerts) assert.ok(anchors.includes(alert.toLowerCase()), alert);
+    assert.match(read("deploy/prometheus/prometheus.yml"), /external_labels: \{ sublet_docs: "http\S+" \}/);
+  });
+  it("is installed where its files say", () => {
+    const install = read("deploy/package/install.sh");
+    const [, folder = ""] = /path: (\S+) \}/.exec(read("deploy/grafana/provisioning.yml")) ?? [];
+    assert.match(install, new RegExp(`"\\$to${folder}" deploy/grafana/`));
+    assert.match(install, /"\$to\/usr\/share\/sublet\/prometheus" deploy\/prometheus\//);
+    for (const name of ["grafana", "prometheus"]) {
+      assert.match(
+        read("deploy/debian/sublet-controller.install"),
+        new RegExp(`^usr/share/sublet/${name}$`, "m"),
+      );
+      assert.match(read("deploy/rpm/sublet.spec"), new RegExp(`^%\\{_datadir\\}/sublet/${name}$`, "m"));
+    }
   });
   it("keeps lean metrics that exist", () => {
     for (const name of leanNames) assert.ok(documented.has(name), name);
