@@ -5,15 +5,12 @@
  * client never ends), the worker never reads a request that is older than the bit it took, no slot is answered twice.
  * The real client also wakes up by itself after a bounded time; the model does not, so that nothing hides a lost wake-up.
  *
- * Stores go through a buffer of their process and reach the memory at any later time, in order; operations that the code
- * does with a locked instruction (fetch_or, fetch_and, sequentially consistent stores) first wait until it is empty.
  * With -DNO_FENCE the two announcements of sleep are plain stores: the checker must then find the lost wake-up.
  * -DFUTEX: the worker sleeps on the word that says so, which its waker changes, instead of on an eventfd.
  * With -DNO_SECOND_LOOK the sleeper does not look again after its announcement: the same.
  */
 #define SLOTS   2
 #define CALLS   3 /* per slot */
-#define BUFFER  4
 
 #define CLIENT  0
 #define WORKER  1
@@ -28,71 +25,11 @@
 #define ASLEEP 1
 #define WOKEN  2
 
-byte memory[WORDS];
+#include "store_buffer.inc"
+
 byte pending;   /* only ever changed by locked operations */
 byte event;     /* the worker's eventfd: 0 = not readable */
 bool woken[SLOTS];
-
-typedef store_buffer { byte count; byte address[BUFFER]; byte value[BUFFER] };
-store_buffer buffers[2];
-
-inline store(who, where, what)
-{
-    atomic {
-        buffers[who].count < BUFFER ->
-        buffers[who].address[buffers[who].count] = where;
-        buffers[who].value[buffers[who].count] = what;
-        buffers[who].count++
-    }
-}
-
-inline fence(who)
-{
-    (buffers[who].count == 0)
-}
-
-/* Own stores are seen before they reach the memory. */
-inline load(who, where, into)
-{
-    d_step {
-        into = memory[where];
-        seen = 0;
-        do
-        :: seen < buffers[who].count ->
-            if
-            :: buffers[who].address[seen] == where -> into = buffers[who].value[seen]
-            :: else
-            fi;
-            seen++
-        :: else -> break
-        od;
-        seen = 0
-    }
-}
-
-proctype drain(byte who)
-{
-    byte i;
-end:
-    do
-    :: d_step {
-        buffers[who].count > 0 ->
-        memory[buffers[who].address[0]] = buffers[who].value[0];
-        i = 1;
-        do
-        :: i < buffers[who].count ->
-            buffers[who].address[i - 1] = buffers[who].address[i];
-            buffers[who].value[i - 1] = buffers[who].value[i];
-            i++
-        :: else -> break
-        od;
-        buffers[who].count--;
-        buffers[who].address[buffers[who].count] = 0;
-        buffers[who].value[buffers[who].count] = 0;
-        i = 0
-    }
-    od
-}
 
 /* One client thread per slot would share a store buffer in reality only if they shared a core; one process, slot by slot
  * submitted, then waited for: both slots are in flight at once. */

@@ -13,6 +13,7 @@ model() {
   dir=$(mktemp -d)
   log=$dir/log
   cp "$name.pml" "$dir/model.pml"
+  cp -- *.inc "$dir"
   # No partial order reduction: it is not sound with `unless`, and the models are small.
   if (cd "$dir" && spin -a "$@" model.pml && cc -w -O1 -DSAFETY -DNOREDUCE -DMEMLIM=2048 -o pan pan.c && timeout 300 ./pan -m1000000) \
     > "$log" 2>&1; then
@@ -38,6 +39,21 @@ model ring_wake found -DNO_FENCE
 model ring_wake found -DNO_FENCE -DFUTEX
 model ring_wake found -DNO_SECOND_LOOK
 model ring_wake found -DNO_SECOND_LOOK -DFUTEX
+model ring_reuse clean
+model ring_reuse found -DPLAIN_BIT
+model ring_reuse found -DSEQUENCE_FIRST
+model ring_reuse found -DNOT_WITHDRAWN
+model ring_reuse found -DNO_CLAIM
+model fabric_credits clean
+model fabric_credits clean -DMANUAL
+model fabric_credits clean -DMANUAL -DSLOTS=4
+model fabric_credits clean -DPLAIN
+model fabric_credits found -DEARLY_FREE
+model fabric_credits found -DMANUAL -DSLOTS=4 -DNO_DRAIN
+model fabric_credits found -DNO_STALL_END
+model fabric_credits found -DFEW_RECEIVES
+model fabric_credits found -DOVERPROMISED
+model fabric_credits found -DPLAIN -DOVERTAKES
 model call_owner clean
 model call_owner found -DLATE_ANNOUNCE
 model call_owner found -DNO_THIRD_LOOK
