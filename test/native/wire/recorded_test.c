@@ -14,14 +14,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launch/request.h"
 #include "wire/code.h"
 #include "wire/control.h"
 #include "wire/export.h"
+#include "wire/ofi.h"
 #include "wire/ring_layout.h"
+#include "wire/stats_layout.h"
 #include "wire/stream.h"
 #include "wire/trace.h"
 
-#define LINE_MAX_BYTES 4096
+#define LINE_MAX_BYTES  4096
+#define FRAME_MAX_BYTES 2000
 
 static const struct control_header load = {CONTROL_MAGIC, CONTROL_VERSION, CONTROL_LOAD, 0x12345, 0};
 static const struct control_header answer = {CONTROL_MAGIC, CONTROL_VERSION, CONTROL_RESOLVE, 0, SUBLET_ERR_NOT_FOUND};
@@ -29,6 +33,20 @@ static const struct control_hello hello = {
     .token = {1, 2, 3, [31] = 32}, .slots = 4, .in_bytes = 65536, .out_bytes = 128};
 static const struct control_cancel cancel = {.worker = 3, .slot = 2, .sequence = 0xfffffffe, .connection = 77};
 static const struct control_code control_code = {.hash = {0xe3, 0xb0, [31] = 0x55}, .size = 0x10002};
+static const struct control_welcome control_welcome = {
+    .workers = 2, .features = CONTROL_FEATURE_TRACE | CONTROL_FEATURE_PATH, .region_bytes = UINT64_C(0x1122334455)};
+static const struct {
+    struct control_header header;
+    uint32_t library;
+    char name[4];
+} resolve = {{CONTROL_MAGIC, CONTROL_VERSION, CONTROL_RESOLVE, 8, 0}, 5, {'e', 'c', 'h', 'o'}};
+static const struct {
+    struct control_header header;
+    struct control_code code;
+    char path[16];
+} load_path = {{CONTROL_MAGIC, CONTROL_VERSION, CONTROL_LOAD_PATH, 56, 0},
+               {.hash = {0xe3, 0xb0, [31] = 0x55}, .size = 0x10002},
+               {'/', 'h', 'o', 'm', 'e', '/', 'u', '/', 'l', 'i', 'b', 'd', '.', 's', 'o', '1'}};
 static const struct code_ask code_ask = {
     .magic = CODE_MAGIC, .operation = CODE_OFFER, .id = 7, .size = 0x10002, .hash = {0xe3, 0xb0, [31] = 0x55}};
 static const struct code_answer code_answer = {
@@ -81,6 +99,53 @@ static const struct lease_export lease_export = {.magic = EXPORT_MAGIC,
                                                  .node = "n2",
                                                  .name = "sum"};
 static struct ring_header ring_header;
+static const struct ofi_offer ofi_offer = {.magic = OFI_WIRE_MAGIC,
+                                           .version = OFI_WIRE_VERSION,
+                                           .name_bytes = 16,
+                                           .tag = 0x123456,
+                                           .slots = 16,
+                                           .in_bytes = 4096,
+                                           .out_bytes = 8192,
+                                           .address = UINT64_C(0x7f0011223344),
+                                           .key = UINT64_C(0x9e3779b97f4a7c15),
+                                           .plain = 1,
+                                           .provider = "verbs;msg",
+                                           .name = {1, 2, 3, [15] = 16}};
+static const struct ofi_offer ofi_region_offer = {.magic = OFI_WIRE_MAGIC,
+                                                  .version = OFI_WIRE_VERSION,
+                                                  .name_bytes = 256,
+                                                  .address = 4096,
+                                                  .key = 7,
+                                                  .provider = "cxi",
+                                                  .name = {9, [255] = 8}};
+static const struct stats_header stats_header = {
+    .magic = STATS_MAGIC, .version = STATS_VERSION, .workers = 1, .worker_bytes = STATS_WORKER_BYTES};
+static struct stats_worker stats_worker = {.outcomes = {[SUBLET_OK] = 1000, [SUBLET_ERR_LEFT_THREADS] = 3},
+                                           .in_bytes = 10,
+                                           .out_bytes = UINT64_C(0x500000000),
+                                           .run_ns = 30,
+                                           .answer_ns = 40,
+                                           .polled_ns = 50,
+                                           .sleeps = 60,
+                                           .restarts = 70,
+                                           .run = {[0] = 80, [STATS_BUCKETS - 1] = 90},
+                                           .answer = {[0] = 100, [STATS_BUCKETS - 1] = 110}};
+
+/** A frame between agent and starter: how long its lines are, and they. */
+#define STARTER(name, text)                                                                                            \
+    static const struct __attribute__((packed)) {                                                                      \
+        uint32_t size;                                                                                                 \
+        char lines[sizeof(text) - 1];                                                                                  \
+    } name = {sizeof(text) - 1, text}
+STARTER(starter_start,
+        "verb=START\nid=1\nlease=n2-1\nuid=60001\ngid=60002\ncgroup=/sys/fs/cgroup/sublet/n2-1\n"
+        "unix=/run/sublet/n2-1.sock\ntcp=10.77.0.12:0\nkind=function\ncores=2,3\nowner=1000\nmemory=1073741824\n"
+        "pids=64\ntoken=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\nspin_us=200\n"
+        "meta=[1,\"n2-1\"]\nexecutor=/usr/libexec/sublet/sublet-executor\nfabric=none\npool=pool-3\n");
+STARTER(starter_started, "id=1\nok=1\npid=4711\nport=40000\nstart=123456\nstats=/proc/77/fd/9\n");
+STARTER(starter_refused, "id=2\nerror=START: uid must stand there once and be a user id other than 0\n");
+STARTER(starter_listed, "id=3\nok=1\nexecutor=n2-1 4711 123456 40000\nmeta=[1,\"n2-1\"]\nstats=/proc/77/fd/9\n");
+STARTER(starter_exited, "verb=EXITED\nlease=n2-1\nstatus=256\n");
 
 static const struct {
     const char *name;
@@ -92,6 +157,9 @@ static const struct {
     {"control_hello", &hello, sizeof(hello)},
     {"control_cancel", &cancel, sizeof(cancel)},
     {"control_code", &control_code, sizeof(control_code)},
+    {"control_welcome", &control_welcome, sizeof(control_welcome)},
+    {"control_resolve", &resolve, sizeof(resolve)},
+    {"control_load_path", &load_path, sizeof(load_path)},
     {"code_ask", &code_ask, sizeof(code_ask)},
     {"code_answer", &code_answer, sizeof(code_answer)},
     {"stream_hello", &stream_hello, sizeof(stream_hello)},
@@ -110,6 +178,15 @@ static const struct {
     {"ring_trace", &ring_trace, sizeof(ring_trace)},
     {"stream_trace", &stream_trace, sizeof(stream_trace)},
     {"lease_export", &lease_export, sizeof(lease_export)},
+    {"ofi_offer", &ofi_offer, sizeof(ofi_offer)},
+    {"ofi_region_offer", &ofi_region_offer, sizeof(ofi_region_offer)},
+    {"stats_header", &stats_header, sizeof(stats_header)},
+    {"stats_worker", &stats_worker, sizeof(stats_worker)},
+    {"starter_start", &starter_start, sizeof(starter_start)},
+    {"starter_started", &starter_started, sizeof(starter_started)},
+    {"starter_refused", &starter_refused, sizeof(starter_refused)},
+    {"starter_listed", &starter_listed, sizeof(starter_listed)},
+    {"starter_exited", &starter_exited, sizeof(starter_exited)},
 };
 #define FRAMES (sizeof(frames) / sizeof(frames[0]))
 
@@ -133,7 +210,7 @@ static size_t recorded(const char *name, unsigned char *out, size_t room)
 static void todays_frames_are_the_recorded_ones(void **state)
 {
     (void)state;
-    unsigned char bytes[512];
+    unsigned char bytes[FRAME_MAX_BYTES];
     for (size_t i = 0; i < FRAMES; i++) {
         size_t size = recorded(frames[i].name, bytes, sizeof(bytes));
         if (size != frames[i].size || memcmp(bytes, frames[i].bytes, size) != 0)
@@ -155,6 +232,7 @@ static void recorded_frames_are_accepted(void **state)
     struct stream_piece one;
     struct stream_stride columns;
     struct ring_header ring;
+    struct control_welcome control;
     READ("control_load", header);
     assert_int_equal(control_header_check(&header), SUBLET_OK);
     struct code_ask ask;
@@ -185,6 +263,55 @@ static void recorded_frames_are_accepted(void **state)
     assert_int_equal(stream_stride_check(&access, &columns, 8192), SUBLET_OK);
     READ("ring_header", ring);
     assert_int_equal(ring_header_check(&ring, ring.total_bytes), SUBLET_OK);
+    READ("control_welcome", control);
+    assert_true(control.workers == 2 && control.region_bytes == UINT64_C(0x1122334455));
+    READ("control_resolve", header); /* what stands before its body */
+    assert_int_equal(control_header_check(&header), SUBLET_OK);
+    struct ofi_offer offer;
+    READ("ofi_offer", offer);
+    assert_int_equal(ofi_offer_check(&offer), SUBLET_OK);
+    READ("ofi_region_offer", offer);
+    assert_int_equal(ofi_region_offer_check(&offer), SUBLET_OK);
+    assert_int_not_equal(ofi_offer_check(&offer), SUBLET_OK); /* it has no slots */
+}
+
+static void a_recorded_path_is_accepted(void **state)
+{
+    (void)state;
+    unsigned char frame[sizeof(load_path)];
+    struct control_header header;
+    size_t body = sizeof(header) + sizeof(struct control_code);
+    READ("control_load_path", frame);
+    memcpy(&header, frame, sizeof(header));
+    assert_int_equal(control_header_check(&header), SUBLET_OK);
+    assert_int_equal(header.size, sizeof(frame) - sizeof(header));
+    assert_true(code_path_check((const char *)frame + body, sizeof(frame) - body));
+}
+
+/** What an agent of any release asks; test/unit/wire/recorded-starter.test.ts reads the answers. */
+static void a_recorded_start_is_accepted(void **state)
+{
+    (void)state;
+    static unsigned char frame[FRAME_MAX_BYTES];
+    static struct message message;
+    static struct text text;
+    struct start_request start;
+    char why[ERROR_BYTES] = "";
+    size_t size = recorded("starter_start", frame, sizeof(frame) - 1);
+    text_begin(&text);
+    text_add(&text, "%.*s", (int)size - FRAME_HEADER, (const char *)frame + FRAME_HEADER);
+    text_end(&text);
+    assert_int_equal(text.size, size);
+    assert_memory_equal(text.bytes, frame, size);
+    assert_true(message_parse((char *)frame + FRAME_HEADER, size - FRAME_HEADER, &message));
+    if (!request_start(&message, &start, false, why))
+        fail_msg("%s", why);
+    assert_string_equal(start.lease, "n2-1");
+    assert_int_equal(start.uid, 60001);
+    assert_int_equal(start.gid, 60002);
+    assert_string_equal(start.cores, "2,3");
+    assert_string_equal(start.pool, "pool-3");
+    assert_string_equal(start.meta, "[1,\"n2-1\"]");
 }
 
 static int record(void)
@@ -209,6 +336,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(todays_frames_are_the_recorded_ones),
         cmocka_unit_test(recorded_frames_are_accepted),
+        cmocka_unit_test(a_recorded_path_is_accepted),
+        cmocka_unit_test(a_recorded_start_is_accepted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
