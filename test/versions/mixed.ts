@@ -109,19 +109,25 @@ export class Mixed {
     user: User,
     args: readonly string[],
     asks: "controller" | "agent" = "controller",
+    env: Readonly<Record<string, string>> = {},
   ): Promise<{ status: number; out: string; error: string }> {
     const to = asks === "controller" ? ["--controller", controller] : [];
     const argv = [...as(user), ...this.#node(version, "src/cli/main.ts"), ...to, ...args];
-    const options = { env: this.env, timeoutMs: 60_000 };
+    const options = { env: { ...this.env, ...env }, timeoutMs: 60_000 };
     const { exitCode, stdout, stderr } = await this.cluster.runOnNode(node, argv, options);
     return { status: exitCode, out: stdout, error: stderr };
   }
 
   /** A lease on a node and a call on it, by that version's command and library. */
-  async calls(version: Version, from: string, on: string): Promise<void> {
+  async calls(
+    version: Version,
+    from: string,
+    on: string,
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
     const library = join(this.native(version), "functions/libecho.so");
     const args = ["invoke", library, "echo", "--data", `hello ${on}`, "--node", on, "--no-local"];
-    const said = await this.sublet(version, from, alice, args, "agent");
+    const said = await this.sublet(version, from, alice, args, "agent", env);
     assert.deepEqual(
       [said.status, said.out],
       [0, `hello ${on}`],

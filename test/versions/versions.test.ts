@@ -167,6 +167,12 @@ describe(`this tree beside ${skip === false ? oldCommit().slice(0, 10) : "an ear
 
   test("all is old, and called by both libraries", works);
 
+  test("who wants a fabric that old executors do not know calls them over TCP", async () => {
+    await allLend();
+    for (const provider of ["tcp;msg", "net"])
+      await mixed.calls("new", "n1", "n2", { SUBLET_FABRIC_PROVIDER: provider });
+  });
+
   test("a new controller with old agents; a caller does not notice it come", async () => {
     await goesOn("old", "n1", () => mixed.controller("new"));
     await works();
