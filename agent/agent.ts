@@ -203,11 +203,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const lasting = horizon();
   const billed = new Billed(shell);
   const figures = nodeCounters(shell, () => stats.totals().outcomes);
-  const offer = (): OfferMessage => {
-    const { state } = shell;
-    const nowMs = shell.nowMs();
-    return offerMessage(state, self(), nowMs, lasting.ofSpell(state.spell, nowMs, Date.now()));
-  };
+  const horizonMs = (): number => lasting.ofSpell(shell.state.spell, shell.nowMs(), Date.now());
+  const offer = (): OfferMessage => offerMessage(shell.state, self(), shell.nowMs(), horizonMs());
   const controllers = followControllers({
     identity,
     tls: config.tls,
@@ -266,6 +263,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       return now.config.adminGid;
     },
     controllers: controllers.clients,
+    horizonMs,
     openMs: () => (now.config.leaseHereFirst ? openMsOf(controllers.reporters) : 0),
     jobs,
     log,

@@ -127,6 +127,7 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
   gauge(registry, "controllers_connected", {
     help: "Controllers that this agent reports to now.",
     collect(own) {
+      shell.settle();
       own.set(gauges.controllersConnected());
       const nowMs = shell.nowMs();
       for (const guest of shell.state.guests.values())

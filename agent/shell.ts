@@ -66,6 +66,12 @@ export type Ask = CallEvent extends infer E ? (E extends CallEvent ? Omit<E, "ca
 /** Memory is looked at again before a grant when the last look is older. */
 const memoryFreshMs = 100;
 const stopTimeoutMs = 5_000;
+/**
+ * What is on a lease's way to its client. Listeners hear of it a moment later: accounting, reports, receipts and the guard take
+ * longer than granting, and its client waits for none of them.
+ */
+const onTheWay: ReadonlySet<AgentEvent["type"]> = new Set(["memory", "grant", "started"]);
+const newsDelayMs = 2;
 /** With less than this beyond the reserve, nothing is prepared ahead. */
 const poolMemoryBytes = 256 * 1024 * 1024;
 
@@ -80,6 +86,9 @@ export class Shell {
     { resolve: (answer: Answer) => void; reject: (error: SubletError) => void }
   >();
   readonly #queue: AgentEvent[] = [];
+  /** What listeners have still to hear, in order. */
+  #news: Effect[] = [];
+  #newsTimer: NodeJS.Timeout | undefined;
   readonly #abort = new AbortController();
   #state: AgentState;
   #starter: Starter | undefined;
@@ -131,24 +140,62 @@ export class Shell {
     this.dispatch({ type: "starter", up: starter !== undefined });
   }
 
-  /** Handles an event; what it sets off is handled before this returns, unless an event is being handled already. */
+  /**
+   * Handles an event; what it sets off is handled before this returns, unless an event is being handled already. Listeners
+   * hear of effects in their order: see onTheWay.
+   */
   dispatch(event: AgentEvent): void {
     this.#queue.push(event);
     if (this.#running) return;
     this.#running = true;
+    let later = true;
     try {
       for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+        const waits = onTheWay.has(next.type);
+        if (!waits) this.#tellNews();
+        later &&= waits;
         const reaction = react(this.#state, next, this.nowMs(), Date.now());
         this.#state = reaction.state;
-        for (const effect of reaction.effects) this.#apply(effect);
+        for (const effect of reaction.effects) {
+          this.#apply(effect);
+          if (waits) this.#news.push(effect);
+          else this.#tell(effect);
+        }
       }
     } finally {
       this.#running = false;
-      for (const listener of this.#listeners) listener.onChanged?.();
+      if (later) this.#newsTimer ??= setTimeout(() => this.#changed(), newsDelayMs);
+      else this.#changed();
       this.#arm();
       this.pool.check();
       this.code.check();
     }
+  }
+
+  /** Listeners hear now what they were to hear a moment later. */
+  settle(): void {
+    if (this.#newsTimer !== undefined) this.#changed();
+  }
+
+  #tell(effect: Effect): void {
+    for (const listener of this.#listeners) {
+      listener.onEffect?.(effect);
+      if (effect.type === "offer") listener.onOffer?.();
+      if (effect.type === "lease") listener.onLease?.(effect.guest);
+      if (effect.type === "draining") listener.onDraining?.(effect.guest);
+      if (effect.type === "notify") listener.onNotify?.(effect.holder, effect.guest);
+    }
+  }
+
+  #tellNews(): void {
+    for (const effect of this.#news.splice(0)) this.#tell(effect);
+  }
+
+  #changed(): void {
+    clearTimeout(this.#newsTimer);
+    this.#newsTimer = undefined;
+    this.#tellNews();
+    for (const listener of this.#listeners) listener.onChanged?.();
   }
 
   /** Handles an event that wants an answer. Rejects with a SubletError. */
@@ -190,6 +237,7 @@ export class Shell {
 
   /** Stops timers and waits. Guests stay. */
   close(): void {
+    this.settle();
     this.#abort.abort();
     this.pool.close();
     this.code.close();
@@ -254,13 +302,6 @@ export class Shell {
       case "draining":
         break;
     }
-    for (const listener of this.#listeners) {
-      listener.onEffect?.(effect);
-      if (effect.type === "offer") listener.onOffer?.();
-      if (effect.type === "lease") listener.onLease?.(effect.guest);
-      if (effect.type === "draining") listener.onDraining?.(effect.guest);
-      if (effect.type === "notify") listener.onNotify?.(effect.holder, effect.guest);
-    }
   }
 
   /** Leases come and go by the thousand: only those that were taken, or that crashed, are worth a line to anybody. */
@@ -292,8 +333,8 @@ export class Shell {
       this.steps.mark(lease.id, "cgroup");
       const { port, stats } = await this.#starter.start(order, this.#options.startTimeoutMs);
       this.steps.mark(lease.id, "starter");
-      this.#options.stats?.open(lease.id, stats, lease.cores.length, guest.startedAtMs);
       this.dispatch({ type: "started", leaseId: lease.id, port });
+      this.#openStats(guest, stats);
     } catch (thrown) {
       const { message } = toSubletError(thrown);
       // One that was taken back meanwhile is meant to fail.
@@ -325,6 +366,14 @@ export class Shell {
     };
   }
 
+  /** After its client has its answer. */
+  #openStats({ lease, startedAtMs }: Guest, path: string | undefined): void {
+    setImmediate(() => {
+      if (!this.#state.guests.has(lease.id)) return; // It is gone already.
+      this.#options.stats?.open(lease.id, path, lease.cores.length, startedAtMs);
+    });
+  }
+
   /** Binds a prepared executor to a lease that starts. False: start one as if there were none. @throws when it is over. */
   async #handOut(guest: Guest, limits: GuestLimits, prepared: Prepared): Promise<boolean> {
     const { tree, log, startTimeoutMs } = this.#options;
@@ -342,8 +391,8 @@ export class Shell {
       const begun = await this.#starter?.start(order, startTimeoutMs);
       if (begun === undefined) throw new SubletError("UNAVAILABLE", "sublet-starter is not connected");
       this.steps.mark(id, "starter");
-      this.#options.stats?.open(id, begun.stats, guest.lease.cores.length, guest.startedAtMs);
       this.dispatch({ type: "started", leaseId: id, port: begun.port, uid: prepared.uid });
+      this.#openStats(guest, begun.stats);
       return true;
     } catch (thrown) {
       if (this.#state.guests.get(id)?.phase !== "starting") throw thrown; // its end sees to the executor

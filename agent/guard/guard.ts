@@ -67,6 +67,9 @@ const memoryPressure = "/proc/pressure/memory";
 /** Cores' worth of CPU time of a guest that nobody holds: see limitsFor. */
 const fullQuota = (guest: Guest): number => Math.max(1, guest.lease.cores.length);
 
+/** How long the kernel's alarm is kept armed with nothing to look at. */
+const restMs = 30_000;
+
 export class Guard {
   readonly #options: GuardOptions;
   readonly #metrics: GuardMetrics;
@@ -79,6 +82,7 @@ export class Guard {
   #costMs = 0;
   #lookedMs = Number.NEGATIVE_INFINITY;
   #trigger: PressureTrigger | undefined;
+  #restTimer: NodeJS.Timeout | undefined;
   #closed = false;
   #ended = false;
 
@@ -110,7 +114,8 @@ export class Guard {
     if (this.#ended || this.#timer !== undefined || !this.#wanted()) return;
     this.#options.signals.reset();
     const { use, enter } = this.#policy.signals.node_memory_pressure;
-    if (use) this.#trigger = watchPressure(memoryPressure, enter, () => this.#pressed());
+    clearTimeout(this.#restTimer);
+    if (use) this.#trigger ??= watchPressure(memoryPressure, enter, () => this.#pressed());
     this.#look();
   }
 
@@ -141,9 +146,17 @@ export class Guard {
     this.#look();
   }
 
+  /** Nothing to look at. The kernel's alarm stays for a while: to close it makes this thread wait for all cores. */
   #rest(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    if (this.#trigger === undefined) return;
+    clearTimeout(this.#restTimer);
+    this.#restTimer = setTimeout(() => this.#disarm(), restMs).unref();
+  }
+
+  #disarm(): void {
+    clearTimeout(this.#restTimer);
     this.#trigger?.close();
     this.#trigger = undefined;
   }
@@ -178,6 +191,7 @@ export class Guard {
     }
     this.#alarm("priority", settleRoot(tree));
     this.#rest();
+    this.#disarm(); // its threshold may be another one
     this.#tellLacking();
     this.check();
   }
@@ -186,6 +200,7 @@ export class Guard {
     this.#ended = true;
     this.#options.signals.close();
     this.#rest();
+    this.#disarm();
   }
 
   /** Running guests: those that start or end are the reactor's alone. */

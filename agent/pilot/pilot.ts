@@ -158,13 +158,13 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
 
   const epochUnixMs = Date.now();
   const self = (): Identification => ({ node, runDir, fabricAddress: loopback, address: "", epochUnixMs });
+  const horizonMs = (): number =>
+    options.jobEndUnixMs === 0 ? 0 : Math.max(1, options.jobEndUnixMs - Date.now());
   const handlers = localHandlers({
     shell,
     self,
-    offer: () => {
-      const lastsMs = options.jobEndUnixMs === 0 ? 0 : Math.max(1, options.jobEndUnixMs - Date.now());
-      return offerMessage(shell.state, self(), shell.nowMs(), lastsMs);
-    },
+    offer: () => offerMessage(shell.state, self(), shell.nowMs(), horizonMs()),
+    horizonMs,
     controllers: [],
     controllerConnected: () => false,
     openMs: () => 0,

@@ -51,6 +51,8 @@ export interface LocalOptions {
   readonly shell: Shell;
   readonly self: () => Identification;
   readonly offer: () => OfferMessage;
+  /** For how long what is spare is likely to stay so; 0: unknown. */
+  readonly horizonMs: () => number;
   readonly controllers: Controllers;
   readonly controllerConnected: () => boolean;
   /** For how long from now this node may lend without asking; 0: ask. */
@@ -190,7 +192,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
         node: options.self().node,
         spare,
         openMs: options.openMs(),
-        horizonMs: options.offer().horizonMs,
+        horizonMs: options.horizonMs(),
       },
     );
   }

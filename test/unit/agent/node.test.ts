@@ -187,3 +187,43 @@ test("metrics follow: grants, refusals, leases, reclaims, what is lent", async (
     value(after, "sublet_lease_core_seconds_total"),
   );
 });
+
+test("a lease is answered before anybody else hears of it, and then all is heard in order", async (t) => {
+  const { shell } = await world(t);
+  const heard: string[] = [];
+  shell.listen({
+    onEffect: ({ type }) => heard.push(type),
+    onLease: (guest) => heard.push(`lease ${guest.phase}`),
+    onChanged: () => heard.push("changed"),
+  });
+  const wish = { kind: "function", cores: 1, minCores: 1, memoryBytes: mib, termMs: 60_000 } as const;
+  const ask = (leaseId: string) =>
+    shell.ask({
+      type: "grant",
+      leaseId,
+      request: wish,
+      owner: { uid: 1, gid: 1, jobId: 1, node: "n1" },
+      holder: undefined,
+      token: "00".repeat(32),
+    });
+  await ask("a");
+  const atAnswer = heard.filter((each) => each === "answer" || each === "ready");
+  assert.deepEqual(atAnswer, []);
+  shell.settle();
+  const wanted = ["start", "lease", "lease starting", "answer", "ready", "lease", "lease running"];
+  assert.deepEqual(
+    heard.filter((each) => each !== "offer" && each !== "changed"),
+    wanted,
+  );
+  assert.equal(heard.at(-1), "changed");
+  // Whatever comes before they have heard: first the old, then the new.
+  heard.length = 0;
+  await ask("b");
+  shell.dispatch({ type: "executor_exited", leaseId: "b" });
+  const [ready, ended] = ["ready", "ended"].map((each) => heard.indexOf(each));
+  assert.ok((ready ?? -1) >= 0 && (ended ?? -1) > (ready ?? 0), heard.join());
+  // And by itself, soon.
+  heard.length = 0;
+  await ask("c");
+  while (!heard.includes("ready")) await new Promise((resolve) => setTimeout(resolve, 1));
+});

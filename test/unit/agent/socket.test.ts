@@ -100,6 +100,7 @@ async function world(
     billed,
     self: () => identification,
     offer: () => offerMessage(shell.state, identification, shell.nowMs(), 0),
+    horizonMs: () => 0,
     controllers: options.controllers ?? [],
     controllerConnected: () => false,
     openMs: () => options.openMs ?? 0,
