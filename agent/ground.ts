@@ -5,6 +5,9 @@
 import { lookup } from "node:dns/promises";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { formatCpuList } from "../src/common/cpulist.ts";
+import { SubletError } from "../src/common/errors.ts";
+import { formatBytes } from "../src/common/units.ts";
 import type { AgentConfig } from "../src/config/config.ts";
 import type { FileReader } from "../src/config/sources.ts";
 import { type GuestTree, prepareRoot, rootDirs } from "./cgroup/guests.ts";
@@ -15,7 +18,7 @@ import { type Inventory, readInventory } from "./inventory/inventory.ts";
 import { writeRoots } from "./run-dir.ts";
 import type { ShellLog } from "./shell.ts";
 
-/** @throws SubletError: the guard's policy for this node, as this configuration says. */
+/** The guard's policy for this node, as this configuration says. @throws SubletError: that, or what it reserves, is wrong. */
 export type PolicyReader = (config: AgentConfig, read?: FileReader) => GuardPolicy;
 
 export interface Ground {
@@ -27,6 +30,24 @@ export interface Ground {
   readonly tree: GuestTree;
   /** Limits of the root that did not take. */
   readonly alarms: readonly string[];
+}
+
+/** @throws SubletError INVALID_ARGUMENT: more is reserved than the node has. */
+export function checkReserves(
+  { reserveCores, reserveMemoryBytes }: Pick<AgentConfig, "reserveCores" | "reserveMemoryBytes">,
+  { cores, memoryBytes }: Pick<Inventory, "cores" | "memoryBytes">,
+): void {
+  const strange = reserveCores.filter((core) => !cores.includes(core));
+  if (strange.length > 0)
+    throw new SubletError(
+      "INVALID_ARGUMENT",
+      `reserve_cores: this node has no core ${formatCpuList(strange)}; its cores are ${formatCpuList(cores)}`,
+    );
+  if (reserveMemoryBytes > memoryBytes)
+    throw new SubletError(
+      "INVALID_ARGUMENT",
+      `reserve_memory_mib: ${formatBytes(reserveMemoryBytes)} is more than this node's ${formatBytes(memoryBytes)}`,
+    );
 }
 
 /** @throws SubletError where the node has no cgroups for guests, or the policy is wrong. */
@@ -43,8 +64,11 @@ export async function prepareGround(config: AgentConfig, log: ShellLog): Promise
     program: join(config.nativeDir, "bin", "sublet-fabric-probe"),
     uid: config.guestUidFirst,
   });
-  const readPolicy: PolicyReader = ({ guardPolicyFile }, read) =>
-    loadPolicy(guardPolicyFile, { cores: inventory.cores.length, memoryBytes: inventory.memoryBytes }, read);
+  const readPolicy: PolicyReader = (wanted, read) => {
+    checkReserves(wanted, inventory);
+    const node = { cores: inventory.cores.length, memoryBytes: inventory.memoryBytes };
+    return loadPolicy(wanted.guardPolicyFile, node, read);
+  };
   const policy = readPolicy(config);
   const tree: GuestTree = {
     layout,

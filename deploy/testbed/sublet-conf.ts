@@ -40,6 +40,7 @@ export function agentConf(layout: Layout, node: NodeLayout, more: Settings = {})
     fabric_address: node.address,
     cgroup_name: `sublet_${node.name}`,
     slurm_cgroup: `slurm_${node.name}`,
+    slurm_conf: slurmConfPath(layout.stateDir),
     native_dir: nativeDir(layout.stateDir),
     cores: formatCpuList(node.cpus),
     memory_mib: node.memoryMib,

@@ -4,6 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { hostname, networkInterfaces } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { z } from "zod";
 import { maxCores, parseCpuList } from "../common/cpulist.ts";
@@ -13,9 +14,10 @@ import { type ConsentConfig, consentConfig } from "./consent.ts";
 import { type DashboardConfig, dashboardConfig } from "./dashboard.ts";
 import { guardPolicyFile } from "./guard.ts";
 import { agentKind, controllerKind } from "./kinds.ts";
-import type { Environment } from "./layers.ts";
+import { type Environment, readText } from "./layers.ts";
 import { type LendingConfig, lendingConfig } from "./lending.ts";
 import type { LogConfig } from "./log.ts";
+import { checkPartitions, slurmConfHere } from "./partitions.ts";
 import { type ReceiptsConfig, receiptsConfig } from "./receipts.ts";
 import type { agentSchema, controllerSchema, fabricProviders } from "./schema.ts";
 import { type Configuration, type FileReader, type Read, readSources, type Sources } from "./sources.ts";
@@ -119,10 +121,13 @@ function defaultFabricAddress(path: string, listen: string): string {
   throw invalid(path, 'this machine has no IPv4 address but loopback; set fabric_address = "<address>"');
 }
 
-/** Executor and starter, as built or as installed. */
+/** Executor and starter: as built, as they lie beside this program, or as installed. */
 export function defaultNativeDir(): string {
-  const built = fileURLToPath(new URL("../../build/native", import.meta.url));
-  return existsSync(built) ? built : "/usr/lib/sublet";
+  const [built, beside] = ["../../build/native", "../.."].map((path) =>
+    fileURLToPath(new URL(path, import.meta.url)),
+  );
+  const found = [built, beside].find((path) => existsSync(join(path ?? "", "bin/sublet-starter")));
+  return found ?? "/usr/lib/sublet";
 }
 
 export type AgentRaw = z.output<typeof agentSchema>;
@@ -192,8 +197,18 @@ function agentConfig(raw: AgentRaw, path: string): AgentConfig {
 }
 
 /** The agent's settings. @throws SubletError FAILED_PRECONDITION or INVALID_ARGUMENT; its message is for the sysadmin. */
-export function readAgent(sources: Sources, reader?: FileReader): Configuration<AgentConfig, AgentRaw> {
-  return compileAgent(readSources(agentKind, sources, reader));
+export function readAgent(
+  sources: Sources,
+  reader: FileReader = readText,
+): Configuration<AgentConfig, AgentRaw> {
+  const read = readSources(agentKind, sources, reader);
+  const { consent, slurm_conf } = read.raw;
+  const slurmConf = slurm_conf ?? slurmConfHere(sources.environment ?? process.env);
+  if (slurmConf !== undefined && slurmConf !== "none")
+    checkPartitions(consent.partition, slurmConf, reader, (name) =>
+      read.where(["consent", "partition", name]),
+    );
+  return compileAgent(read);
 }
 
 /** @throws SubletError INVALID_ARGUMENT: what does not fit together. */

@@ -26,6 +26,8 @@ export interface Loaded<T> {
   readonly raw: T;
   /** The same, key by key. */
   readonly settings: readonly Setting[];
+  /** What says this path, or the table around it: "file:line", a variable, a flag; else the subject. */
+  readonly where: (path: readonly string[]) => string;
 }
 
 function laid(under: Values, over: Values): Values {
@@ -102,7 +104,8 @@ export function checkLayers<S extends z.ZodType>(
     if (layer === undefined) return { key, value, origin: { kind: "default", where: "" } };
     return { key, value, origin: { kind: layer.kind, where: layer.where(key.path) } };
   });
-  return { raw: checked.data, settings };
+  const where = (path: readonly string[]): string => saying(layers, path).at(-1)?.where(path) ?? subject;
+  return { raw: checked.data, settings, where };
 }
 
 /** The settings of one text alone, checked and with their defaults, keys as in the text. Throws like checkLayers. */

@@ -61,6 +61,15 @@ export const agentSchema = z.strictObject({
   slurm_cgroup: name
     .default("slurm")
     .describe("directory of Slurm's jobs if it is not as Slurm names it by itself"),
+  slurm_conf: z
+    .string()
+    .regex(/^(\/.+|none)$/, 'expected an absolute path or "none"')
+    .optional()
+    .describe(
+      "names the partitions that consent.partition may; default: as Slurm looks for it, if it is there; none: do not look",
+    )
+    .meta(live)
+    .meta({ example: "/etc/slurm/slurm.conf" }),
   native_dir: path
     .optional()
     .describe("folder with bin/ of the native programs")

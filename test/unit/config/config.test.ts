@@ -90,7 +90,7 @@ describe("agent.toml", () => {
     });
   });
   it("takes consent by account, QOS and partition, and names the line of a wrong one", () => {
-    const rules = (text: string) => agent(`[consent]\n${text}`).consent;
+    const rules = (text: string) => agent(`slurm_conf = "none"\n[consent]\n${text}`).consent;
     assert.deepEqual(rules('[consent.partition]\ndebug = "share"').partition, { debug: "share" });
     assert.equal(rules("memory_margin_mib = 1").memoryMarginBytes, 1024 * 1024);
     assert.throws(() => rules('[consent.qos]\nhigh = "share"\nlow = "perhaps"'), {

@@ -74,9 +74,12 @@ describe("layers", () => {
     assert.deepEqual(read.files.length, 3);
   });
   it("lists are replaced, tables of names grow", () => {
-    const file = place('controllers = ["a:1", "b:2"]\n[consent.partition]\ndebug = "share"\n', {
-      "a.toml": 'controllers = ["c:3"]\n[consent.partition]\nlong = "no"\n',
-    });
+    const file = place(
+      'controllers = ["a:1", "b:2"]\nslurm_conf = "none"\n[consent.partition]\ndebug = "share"\n',
+      {
+        "a.toml": 'controllers = ["c:3"]\n[consent.partition]\nlong = "no"\n',
+      },
+    );
     const environment = { SUBLET_AGENT_CONSENT__ACCOUNT__Physics: "share" };
     const { controllers, consent } = readAgent({ file, environment }).config;
     assert.deepEqual(controllers, ["c:3"]);
@@ -188,7 +191,9 @@ w = 1
 });
 
 describe("what is in effect", () => {
-  const file = place('controllers = ["a:1"]\n[consent.partition]\n"my-part" = "share"\n');
+  const file = place(
+    'controllers = ["a:1"]\nslurm_conf = "none"\n[consent.partition]\n"my-part" = "share"\n',
+  );
   const settings = readAgent({
     file,
     environment: { SUBLET_AGENT_POOL_MAX: "2" },
