@@ -46,6 +46,25 @@ module sublet
   integer(c_int32_t), parameter :: SUBLET_CALL_ONCE = 1
   integer(c_int32_t), parameter :: SUBLET_CALL_NO_LOCAL = 2
 
+  integer(c_int), parameter :: SUBLET_LEASE_ACTIVE = 0
+  integer(c_int), parameter :: SUBLET_LEASE_RELEASED = 1
+  integer(c_int), parameter :: SUBLET_LEASE_EXPIRED = 2
+  integer(c_int), parameter :: SUBLET_LEASE_REVOKED = 3
+  integer(c_int), parameter :: SUBLET_LEASE_DRAINING = 4
+
+  integer(c_int32_t), parameter :: SUBLET_TRACE_MEMORY = 1
+  integer(c_int32_t), parameter :: SUBLET_TRACE_CONNECTION = 2
+  integer(c_int32_t), parameter :: SUBLET_TRACE_HERE = 4
+  integer(c_int32_t), parameter :: SUBLET_TRACE_WORKER_TOLD = 8
+  integer(c_int32_t), parameter :: SUBLET_TRACE_WORKER_SLEPT = 16
+  integer(c_int32_t), parameter :: SUBLET_TRACE_WORKER_BUSY = 32
+  integer(c_int32_t), parameter :: SUBLET_TRACE_CALLER_SLEPT = 64
+
+  integer(c_size_t), parameter :: SUBLET_EXPORT_BYTES = 384
+
+  integer(c_int32_t), parameter :: SUBLET_MAP_READ_ONLY = 1
+  integer(c_int32_t), parameter :: SUBLET_MAP_PAGED = 2
+
   integer(c_int32_t), parameter :: SUBLET_EPHEMERAL = 1
   integer(c_int32_t), parameter :: SUBLET_EVACUATED = 2
   integer(c_int32_t), parameter :: SUBLET_MIRRORED = 3
@@ -75,12 +94,70 @@ module sublet
   end type
 
   type, bind(c) :: sublet_call_options
-    integer(c_int32_t) :: struct_bytes = 32
+    integer(c_int32_t) :: struct_bytes = 40
     integer(c_int32_t) :: flags = 0
     type(c_ptr) :: lease = c_null_ptr
     integer(c_int32_t) :: worker = -1
     integer(c_int32_t) :: reserved = 0
     integer(c_int64_t) :: timeout_ms = 0
+    type(c_ptr) :: trace = c_null_ptr ! c_loc of a sublet_trace, of sublet_invoke only
+  end type
+
+  type, bind(c) :: sublet_trace
+    integer(c_int32_t) :: struct_bytes = 96
+    integer(c_int32_t) :: flags = 0
+    integer(c_int64_t) :: total_ns = 0
+    integer(c_int64_t) :: send_ns = 0
+    integer(c_int64_t) :: wire_ns = 0
+    integer(c_int64_t) :: wake_ns = 0
+    integer(c_int64_t) :: queue_ns = 0
+    integer(c_int64_t) :: prepare_ns = 0
+    integer(c_int64_t) :: run_ns = 0
+    integer(c_int64_t) :: answer_ns = 0
+    integer(c_int64_t) :: back_ns = 0
+    integer(c_int64_t) :: caller_ns = 0
+    integer(c_int64_t) :: receive_ns = 0
+  end type
+
+  type, bind(c) :: sublet_lease_info
+    integer(c_int32_t) :: struct_bytes = 304
+    integer(c_int) :: state = 0 ! one of SUBLET_LEASE_ACTIVE ...
+    integer(c_int32_t) :: workers = 0
+    integer(c_int32_t) :: same_node = 0
+    character(kind=c_char) :: id(64) = c_null_char ! sublet_characters(id), and so the other texts
+    character(kind=c_char) :: node(64) = c_null_char
+    character(kind=c_char) :: reason(64) = c_null_char
+    integer(c_int64_t) :: request_ns = 0
+    integer(c_int64_t) :: calls = 0
+    character(kind=c_char) :: path(32) = c_null_char
+    integer(c_int64_t) :: huge_bytes = 0
+    integer(c_int32_t) :: reason_known = 0
+    integer(c_int32_t) :: copies = 0
+    integer(c_int64_t) :: remaining_ms = 0
+    integer(c_int64_t) :: moves = 0
+    integer(c_int64_t) :: spilled_bytes = 0
+    integer(c_int64_t) :: fabric_falls = 0
+  end type
+
+  ! What sublet_buffer_acquire gives, by c_f_pointer(buffer, parts): in and out likewise become arrays.
+  type, bind(c) :: sublet_buffer
+    type(c_ptr) :: in
+    type(c_ptr) :: out
+    integer(c_size_t) :: in_bytes
+    integer(c_size_t) :: out_bytes
+    integer(c_int32_t) :: in_place
+    integer(c_int32_t) :: reserved
+  end type
+
+  type, bind(c) :: sublet_buffer_options
+    integer(c_int32_t) :: struct_bytes = 48
+    integer(c_int32_t) :: flags = 0
+    type(c_ptr) :: lease = c_null_ptr
+    integer(c_int32_t) :: worker = -1
+    integer(c_int32_t) :: reserved = 0
+    integer(c_int64_t) :: timeout_ms = 0
+    integer(c_int64_t) :: in_bytes = 0
+    integer(c_int64_t) :: out_bytes = 0
   end type
 
   type, bind(c) :: sublet_for_each_report
@@ -95,6 +172,34 @@ module sublet
     integer(c_int64_t) :: term_ms = 0
     type(c_ptr) :: node = c_null_ptr
     type(c_ptr) :: exclude_nodes = c_null_ptr
+  end type
+
+  type, bind(c) :: sublet_region_piece
+    integer(c_int64_t) :: offset = 0
+    type(c_ptr) :: bytes = c_null_ptr
+    integer(c_size_t) :: size = 0
+  end type
+
+  type, bind(c) :: sublet_map_options
+    integer(c_int32_t) :: struct_bytes = 24
+    integer(c_int32_t) :: flags = 0
+    integer(c_int64_t) :: cache_bytes = 0
+    integer(c_int64_t) :: read_ahead_bytes = 0
+  end type
+
+  type, bind(c) :: sublet_map_info
+    integer(c_int32_t) :: struct_bytes = 80
+    integer(c_int32_t) :: direct = 0
+    integer(c_int32_t) :: kernel_faults = 0
+    integer(c_int32_t) :: reserved = 0
+    integer(c_int64_t) :: cache_bytes = 0
+    integer(c_int64_t) :: resident_bytes = 0
+    integer(c_int64_t) :: dirty_bytes = 0
+    integer(c_int64_t) :: faults = 0
+    integer(c_int64_t) :: second_chances = 0
+    integer(c_int64_t) :: fetched_bytes = 0
+    integer(c_int64_t) :: written_bytes = 0
+    integer(c_int64_t) :: lost_bytes = 0
   end type
 
   interface
@@ -134,6 +239,29 @@ module sublet
       type(c_ptr), value :: lease
     end subroutine
 
+    function sublet_lease_info_get(lease, info) bind(c) result(status)
+      import :: c_int, c_ptr, sublet_lease_info
+      type(c_ptr), value :: lease
+      type(sublet_lease_info), intent(inout) :: info
+      integer(c_int) :: status
+    end function
+
+    function sublet_lease_export(lease, function, out, out_capacity, out_bytes) bind(c) result(status)
+      import :: c_int, c_ptr, c_size_t
+      type(c_ptr), value :: lease, function, out
+      integer(c_size_t), value :: out_capacity
+      integer(c_size_t), intent(out) :: out_bytes
+      integer(c_int) :: status
+    end function
+
+    function sublet_lease_import(session, bytes, size, lease, function) bind(c) result(status)
+      import :: c_int, c_ptr, c_size_t
+      type(c_ptr), value :: session, bytes
+      integer(c_size_t), value :: size
+      type(c_ptr), intent(out) :: lease, function
+      integer(c_int) :: status
+    end function
+
     function sublet_library_open(session, path, library) bind(c) result(status)
       import :: c_char, c_int, c_ptr
       type(c_ptr), value :: session
@@ -160,6 +288,22 @@ module sublet
       integer(c_int) :: status
     end function
 
+    function sublet_invoke_alloc(session, function, in, in_bytes, most_bytes, out, out_bytes, options) bind(c) &
+        result(status)
+      import :: c_int, c_ptr, c_size_t
+      type(c_ptr), value :: session, function, in
+      integer(c_size_t), value :: in_bytes, most_bytes
+      type(c_ptr), intent(out) :: out
+      integer(c_size_t), intent(out) :: out_bytes
+      type(c_ptr), value :: options ! c_loc of a sublet_call_options, or c_null_ptr
+      integer(c_int) :: status
+    end function
+
+    subroutine sublet_free(result) bind(c)
+      import :: c_ptr
+      type(c_ptr), value :: result
+    end subroutine
+
     function sublet_submit(session, function, in, in_bytes, out, out_capacity, options, call) bind(c) result(status)
       import :: c_int, c_ptr, c_size_t
       type(c_ptr), value :: session, function, in, out
@@ -182,6 +326,23 @@ module sublet
       integer(c_int) :: status
     end function
 
+    function sublet_wait_any(calls, count, timeout_ms, index) bind(c) result(status)
+      import :: c_int, c_int64_t, c_ptr, c_size_t
+      type(c_ptr), intent(in) :: calls(*)
+      integer(c_size_t), value :: count
+      integer(c_int64_t), value :: timeout_ms
+      integer(c_size_t), intent(out) :: index ! of C: the first is 0
+      integer(c_int) :: status
+    end function
+
+    function sublet_wait_all(calls, count, timeout_ms) bind(c) result(status)
+      import :: c_int, c_int64_t, c_ptr, c_size_t
+      type(c_ptr), intent(in) :: calls(*)
+      integer(c_size_t), value :: count
+      integer(c_int64_t), value :: timeout_ms
+      integer(c_int) :: status
+    end function
+
     function sublet_call_result(call, out_bytes, node) bind(c) result(status)
       import :: c_int, c_ptr, c_size_t
       type(c_ptr), value :: call
@@ -199,6 +360,75 @@ module sublet
       import :: c_ptr
       type(c_ptr), value :: call
     end subroutine
+
+    function sublet_buffer_acquire(session, function, options, buffer) bind(c) result(status)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: session, function
+      type(c_ptr), value :: options ! c_loc of a sublet_buffer_options, or c_null_ptr
+      type(c_ptr), intent(out) :: buffer
+      integer(c_int) :: status
+    end function
+
+    subroutine sublet_buffer_release(buffer) bind(c)
+      import :: c_ptr
+      type(c_ptr), value :: buffer
+    end subroutine
+
+    function sublet_buffer_invoke(buffer, in_bytes, out_bytes) bind(c) result(status)
+      import :: c_int, c_ptr, c_size_t
+      type(c_ptr), value :: buffer
+      integer(c_size_t), value :: in_bytes
+      integer(c_size_t), intent(out) :: out_bytes
+      integer(c_int) :: status
+    end function
+
+    function sublet_buffer_submit(buffer, in_bytes) bind(c) result(status)
+      import :: c_int, c_ptr, c_size_t
+      type(c_ptr), value :: buffer
+      integer(c_size_t), value :: in_bytes
+      integer(c_int) :: status
+    end function
+
+    function sublet_buffer_submit_many(buffers, in_bytes, count, started) bind(c) result(status)
+      import :: c_int, c_ptr, c_size_t
+      type(c_ptr), intent(in) :: buffers(*)
+      integer(c_size_t), intent(in) :: in_bytes(*)
+      integer(c_size_t), value :: count
+      integer(c_size_t), intent(out) :: started
+      integer(c_int) :: status
+    end function
+
+    function sublet_buffer_test(buffer, out_bytes) bind(c) result(status)
+      import :: c_int, c_ptr, c_size_t
+      type(c_ptr), value :: buffer
+      integer(c_size_t), intent(out) :: out_bytes
+      integer(c_int) :: status
+    end function
+
+    function sublet_buffer_wait(buffer, timeout_ms, out_bytes) bind(c) result(status)
+      import :: c_int, c_int64_t, c_ptr, c_size_t
+      type(c_ptr), value :: buffer
+      integer(c_int64_t), value :: timeout_ms
+      integer(c_size_t), intent(out) :: out_bytes
+      integer(c_int) :: status
+    end function
+
+    function sublet_buffer_wait_any(buffers, count, timeout_ms, index) bind(c) result(status)
+      import :: c_int, c_int64_t, c_ptr, c_size_t
+      type(c_ptr), intent(in) :: buffers(*)
+      integer(c_size_t), value :: count
+      integer(c_int64_t), value :: timeout_ms
+      integer(c_size_t), intent(out) :: index ! of C: the first is 0
+      integer(c_int) :: status
+    end function
+
+    function sublet_buffer_wait_all(buffers, count, timeout_ms) bind(c) result(status)
+      import :: c_int, c_int64_t, c_ptr, c_size_t
+      type(c_ptr), intent(in) :: buffers(*)
+      integer(c_size_t), value :: count
+      integer(c_int64_t), value :: timeout_ms
+      integer(c_int) :: status
+    end function
 
     function sublet_for_each(session, function, in, in_bytes, out, out_bytes, count, report) bind(c) result(status)
       import :: c_int, c_ptr, c_size_t
@@ -249,6 +479,123 @@ module sublet
       integer(c_int) :: status
     end function
 
+    function sublet_region_put_list(region, pieces, count) bind(c) result(status)
+      import :: c_int, c_ptr, c_size_t, sublet_region_piece
+      type(c_ptr), value :: region
+      type(sublet_region_piece), intent(in) :: pieces(*)
+      integer(c_size_t), value :: count
+      integer(c_int) :: status
+    end function
+
+    function sublet_region_put_list_async(region, pieces, count) bind(c) result(status)
+      import :: c_int, c_ptr, c_size_t, sublet_region_piece
+      type(c_ptr), value :: region
+      type(sublet_region_piece), intent(in) :: pieces(*)
+      integer(c_size_t), value :: count
+      integer(c_int) :: status
+    end function
+
+    function sublet_region_get_list(region, pieces, count) bind(c) result(status)
+      import :: c_int, c_ptr, c_size_t, sublet_region_piece
+      type(c_ptr), value :: region
+      type(sublet_region_piece), intent(in) :: pieces(*)
+      integer(c_size_t), value :: count
+      integer(c_int) :: status
+    end function
+
+    function sublet_region_get_list_async(region, pieces, count) bind(c) result(status)
+      import :: c_int, c_ptr, c_size_t, sublet_region_piece
+      type(c_ptr), value :: region
+      type(sublet_region_piece), intent(in) :: pieces(*)
+      integer(c_size_t), value :: count
+      integer(c_int) :: status
+    end function
+
+    function sublet_region_put_strided(region, offset, count, block, stride, from) bind(c) result(status)
+      import :: c_int, c_int64_t, c_ptr, c_size_t
+      type(c_ptr), value :: region
+      integer(c_int64_t), value :: offset
+      integer(c_size_t), value :: count, block
+      integer(c_int64_t), value :: stride
+      type(c_ptr), value :: from
+      integer(c_int) :: status
+    end function
+
+    function sublet_region_put_strided_async(region, offset, count, block, stride, from) bind(c) result(status)
+      import :: c_int, c_int64_t, c_ptr, c_size_t
+      type(c_ptr), value :: region
+      integer(c_int64_t), value :: offset
+      integer(c_size_t), value :: count, block
+      integer(c_int64_t), value :: stride
+      type(c_ptr), value :: from
+      integer(c_int) :: status
+    end function
+
+    function sublet_region_get_strided(region, offset, count, block, stride, to) bind(c) result(status)
+      import :: c_int, c_int64_t, c_ptr, c_size_t
+      type(c_ptr), value :: region
+      integer(c_int64_t), value :: offset
+      integer(c_size_t), value :: count, block
+      integer(c_int64_t), value :: stride
+      type(c_ptr), value :: to
+      integer(c_int) :: status
+    end function
+
+    function sublet_region_get_strided_async(region, offset, count, block, stride, to) bind(c) result(status)
+      import :: c_int, c_int64_t, c_ptr, c_size_t
+      type(c_ptr), value :: region
+      integer(c_int64_t), value :: offset
+      integer(c_size_t), value :: count, block
+      integer(c_int64_t), value :: stride
+      type(c_ptr), value :: to
+      integer(c_int) :: status
+    end function
+
+    function sublet_region_fetch_add(region, offset, value, before) bind(c) result(status)
+      import :: c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: region
+      integer(c_int64_t), value :: offset, value
+      integer(c_int64_t), intent(out) :: before
+      integer(c_int) :: status
+    end function
+
+    function sublet_region_compare_swap(region, offset, expected, desired, before) bind(c) result(status)
+      import :: c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: region
+      integer(c_int64_t), value :: offset, expected, desired
+      integer(c_int64_t), intent(out) :: before
+      integer(c_int) :: status
+    end function
+
+    function sublet_region_fetch_add_async(region, offset, value, before) bind(c) result(status)
+      import :: c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: region
+      integer(c_int64_t), value :: offset, value
+      type(c_ptr), value :: before ! c_loc of an integer(c_int64_t), set by sublet_region_flush
+      integer(c_int) :: status
+    end function
+
+    function sublet_region_compare_swap_async(region, offset, expected, desired, before) bind(c) result(status)
+      import :: c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: region
+      integer(c_int64_t), value :: offset, expected, desired
+      type(c_ptr), value :: before ! likewise
+      integer(c_int) :: status
+    end function
+
+    function sublet_region_fence(region) bind(c) result(status)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: region
+      integer(c_int) :: status
+    end function
+
+    function sublet_region_info_get(region, info) bind(c) result(status)
+      import :: c_int, c_ptr, sublet_lease_info
+      type(c_ptr), value :: region
+      type(sublet_lease_info), intent(inout) :: info
+      integer(c_int) :: status
+    end function
+
     function sublet_region_flush(region) bind(c) result(status)
       import :: c_int, c_ptr
       type(c_ptr), value :: region
@@ -259,6 +606,41 @@ module sublet
       import :: c_ptr
       type(c_ptr), value :: region
     end subroutine
+
+    function sublet_map(region, offset, bytes, options, pointer, map) bind(c) result(status)
+      import :: c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: region
+      integer(c_int64_t), value :: offset, bytes
+      type(c_ptr), value :: options ! c_loc of a sublet_map_options, or c_null_ptr
+      type(c_ptr), intent(out) :: pointer ! c_f_pointer makes an array of it
+      type(c_ptr), intent(out) :: map
+      integer(c_int) :: status
+    end function
+
+    function sublet_map_flush(map) bind(c) result(status)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: map
+      integer(c_int) :: status
+    end function
+
+    function sublet_map_status(map) bind(c) result(status)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: map
+      integer(c_int) :: status
+    end function
+
+    function sublet_map_info_get(map, info) bind(c) result(status)
+      import :: c_int, c_ptr, sublet_map_info
+      type(c_ptr), value :: map
+      type(sublet_map_info), intent(inout) :: info
+      integer(c_int) :: status
+    end function
+
+    function sublet_unmap(map) bind(c) result(status)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: map
+      integer(c_int) :: status
+    end function
   end interface
 
   private :: sublet_last_error_c, sublet_status_text_c
@@ -274,6 +656,18 @@ contains
       string(i) = text(i:i)
     end do
     string(len_trim(text) + 1) = c_null_char
+  end function
+
+  ! A text of a sublet_lease_info.
+  pure function sublet_characters(letters) result(text)
+    character(kind=c_char), intent(in) :: letters(:)
+    character(len=:), allocatable :: text
+    integer :: i
+    text = ""
+    do i = 1, size(letters)
+      if (letters(i) == c_null_char) exit
+      text = text // letters(i)
+    end do
   end function
 
   ! A string that C has given, up to 4096 characters of it; empty for c_null_ptr.

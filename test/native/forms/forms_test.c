@@ -8,6 +8,15 @@
 #include <math.h>
 
 #include "../executor/fixture.h"
+#include "sublet/sublet.h"
+
+/* What bindings/fortran/sublet.f90 declares; program.f90 asserts the same there. */
+_Static_assert(sizeof(sublet_options) == 56 && sizeof(sublet_lease_options) == 64, "session and lease");
+_Static_assert(sizeof(sublet_lease_info) == 304 && offsetof(sublet_lease_info, remaining_ms) == 272, "lease info");
+_Static_assert(sizeof(sublet_call_options) == 40 && sizeof(sublet_trace) == 96, "calls");
+_Static_assert(sizeof(sublet_buffer) == 40 && sizeof(sublet_buffer_options) == 48, "buffers");
+_Static_assert(sizeof(sublet_region_options) == 32 && sizeof(sublet_region_piece) == 24, "regions");
+_Static_assert(sizeof(sublet_map_options) == 24 && sizeof(sublet_map_info) == 80, "mappings");
 
 static int start(void **state)
 {
