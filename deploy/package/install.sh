@@ -44,10 +44,14 @@ install -m 644 functions/bindings/fortran/sublet.f90 "$to/usr/share/sublet/fortr
 [ ! -f "$build/lib/spank_sublet.so" ] || install -m 644 "$build/lib/spank_sublet.so" "$to/$spankdir/"
 [ -d "$to/$libdir" ] || { echo "install.sh: libsublet is not in $libdir" >&2; exit 1; }
 
-# Commands: each becomes Node, with the pid that it was started with.
+# Commands: each becomes Node, with the pid that it was started with. Unpacked somewhere else (dpkg-deb -x) they use what lies
+# beside them; in their place they look for nothing.
 command() {
-  printf '#!/bin/sh\nexec /usr/lib/sublet/bin/node --disable-warning=ExperimentalWarning %s /usr/lib/sublet/%s "$@"\n' \
-    "$3" "$2" > "$to/$1"
+  {
+    printf '#!/bin/sh\nhome=/usr/lib/sublet\n'
+    printf '[ "$0" = /%s ] || home=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")/lib/sublet\n' "$1"
+    printf 'exec "$home/bin/node" --disable-warning=ExperimentalWarning %s "$home/%s" "$@"\n' "$3" "$2"
+  } > "$to/$1"
   chmod 755 "$to/$1"
 }
 # The command's memory need not grow in steps: each would be a collection of what it has just begun to use.

@@ -51,6 +51,25 @@ one "sublet says its version" bash -c '[ "$("${@:2}")" = "$1" ]' version "$versi
 one "the agent takes its settings" inside sublet-agent --set fabric_address=127.0.0.1 --check-config
 one "the controller takes its settings" inside sublet-controller --check-config
 one "the hook ends with 0 where no agent is" inside /usr/lib/sublet/bin/sublet-hook prolog
+# Without root, in a folder of one's own: what the command uses lies there, too.
+unpack() {
+  for package in sublet-runtime sublet-agent sublet; do inside bash -c "dpkg-deb -x /payload/${package}_*.deb /payload/home" || return; done
+}
+one "packages are unpacked" unpack
+mv "$root/usr/lib/sublet" "$root/usr/lib/sublet.away"
+one "the unpacked command says its version" bash -c '[ "$("${@:2}")" = "$1" ]' version "$version" \
+  timeout 60 chroot --userspec=65534:65534 "$root" /payload/home/usr/bin/sublet --version
+one "by a link as well" bash -c 'ln -s /payload/home/usr/bin/sublet "$1/payload/link" && [ "$("${@:3}")" = "$2" ]' \
+  link "$root" "$version" timeout 60 chroot --userspec=65534:65534 "$root" /payload/link --version
+pilot() {
+  local script main
+  script=$(timeout 60 chroot --userspec=65534:65534 "$root" /payload/home/usr/bin/sublet pilot --print)
+  main=$(grep -o "'/[^']*agent/pilot/main.js'" <<< "$script" | tr -d "'")
+  echo "$script"
+  [ -f "$root$main" ] && [[ $main == /payload/home/* && $script == *"'/payload/home/usr/lib/sublet/bin/node'"* ]]
+}
+one "its pilot runs the unpacked programs" pilot
+mv "$root/usr/lib/sublet.away" "$root/usr/lib/sublet"
 mkdir -p "$root/etc/slurm"
 echo 'Prolog=/usr/lib/sublet/bin/sublet-hook' > "$root/etc/slurm/slurm.conf"
 refused() { ! inside dpkg --remove sublet-agent; }
