@@ -18,7 +18,7 @@ import { type Output, writeError } from "./output.ts";
 import type { PilotOptions } from "./pilot.ts";
 import { addAdminCommands } from "./reclaim.ts";
 import type { Session } from "./session.ts";
-import { addTableOptions } from "./table-options.ts";
+import { addTableOptions, addWatchOption, type TableOptions } from "./table-options.ts";
 import type { TopOptions } from "./top/top.ts";
 import type { TraceOptions } from "./trace.ts";
 import { addUsageCommand } from "./usage.ts";
@@ -41,6 +41,7 @@ Exit status:
   3  unavailable: no daemon answers in time, or nothing is spare
   4  partly: of several nodes some did their part and some not (drain, resume, reclaim), or some are well and some
      not (doctor --cluster); the output names them
+  78 config check: the settings are wrong
 
 Settings come from /etc/sublet/sublet.toml, then ~/.config/sublet/sublet.toml (keys controller, agent_socket,
 starter_socket, munge_socket, timeout_ms, [tls]), then SUBLET_CONTROLLER and so on from the environment, then the options above.
@@ -160,10 +161,11 @@ export function commandTree(output: Output, environment: NodeJS.ProcessEnv): Tre
       await (await import("./jobs.ts")).jobs(session(), job, options);
     },
   );
-  program
-    .command("status")
-    .description("what the agent of this node offers and found")
-    .action(async () => (await import("./status.ts")).status(session()));
+  addWatchOption(
+    program.command("status").description("what the agent of this node offers and found"),
+  ).action(async (options: Pick<TableOptions, "watch">) =>
+    (await import("./status.ts")).status(session(), options),
+  );
   program
     .command("invoke")
     .argument("<library>", "shared library with the function, see sublet/function.h")

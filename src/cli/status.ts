@@ -2,8 +2,9 @@
 import { formatCpuList } from "../common/cpulist.ts";
 import { formatBytes } from "../common/units.ts";
 import type { LocalStatusReport } from "../rpc/messages.ts";
-import { formatEnum, formatTable, writeJson } from "./output.ts";
+import { formatEnum, formatTable } from "./output.ts";
 import { type Session, withAgent } from "./session.ts";
+import { show, type TableOptions } from "./table-options.ts";
 
 export function formatStatus(report: LocalStatusReport, width: number | undefined): string {
   const { offer, findings, controllerConnected } = report;
@@ -34,8 +35,12 @@ export function formatStatus(report: LocalStatusReport, width: number | undefine
   return formatTable(columns, rows, width).replace(/^\s*\n/, "");
 }
 
-export async function status(session: Session): Promise<void> {
-  const report = await withAgent(session, (agent) => agent.status());
-  if (session.json) writeJson(session.output, report);
-  else session.output.write(formatStatus(report, session.output.width));
+export async function status(session: Session, options: Pick<TableOptions, "watch">): Promise<void> {
+  await show(
+    session,
+    options,
+    () => withAgent(session, (agent) => agent.status()),
+    (report) => report,
+    (report) => formatStatus(report, session.output.width),
+  );
 }

@@ -8,6 +8,7 @@ import { SubletError, toSubletError } from "../../common/errors.ts";
 import { formatBytes } from "../../common/units.ts";
 import { version } from "../../common/version.ts";
 import { writeJson } from "../output.ts";
+import { showProgress } from "../progress.ts";
 import type { Session } from "../session.ts";
 import { allSources, type Gathered, gatherAll, items, thisHost } from "./collect.ts";
 import { secretsOf, withoutSecrets } from "./secrets.ts";
@@ -97,11 +98,18 @@ export async function bundle(
     agentFile: options.agentFile,
     controllerFile: options.controllerFile,
   };
-  const gathered = await gatherAll(items(collect));
+  const { output, json } = session;
+  const all = items(collect);
+  let done = 0;
+  const progress = showProgress(
+    { output, quiet: json },
+    () => `gathered ${done} of ${all.length} files`,
+    () => `gathered ${all.length} files`,
+  );
+  const gathered = await gatherAll(all, () => done++).finally(() => progress.end());
   const secrets = secretsOf(allSources(collect), environment);
   const { archive, manifest } = packed(gathered, secrets, thisHost(), Date.now());
   write(options.bundle, archive);
-  const { output, json } = session;
   if (json) {
     writeJson(output, { file: options.bundle, bytes: archive.length, manifest });
     return;

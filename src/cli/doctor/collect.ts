@@ -277,13 +277,16 @@ export interface Gathered {
   readonly why: string | undefined;
 }
 
-export async function gatherAll(all: readonly Item[]): Promise<Gathered[]> {
+/** onDone: for each, as it comes. */
+export async function gatherAll(all: readonly Item[], onDone: () => void): Promise<Gathered[]> {
   return Promise.all(
     all.map(async (item): Promise<Gathered> => {
       try {
         return { item, text: await item.gather(), why: undefined };
       } catch (thrown) {
         return { item, text: "", why: toSubletError(thrown).message };
+      } finally {
+        onDone();
       }
     }),
   );
