@@ -2,45 +2,16 @@
  * docs/harm.md: what guests cost the jobs beside them. The table is a run of `npm run bench:harm` that somebody put in with
  * `npm run docs:harm < build/bench/harm.json`; it is kept as harm.json beside this file, without the single runs.
  */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { text as readAll } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { keptRun, type MeasuredRow, machineText, measuredRun, refuse, tableLine } from "./measured.ts";
 
 const recordFile = fileURLToPath(new URL("harm.json", import.meta.url));
-/** With fewer the interval of a median is all of its values. */
-const roundsLeast = 5;
 
-const figure = z.number().nullable();
-const row = z.object({
-  what: z.string(),
-  value: figure,
-  unit: z.string(),
-  baseline: z.object({ what: z.string(), value: figure }).optional(),
-  ratio: figure,
-  interval: z.tuple([figure, figure]).optional(),
-  mark: z.number().optional(),
-  verdict: z.enum(["met", "NOT met", "not shown here", "not measured", ""]),
-  note: z.string().optional(),
-});
-const record = z.object({
-  machine: z.object({
-    cores: z.int(),
-    model: z.string(),
-    kernel: z.string(),
-    /** Of the minute before the run. */
-    load: z.number(),
-    date: z.string().regex(/^\d{4}-\d\d-\d\d$/),
-    version: z.string(),
-  }),
-  rounds: z
-    .int()
-    .min(roundsLeast, `fewer than ${roundsLeast} rounds say nothing: npm run bench:harm -- --rounds 15`),
-  guardActions: z.number(),
-  rows: z.array(row).min(1),
-});
+const record = measuredRun("npm run bench:harm -- --rounds 15").extend({ guardActions: z.number() });
 export type HarmRecord = z.output<typeof record>;
-type HarmRow = HarmRecord["rows"][number];
 
 /** @throws z.ZodError, SyntaxError: it is not what bench:harm writes. */
 export function parseHarm(text: string): HarmRecord {
@@ -52,7 +23,7 @@ const percent = (ratio: number | null): string =>
 const seconds = (value: number | null | undefined, unit: string): string =>
   value === null || value === undefined ? "" : `${value.toFixed(2)} ${unit}`;
 
-function line(each: HarmRow): string {
+function line(each: MeasuredRow): string {
   const [low, high] = each.interval ?? [null, null];
   const cells = [
     each.what,
@@ -63,20 +34,16 @@ function line(each: HarmRow): string {
     each.mark === undefined ? "" : `≤ ${percent(each.mark)}: ${each.verdict}`,
     each.note ?? "",
   ];
-  return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  return tableLine(cells);
 }
 
-function table({ machine, rounds, guardActions, rows }: HarmRecord): string[] {
-  const quiet =
-    machine.load < 0.3 ? "" : " **The machine was not quiet**: read the intervals before the medians.";
+function table(found: HarmRecord): string[] {
   return [
-    `${machine.date}, Sublet ${machine.version}: ${machine.cores} cores (${machine.model}), Linux ${machine.kernel}, ` +
-      `${rounds} rounds, load ${machine.load.toFixed(2)} before the run.${quiet} ` +
-      `The guard acted ${guardActions} times at most in one agent's life.`,
+    `${machineText(found)} The guard acted ${found.guardActions} times at most in one agent's life.`,
     "",
     "| beside the job | alone | so | change | 90 % interval | mark | |",
     "|---|---|---|---|---|---|---|",
-    ...rows.map(line),
+    ...found.rows.map(line),
   ];
 }
 
@@ -115,7 +82,7 @@ export function harmPage(found: HarmRecord | undefined): string {
     "",
     "On a machine of two cores the guest shares a core with its own client and with the benchmark, and both cores share one last-level cache and",
     "one memory channel: such a machine shows what guests cost through caches, memory and the kernel at their worst, and not what they cost on a",
-    "node of many cores. There is one job on one node; how a parallel job of many nodes feels a delay on one of them is not shown.",
+    "node of many cores. There is one job of one rank on one node; how a parallel job of many nodes feels a delay on one of them is not shown.",
     "",
     "## On your own cluster",
     "",
@@ -129,7 +96,7 @@ export function harmPage(found: HarmRecord | undefined): string {
 
 /** The run that was put in; undefined: none. */
 export function keptHarm(): HarmRecord | undefined {
-  return existsSync(recordFile) ? parseHarm(readFileSync(recordFile, "utf8")) : undefined;
+  return keptRun(recordFile, parseHarm);
 }
 
 async function main(): Promise<void> {
@@ -140,9 +107,4 @@ async function main(): Promise<void> {
   console.log(`docs/harm.md: ${found.rows.length} rows of ${found.machine.date}`);
 }
 
-if (import.meta.main)
-  main().catch((thrown: unknown) => {
-    const why = thrown instanceof z.ZodError ? z.prettifyError(thrown) : String(thrown);
-    console.error(`docs:harm: not what bench:harm writes; nothing is changed.\n${why}`);
-    process.exit(1);
-  });
+if (import.meta.main) main().catch((thrown: unknown) => refuse("docs:harm", "bench:harm", thrown));

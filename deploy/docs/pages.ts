@@ -8,6 +8,7 @@ import { catalog, logsPage } from "./logs.ts";
 import { manPage } from "./man.ts";
 import { configurationPage } from "./markdown.ts";
 import { metricsPage } from "./metrics.ts";
+import { keptSpeed, speedPage } from "./speed.ts";
 import { subjects } from "./subjects.ts";
 
 export function pages(): ReadonlyMap<string, string> {
@@ -17,6 +18,7 @@ export function pages(): ReadonlyMap<string, string> {
     ["docs/logs.md", logsPage()],
     ["docs/metrics.md", metricsPage()],
     ["docs/harm.md", harmPage(keptHarm())],
+    ["docs/speed.md", speedPage(keptSpeed())],
     ["deploy/grafana/sublet.json", grafanaDashboard()],
     ["deploy/man/sublet.1", commandPage()],
     ...daemonPages(),

@@ -51,6 +51,7 @@ export const navigation: readonly Group[] = [
       docs("programmer", "More cores in one line"),
       docs("regions", "Regions"),
       docs("pilot", "Without root"),
+      docs("speed", "How fast it is"),
       docs("fabric", "Fabrics"),
     ],
   },

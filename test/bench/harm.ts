@@ -12,7 +12,6 @@
  */
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { cpus, loadavg, release } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -21,8 +20,8 @@ import { keepOffTheJob } from "../../deploy/testbed/main-job/noise.ts";
 import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { pause, run, until } from "../../deploy/testbed/shell.ts";
 import { treeRoot } from "../../deploy/testbed/sublet-conf.ts";
-import { version } from "../../src/common/version.ts";
 import { type Bed, submit, withBed } from "./bed.ts";
+import { thisMachine } from "./machine.ts";
 import { plotSvg } from "./path/plot.ts";
 import {
   jsonRows,
@@ -276,17 +275,6 @@ function rowsOf(found: readonly Seconds[], chosen: readonly Beside[]): Row[] {
   return rows;
 }
 
-function machineOf(load: number): object {
-  return {
-    cores: cpus().length,
-    model: cpus()[0]?.model ?? "?",
-    kernel: release(),
-    load,
-    date: new Date().toISOString().slice(0, 10),
-    version,
-  };
-}
-
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -305,7 +293,7 @@ async function main(): Promise<void> {
   }
   const chosen = kinds.filter(({ name, agent }) => !agent || only === undefined || only.includes(name));
   mkdirSync(out, { recursive: true });
-  const [load = 0] = loadavg();
+  const machine = thisMachine();
   const found: Seconds[] = [];
   let actions = 0;
   await withBed({ agentSettings: { lease_here_first: false } }, async (bed) => {
@@ -323,15 +311,15 @@ async function main(): Promise<void> {
     await bed.cluster.cancelAll();
   });
   const rows = rowsOf(found, chosen);
-  const machine = `${cpus().length} cores, ${cpus()[0]?.model ?? "?"}; ${rounds} rounds`;
-  const title = `harm: what guests cost the job beside them (${machine})`;
+  const subtitle = `${machine.cores} cores, ${machine.model}; ${rounds} rounds`;
+  const title = `harm: what guests cost the job beside them (${subtitle})`;
   const svg = join(out, "harm.svg");
   const json = join(out, "harm.json");
   writeFileSync(
     json,
-    `${JSON.stringify({ machine: machineOf(load), rounds, rows: jsonRows(rows), guardActions: actions, runs: found }, undefined, 2)}\n`,
+    `${JSON.stringify({ machine, rounds, rows: jsonRows(rows), guardActions: actions, runs: found }, undefined, 2)}\n`,
   );
-  writeFileSync(svg, plotSvg("Sublet: what guests cost the job beside them", machine, rows));
+  writeFileSync(svg, plotSvg("Sublet: what guests cost the job beside them", subtitle, rows));
   console.log(
     `${tableText(title, rows)}\n${summaryText(rows)}\nmost guard actions of one agent's life: ${actions}\n${json}\n${svg}`,
   );

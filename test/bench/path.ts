@@ -1,14 +1,16 @@
 /**
  * `npm run bench:path`: the data path against the baselines of the same run; a table, build/bench/path.json and a plot.
+ * `npm run docs:speed < build/bench/path.json` puts the figures into docs/speed.md.
  *
  * Every thing and every baseline is measured once a round, in turns, the order turning too; client on core 0, the other
  * side on core 1. A missed mark is reported and no failure (--strict makes it one); what could not be measured is.
  */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { availableParallelism, cpus } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { Command } from "commander";
 import { attempt } from "../../deploy/testbed/shell.ts";
+import { thisMachine } from "./machine.ts";
 import type { Times } from "./path/measurer.ts";
 import { plotSvg } from "./path/plot.ts";
 import { countingRow, crowdRow, pathRows, type Sleep, withTailMarks } from "./path/rows.ts";
@@ -38,6 +40,7 @@ if (availableParallelism() < 2) command.error("the data path needs two cores: on
 if (process.getuid?.() !== 0)
   command.error("only root can make the network namespaces that stand for two nodes");
 
+const machine = thisMachine();
 const startedMs = performance.now();
 const progress = (message: string) =>
   process.stderr.write(`${((performance.now() - startedMs) / 1000).toFixed(1).padStart(6)} s  ${message}\n`);
@@ -122,11 +125,6 @@ const rows = [
   ...pathRows(rounds, sleep, availableParallelism()),
   ...(await othersRows()),
 ];
-const machine = {
-  cores: availableParallelism(),
-  processor: cpus()[0]?.model ?? "unknown",
-  kernel: readFileSync("/proc/sys/kernel/osrelease", "utf8").trim(),
-};
 const jsonFile = flags.json ?? join(flags.out, "path.json");
 const plotFile = join(flags.out, "path.svg");
 for (const folder of [dirname(jsonFile), flags.out]) mkdirSync(folder, { recursive: true });
@@ -138,7 +136,7 @@ const report = {
   series: Object.fromEntries(rounds),
 };
 writeFileSync(jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
-const subtitle = `${machine.processor}, ${machine.cores} cores, Linux ${machine.kernel}; ${count} rounds${flags.quick ? " (quick)" : ""}`;
+const subtitle = `${machine.model}, ${machine.cores} cores, Linux ${machine.kernel}; ${count} rounds${flags.quick ? " (quick)" : ""}`;
 writeFileSync(plotFile, plotSvg("Sublet: the data path against its marks", subtitle, rows));
 console.log(
   `${tableText(`The data path (${subtitle})`, rows)}\n\n${summaryText(rows)}\n${jsonFile}\n${plotFile}`,

@@ -38,6 +38,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
     load: () => import("./dashboard.ts"),
   },
   cli: { about: "commands at 10,000 nodes, from start to end", load: () => import("./cli.ts") },
+  estimate: { about: "an estimate over a million jobs", load: () => import("./estimate.ts") },
   "off-switch": {
     about: "a drain of all over 1,000 fake agents, and after a restart",
     load: () => import("./off-switch.ts"),

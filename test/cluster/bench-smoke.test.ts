@@ -24,6 +24,10 @@ test("every benchmark runs", { timeout: 630_000 }, () => {
     "idle",
     "horizon",
     "page",
+    "dashboard",
+    "cli",
+    "estimate",
+    "off-switch",
     "jobstart",
   ])
     assert.match(ran.stdout, new RegExp(`^${name}: [1-9][0-9]* rows in`, "m"));

@@ -356,14 +356,26 @@ function regions(rounds: Rounds): Row[] {
       floorName: "memcpy between the same pages",
     }),
   );
-  for (const [series, floor, bytes, text] of [
-    ["get_4k", "redis_get_4k", 4096, "region get 4 KiB, same node, against Redis"],
-    ["get_10m", "redis_get_10m", tenMib, "region get 10 MiB, same node, against Redis"],
-    ["far_get_4k", "far_redis_get_4k", 4096, "region get 4 KiB, across namespaces, against Redis"],
-    ["far_get_10m", "far_redis_get_10m", tenMib, "region get 10 MiB, across namespaces, against Redis"],
-    ["far_put_10m", "far_redis_put_10m", tenMib, "region put 10 MiB, across namespaces, against Redis"],
+  for (const [path, where] of [
+    ["", "same node"],
+    ["far_", "across namespaces"],
   ] as const)
-    rows.push(flow(rounds, { what: text, series, floor, floorName: "Redis", bytes, least: 3, issue: "3.7" }));
+    for (const [size, bytes, text] of [
+      ["4k", 4096, "4 KiB"],
+      ["10m", tenMib, "10 MiB"],
+    ] as const)
+      for (const verb of ["get", "put"] as const)
+        rows.push(
+          flow(rounds, {
+            what: `region ${verb} ${text}, ${where}, against Redis`,
+            series: `${path}${verb}_${size}`,
+            floor: `${path}redis_${verb}_${size}`,
+            floorName: "Redis",
+            bytes,
+            least: 3,
+            issue: "3.7",
+          }),
+        );
   return rows;
 }
 

@@ -136,6 +136,7 @@ export async function openSeries(stage: Stage, quick: boolean): Promise<Benches>
   ] as const)
     add(measurer, {
       [`${prefix}_get_4k`]: { name: "get", bytes: 4 * kib, count: 1000 },
+      [`${prefix}_put_4k`]: { name: "set", bytes: 4 * kib, count: 1000 },
       [`${prefix}_get_10m`]: { name: "get", ...tenMib },
       [`${prefix}_put_10m`]: { name: "set", ...tenMib },
     });
