@@ -46,6 +46,7 @@ install -m 644 functions/bindings/fortran/sublet.f90 "$to/usr/share/sublet/fortr
 
 # Commands: each becomes Node, with the pid that it was started with. Unpacked somewhere else (dpkg-deb -x) they use what lies
 # beside them; in their place they look for nothing.
+# shellcheck disable=SC2016 # what they expand when they run
 command() {
   {
     printf '#!/bin/sh\nhome=/usr/lib/sublet\n'
