@@ -11,7 +11,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { connectStarter, type StartOrder } from "../../../agent/executor/starter.ts";
-import { bucketCount, outcomes, readPage } from "../../../agent/executor/stats.ts";
+import { bucketCount, readPage } from "../../../agent/executor/stats.ts";
+import { outcomes } from "../../../src/common/outcomes.ts";
 
 const recorded = new Map(
   readFileSync(new URL("../../native/wire/recorded.txt", import.meta.url), "utf8")
