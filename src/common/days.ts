@@ -16,6 +16,15 @@ export interface DayPart {
   readonly share: number;
 }
 
+/** By its parts: a trimmed Node lacks most languages, and with them how they write dates. */
+function partsOf(format: Intl.DateTimeFormat, unixMs: number): Record<string, string> {
+  return Object.fromEntries(format.formatToParts(unixMs).map(({ type, value }) => [type, value]));
+}
+
+function dayText({ year, month, day }: Record<string, string>): string {
+  return `${year}-${month}-${day}`;
+}
+
 export class Days {
   readonly timeZone: string;
   readonly #format: Intl.DateTimeFormat;
@@ -25,24 +34,28 @@ export class Days {
 
   constructor(timeZone: string) {
     this.timeZone = timeZone;
-    // Sweden writes dates as ISO 8601 does.
     const day = { timeZone, year: "numeric", month: "2-digit", day: "2-digit" } as const;
-    this.#format = new Intl.DateTimeFormat("sv-SE", day);
-    const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit" } as const;
-    this.#clock = new Intl.DateTimeFormat("sv-SE", { ...day, ...clock });
+    this.#format = new Intl.DateTimeFormat("en-US", day);
+    const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" } as const;
+    this.#clock = new Intl.DateTimeFormat("en-US", { ...day, ...clock });
   }
 
   /** The day of a moment. */
   dayOf(unixMs: number): string {
     if (unixMs >= this.#last.fromMs && unixMs < this.#last.toMs) return this.#last.day;
-    const day = this.#format.format(unixMs);
+    const day = this.#dayAt(unixMs);
     this.#last = { day, fromMs: this.startOf(day), toMs: this.endOf(day) };
     return day;
   }
 
   /** What a clock shows there: 2026-11-25 12:00:00. */
   clockAt(unixMs: number): string {
-    return this.#clock.format(unixMs);
+    const parts = partsOf(this.#clock, unixMs);
+    return `${dayText(parts)} ${parts.hour}:${parts.minute}:${parts.second}`;
+  }
+
+  #dayAt(unixMs: number): string {
+    return dayText(partsOf(this.#format, unixMs));
   }
 
   /** When a clock there shows 2026-11-25T12:00; of two such moments the first, where it skips one the same time later. */
@@ -65,7 +78,7 @@ export class Days {
     let within = utcMs + zoneMs;
     while (within - before > 1) {
       const middle = Math.floor((before + within) / 2);
-      if (this.#format.format(middle) >= day) within = middle;
+      if (this.#dayAt(middle) >= day) within = middle;
       else before = middle;
     }
     return within;
