@@ -4,27 +4,16 @@
  * there for the next client unless it was told that a transfer has failed.
  */
 #include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 #include "base/fds.h"
+#include "dummy_fabric.h"
 #include "executor/region_fabric.h"
-#include "fabric/ofi.h"
-#include "wire/ofi.h"
-
-static void must(bool holds)
-{
-    if (!holds)
-        __builtin_trap();
-}
 
 static unsigned char memory[4096];
-static uint32_t registered, peers;
-static char *dummy;
-static const char *opened;
+static uint32_t registered;
 
 void workers_become_child(pid_t parent, int *keep, size_t count);
 void workers_become_child(pid_t parent, int *keep, size_t count)
@@ -41,40 +30,6 @@ bool ofi_wanted(const char *provider)
     return true;
 }
 
-const char *ofi_own_address(int fd, char *text, uint32_t size)
-{
-    (void)fd;
-    (void)text;
-    (void)size;
-    return NULL;
-}
-
-bool ofi_allows(const char *only, const char *provider)
-{
-    return only[0] == '\0' || strcmp(only, provider) == 0;
-}
-
-void ofi_keep_nothing(void) {}
-
-sublet_status ofi_open(const struct ofi_settings *settings, struct ofi **out)
-{
-    must(strlen(settings->provider) < sizeof(((struct ofi_offer *)NULL)->provider));
-    must(dummy == NULL);
-    opened = strcmp(settings->provider, "net") == 0 ? "net" : "tcp";
-    if (strcmp(settings->provider, opened) != 0)
-        return SUBLET_ERR_NOT_FOUND;
-    dummy = malloc(1);
-    *out = (struct ofi *)(void *)dummy;
-    return SUBLET_OK;
-}
-
-void ofi_close(struct ofi *ofi)
-{
-    must((const char *)(const void *)ofi == dummy);
-    free(dummy);
-    dummy = NULL;
-}
-
 bool ofi_is_connected(const struct ofi *ofi)
 {
     must((const char *)(const void *)ofi == dummy);
@@ -84,35 +39,6 @@ bool ofi_is_connected(const struct ofi *ofi)
 const char *ofi_provider_with_connections(const char *provider)
 {
     return provider;
-}
-
-sublet_status ofi_peer_add(struct ofi *ofi, const void *name, uint32_t size, uint32_t depth, uint64_t *peer_out)
-{
-    (void)name;
-    (void)depth;
-    must((const char *)(const void *)ofi == dummy && size <= 256);
-    *peer_out = ++peers;
-    return SUBLET_OK;
-}
-
-void ofi_peer_remove(struct ofi *ofi, uint64_t peer)
-{
-    must((const char *)(const void *)ofi == dummy && peer > 0 && peers > 0);
-    peers--;
-}
-
-const char *ofi_provider(const struct ofi *ofi)
-{
-    must((const char *)(const void *)ofi == dummy);
-    return opened;
-}
-
-sublet_status ofi_name(const struct ofi *ofi, void *bytes, uint32_t capacity, uint32_t *size_out)
-{
-    must((const char *)(const void *)ofi == dummy && capacity == 256);
-    memset(bytes, 7, 16);
-    *size_out = 16;
-    return SUBLET_OK;
 }
 
 sublet_status ofi_register(struct ofi *ofi, void *base, size_t bytes, bool readable, struct ofi_memory *out)
@@ -134,18 +60,6 @@ uint32_t ofi_poll(struct ofi *ofi, uint32_t *data, uint32_t most)
     (void)data;
     (void)most;
     return 0;
-}
-
-int ofi_fd(const struct ofi *ofi)
-{
-    (void)ofi;
-    return -1;
-}
-
-bool ofi_may_sleep(struct ofi *ofi)
-{
-    (void)ofi;
-    return true;
 }
 
 /** A client: its bytes, bent towards an offer that is allowed when the first one says so. What is left of the input. */
