@@ -93,6 +93,8 @@ grep -q '^"mode" = "shadow"$' $root/etc/sublet/agent.conf.d/10-site.toml
 note "the agent's settings are there" $? $root/etc/sublet/agent.conf.d/10-site.toml
 ! play -e '{"sublet_agent": {"lending": {"mod": "shadow"}}}' && grep -q 'mode' "$log"
 note "a key that is none ends the play, with the nearest one" $? "$log"
+grep -q '^"mode" = "shadow"$' $root/etc/sublet/agent.conf.d/10-site.toml
+note "and is not written" $?
 
 # The agent that is to be taken away: its socket, and a command that writes down what it was asked.
 mkdir -p $root/run/sublet && : > $root/run/sublet/agent.sock
@@ -104,7 +106,7 @@ note "drained before" $?
 # shellcheck disable=SC2016 # dpkg's
 ! chroot $root dpkg-query -W -f '${db:Status-Status}\n' sublet-agent sublet-runtime 2> /dev/null | grep -qx installed
 note "packages are gone" $?
-[ ! -e $root/etc/slurm/prolog.d/50-sublet ] && [ ! -e $root/etc/sublet/agent.conf.d/10-site.toml ]
+[ ! -e $root/etc/slurm/prolog.d/50-sublet ] && [ ! -e $root/etc/sublet ] && [ ! -e $root/etc/apt/sources.list.d/sublet.list ]
 note "nothing of it is left" $?
 rm -f "$log"
 echo "$passed passed, $failed failed"
