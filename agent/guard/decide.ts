@@ -13,6 +13,10 @@
  *   neither                     none; a guest that was frozen for freeze.max_ms ends, or (where no signal may go so
  *                               far) is let down to its throttle and not frozen again for as long
  *
+ * A durable region is never frozen: clients on other nodes take one that is silent for lost, and with it what they put
+ * there. Where it would be, and after all ephemeral regions have ended, it is shrunk, which gives it time to move (reactor).
+ * While it moves it takes no step, and nobody else ends either: what it holds comes back when it is gone.
+ *
  * A guest that had to be held again soon after it was let down waits twice as long the next time. A guest that comes
  * while others are throttled is throttled at once. What has ended is forgotten, and nothing is decided about it again.
  */
@@ -34,6 +38,10 @@ export interface GuestFacts {
   readonly cores: number;
   readonly memoryBytes: number;
   readonly grantedUnixMs: number;
+  /** A region that is to outlive its memory. */
+  readonly durable: boolean;
+  /** It has begun to move out of a job's way, and will be gone within a time that the job can bear. */
+  readonly moving: boolean;
 }
 
 export interface Cause {
@@ -128,6 +136,7 @@ interface Verdict {
 }
 
 const strength = (action: ActionName): number => actionNames.indexOf(action);
+const ends = (action: ActionName): boolean => strength(action) >= strength("shrink");
 const keyOf = (reading: Reading): string => `${reading.signal} ${reading.jobId ?? "node"}`;
 
 /** A step that a guest may take next. */
@@ -196,7 +205,8 @@ class Decision {
   }
 
   #hold(leaseId: string, before: GuardState): Hold {
-    const hold = before.holds.get(leaseId) ?? freshHold;
+    const moving = this.guests.get(leaseId)?.moving === true;
+    const hold = moving ? freshHold : (before.holds.get(leaseId) ?? freshHold);
     const calm = this.verdicts.get(leaseId)?.temper === "calm";
     return {
       ...hold,
@@ -216,8 +226,10 @@ class Decision {
 
   /** What the step up from a rung is called for a guest. */
   #stepUp({ facts, hold }: Pick<Step, "facts" | "hold">): ActionName {
-    if (hold.rung >= this.#top) return facts.kind === "region" ? "shrink" : "evict";
+    const last = facts.kind === "region" ? "shrink" : "evict";
+    if (hold.rung >= this.#top) return last;
     const { action } = this.#at(hold.rung + 1);
+    if (action === "freeze" && facts.durable) return last;
     return action === "none" ? "throttle" : action;
   }
 
@@ -228,7 +240,7 @@ class Decision {
     for (const [leaseId, facts] of this.guests) {
       const hold = this.holds.get(leaseId) ?? freshHold;
       const verdict = this.verdicts.get(leaseId);
-      if (verdict?.cause === undefined || verdict.hotSinceMs === undefined) continue;
+      if (facts.moving || verdict?.cause === undefined || verdict.hotSinceMs === undefined) continue;
       if (this.nowMs - verdict.hotSinceMs < escalateMs || this.nowMs - hold.changedMs < escalateMs) continue;
       const action = this.#stepUp({ facts, hold });
       if (strength(action) > strength(verdict.strongest)) continue;
@@ -241,7 +253,7 @@ class Decision {
   #up(step: Step): void {
     const { facts, hold, cause } = step;
     const action = this.#stepUp(step);
-    if (action === "shrink" || action === "evict") {
+    if (ends(action)) {
       this.#end(step, action);
       return;
     }
@@ -295,10 +307,14 @@ class Decision {
   escalate(before: GuardState): Pick<GuardState, "escalatedMs" | "batchUp"> {
     const all = this.#candidates();
     const caught = this.#catchUp(all);
-    const steps = all.filter(({ facts }) => !caught.has(facts.leaseId));
+    const moving = [...this.guests.values()].some((facts) => facts.moving);
+    const steps = all.filter(
+      (step) => !caught.has(step.facts.leaseId) && !(moving && ends(this.#stepUp(step))),
+    );
     const resting = this.nowMs - before.escalatedMs < this.policy.escalateMs;
     const batchUp = this.hot.size === 0 ? 1 : before.batchUp;
-    if (resting || steps.length === 0) return { escalatedMs: before.escalatedMs, batchUp };
+    if (steps.length === 0) return { escalatedMs: moving ? this.nowMs : before.escalatedMs, batchUp };
+    if (resting) return { escalatedMs: before.escalatedMs, batchUp };
     const lowest = Math.min(...steps.map((step) => this.#order(step)));
     const next = steps.filter((step) => this.#order(step) === lowest).sort(newestCheapestFirst);
     const [first] = next;
@@ -311,9 +327,11 @@ class Decision {
     };
   }
 
-  /** Rungs first; at their top, regions before functions. */
+  /** Rungs first; at their top, ephemeral regions before durable ones, and these before functions. */
   #order(step: Step): number {
-    return step.hold.rung + (this.#stepUp(step) === "evict" ? 1 : 0);
+    const action = this.#stepUp(step);
+    if (!ends(action)) return step.hold.rung;
+    return this.#top + (action === "evict" ? 2 : step.facts.durable ? 1 : 0);
   }
 
   #scopeOf(action: ActionName): "node" | "guest" {

@@ -11,6 +11,7 @@
  */
 import { toSubletError } from "../../src/common/errors.ts";
 import { logEvent } from "../../src/common/log-events.ts";
+import { isDurable } from "../../src/common/nouns.ts";
 import { type GuardMetrics, guardMetrics } from "../../src/metrics/guard.ts";
 import type { Registry } from "../../src/metrics/registry.ts";
 import type { GuestTree } from "../cgroup/guests.ts";
@@ -70,6 +71,10 @@ const fullQuota = (guest: Guest): number => Math.max(1, guest.lease.cores.length
 /** How long the kernel's alarm is kept armed with nothing to look at. */
 const restMs = 30_000;
 
+/** Out of a job's way: the reactor bounds for how long. An administrator may give hours. */
+const isMoving = ({ lease }: Guest): boolean =>
+  isDurable(lease) && lease.state === "DRAINING" && lease.reason !== "admin";
+
 export class Guard {
   readonly #options: GuardOptions;
   readonly #metrics: GuardMetrics;
@@ -94,6 +99,7 @@ export class Guard {
     this.#adopt();
     options.shell.listen({
       onEffect: (effect) => {
+        if (effect.type === "draining" && isMoving(effect.guest)) this.#letMove(effect.guest);
         if (effect.type === "ready" || effect.type === "offer") this.check();
       },
     });
@@ -228,9 +234,11 @@ export class Guard {
       const frozen = (guestFrost(tree, id) ?? "thawed") !== "thawed";
       if (!frozen && percent > 99.5) continue;
       const nearest = this.#policy.rungs.findIndex((rung) => rung.quotaPercent <= percent + 0.5);
-      const rung = frozen ? top : Math.min(top - 1, nearest < 0 ? top - 1 : nearest);
+      const stays = frozen && !isDurable(guest.lease);
+      if (frozen && !stays) this.#alarm("thaw", freezeGuest(tree, id, false));
+      const rung = stays ? top : Math.min(top - 1, nearest < 0 ? top - 1 : nearest);
       const nowMs = shell.nowMs();
-      holds.set(id, { ...freshHold, rung, changedMs: nowMs, frozenSinceMs: frozen ? nowMs : undefined });
+      holds.set(id, { ...freshHold, rung, changedMs: nowMs, frozenSinceMs: stays ? nowMs : undefined });
       log.warn({ lease: id, frozen, quotaCores }, "guard: an earlier life of the agent held this guest back");
     }
     this.#state = { ...this.#state, holds };
@@ -301,12 +309,14 @@ export class Guard {
     this.#metrics.samples.inc();
     this.#tellLacking();
     this.#showReadings(readings);
-    const facts = guests.map(({ lease, grantedUnixMs }) => ({
-      leaseId: lease.id,
-      kind: lease.kind,
-      cores: lease.cores.length,
-      memoryBytes: lease.memoryBytes,
-      grantedUnixMs,
+    const facts = guests.map((guest) => ({
+      leaseId: guest.lease.id,
+      kind: guest.lease.kind,
+      cores: guest.lease.cores.length,
+      memoryBytes: guest.lease.memoryBytes,
+      grantedUnixMs: guest.grantedUnixMs,
+      durable: isDurable(guest.lease),
+      moving: isMoving(guest),
     }));
     const { state, actions } = decide(this.#policy, this.#state, facts, readings, nowMs);
     this.#state = state;
@@ -344,6 +354,13 @@ export class Guard {
     const full = fullQuota(guest);
     const held = rung.action === "none" ? undefined : (full * rung.quotaPercent) / 100;
     this.#alarm(action, [...alarms, ...holdQuota(tree, leaseId, full, held)]);
+  }
+
+  /** The sooner it has moved, the sooner the job has its memory back: whatever it was held to, it runs. */
+  #letMove(guest: Guest): void {
+    const { tree } = this.#options;
+    const { id } = guest.lease;
+    if (tree.holds?.has(id) === true) this.#alarm("relax", holdQuota(tree, id, fullQuota(guest), undefined));
   }
 
   #alarm(action: string, alarms: readonly string[]): void {

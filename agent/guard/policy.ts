@@ -105,7 +105,9 @@ const freeze = z
     scope: scope.default("guest").describe("as in [throttle]").meta(live),
   })
   .prefault({})
-  .describe("step 2: frozen; calls wait and end with their deadline, the lease goes on");
+  .describe(
+    "step 2: frozen; calls wait and end with their deadline, the lease goes on. Not for evacuated and mirrored regions, whose clients would take them for lost",
+  );
 
 const evict = z
   .strictObject({
@@ -119,7 +121,7 @@ const evict = z
   })
   .prefault({})
   .describe(
-    "steps 3 and 4: the newest region ends (shrink), then the newest and cheapest function lease (evict), with reason GUARD",
+    "steps 3 and 4, with reason GUARD: the newest region ends (shrink), ephemeral ones first; an evacuated or mirrored one has reclaim.budget_ms to move, and nobody else ends meanwhile. Then the newest and cheapest function lease ends (evict)",
   );
 
 /** What a policy may say on this node. */

@@ -55,7 +55,10 @@ export type AgentEvent =
   | { type: "use"; samples: ReadonlyMap<number, UseSample> }
   /** All jobs of this node by a controller's view of Slurm. */
   | { type: "facts"; jobs: readonly SlurmJobFacts[] }
-  /** The guard ends these leases: a job suffers. `closed`: nothing new is lent beside it for now. */
+  /**
+   * The guard wants these leases back, since a job suffers: durable regions may move, all else ends. `closed`: nothing new
+   * is lent beside it for now.
+   */
   | { type: "guard"; leaseIds: readonly string[]; closed: boolean }
   | { type: "starter"; up: boolean }
   | { type: "timer" }

@@ -11,6 +11,8 @@ import {
   renewLease,
   revokeLeases,
 } from "../../src/lease/book.ts";
+import { durablePatience } from "../reclaim/patience.ts";
+import { takeBack } from "../reclaim/take.ts";
 import { answerWhenGone } from "../reclaim/waits.ts";
 import { coresFor, type Draft, endGuests, limitsFor, overheadBytes, refusal, spareOf } from "./draft.ts";
 import type { AgentEvent, Asker } from "./events.ts";
@@ -230,16 +232,10 @@ export function onAdopt(draft: Draft, event: Event<"adopt">): void {
 /** The agent is told to leave the node empty. */
 export function onLeave(draft: Draft): void {
   draft.leaving = true;
-  endGuests(
-    draft,
-    revokeLeases(draft.book, () => true, "admin"),
-  );
+  takeBack(draft, () => true, "admin", durablePatience(draft));
 }
 
 export function onGuard(draft: Draft, event: Event<"guard">): void {
   draft.guarded = event.closed;
-  endGuests(
-    draft,
-    revokeLeases(draft.book, (lease) => event.leaseIds.includes(lease.id), "guard"),
-  );
+  takeBack(draft, (lease) => event.leaseIds.includes(lease.id), "guard", durablePatience(draft));
 }

@@ -18,9 +18,8 @@
  * - The epilog ends a job. One that a prolog announced keeps its cores until then, though its cgroup may come and go
  *   with its steps.
  *
- * An evacuated region in the way of a hook has a budget, in which its client may move it: reclaimBudgetMs, and never so
- * long that the hook would not see it gone in time. All else goes at once. A hook is answered when every guest in its
- * way, and every one that was ending already, is gone.
+ * What may move has a budget (patience.ts); all else goes at once. A hook is answered when every guest in its way, and
+ * every one that was ending already, is gone.
  */
 import { wholeCores } from "../../src/capacity/siblings.ts";
 import type { JobFacts, Lease } from "../../src/common/nouns.ts";
@@ -29,7 +28,8 @@ import { jobsOnNode, unwanted } from "../consent/sharing.ts";
 import type { SeenJob } from "../jobs/scan.ts";
 import { type Draft, overheadBytes } from "../reactor/draft.ts";
 import type { AgentEvent } from "../reactor/events.ts";
-import type { Guest, KnownJob } from "../reactor/state.ts";
+import type { KnownJob } from "../reactor/state.ts";
+import { hookPatience, wakePatience, witnessPatience } from "./patience.ts";
 import { type Patience, type Taken, takeBack } from "./take.ts";
 import { answerWhenGone, endingGuests, endOverdueWaits, settleWaits } from "./waits.ts";
 
@@ -39,24 +39,8 @@ function overlaps(lease: Lease, cores: readonly number[]): boolean {
   return lease.cores.some((core) => cores.includes(core));
 }
 
-/** Of a hook's wait, kept for a guest to end in when its budget is over. */
-const clearMs = 500;
 /** An announced job whose cgroup is there without cores, and no step was heard though one should have been. */
 const stepDoubtMs = 500;
-
-/** Is anybody told that the lease is wanted back? The holder is connected here, or his agent hears it by a controller. */
-function hasListener(draft: Draft, { holder, lease }: Guest): boolean {
-  return holder !== undefined || (lease.owner.node !== "" && lease.owner.node !== draft.setup.node);
-}
-
-/** What a hook may wait for: it keeps a job from starting. */
-function hookPatience(draft: Draft): Patience {
-  const { reclaimBudgetMs, hookTimeoutMs } = draft.setup;
-  return {
-    budgetMs: Math.max(0, Math.min(reclaimBudgetMs, hookTimeoutMs - clearMs)),
-    has: (guest) => guest.lease.durability === "evacuated" && hasListener(draft, guest),
-  };
-}
 
 /**
  * Memory that is lent, and that jobs may use and do not share, beyond what the node has. What is ending already frees its
@@ -105,8 +89,11 @@ function makeRoom(draft: Draft, cores: readonly number[], patience?: Patience): 
 }
 
 /** Leases that may not be beside the jobs of this node any more, when no hook waits for it. */
-export function endUnwanted(draft: Draft): void {
-  const leases = makeRoom(draft, []).ended;
+export function endUnwanted(draft: Draft, patience = wakePatience(draft, excessBytes(draft))): void {
+  const before = draft.book.leases;
+  const { ended, draining } = makeRoom(draft, [], patience);
+  const asked = draining.filter((id) => before.get(id)?.state !== "DRAINING");
+  const leases = ended + asked.length;
   if (leases > 0) draft.out.push({ type: "unshared", leases });
 }
 
@@ -236,11 +223,12 @@ export function onJobs(draft: Draft, event: Event<"jobs">): void {
     if (draft.announced.delete(job.jobId)) draft.stepsHeard = false;
     // A shared lease is beside its job on purpose; endUnwanted says whether it still may be.
     const inTheWay = (lease: Lease): boolean => lease.class !== "shared" && overlaps(lease, cores);
-    const missed = takeBack(draft, inTheWay, "batch_job").ended + makeMemory(draft).ended;
+    const patience = witnessPatience(draft, excessBytes(draft));
+    const missed = takeBack(draft, inTheWay, "batch_job").ended + makeMemory(draft, patience).ended;
     if (missed > 0) draft.out.push({ type: "missed", jobId: job.jobId, leases: missed });
   }
   forgetWords(draft);
-  endUnwanted(draft);
+  endUnwanted(draft, witnessPatience(draft, excessBytes(draft)));
 }
 
 export function onGuestGone(draft: Draft, event: Event<"guest_gone">): void {

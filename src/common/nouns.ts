@@ -105,6 +105,14 @@ export interface Lease {
   readonly billing?: Billing;
 }
 
+/** A region whose content is to outlive its memory. It never takes class shared: a job that wakes waits for no move. */
+export function isDurable({ kind, durability }: Pick<Lease, "kind" | "durability">): boolean {
+  return kind === "region" && (durability === "evacuated" || durability === "mirrored");
+}
+
+/** Why a durable region is refused where there is memory for others. */
+export const onlySharedText = "only memory of class shared, which takes no evacuated or mirrored region";
+
 /** What was held by one lease in one span of time: see UsageRecord in types.proto. */
 export interface UsageRecord {
   readonly leaseId: string;

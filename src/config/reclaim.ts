@@ -17,7 +17,10 @@ export const reclaimSchema = z
       .min(0)
       .max(60_000)
       .default(1_000)
-      .describe("time to move an evacuated region that a job needs; 0: none; bounded by what a hook waits")
+      .describe(
+        "time to move an evacuated region that a job needs (the guard, and a job that wakes, give it to mirrored ones, too); " +
+          "0: none; bounded by what a hook waits",
+      )
       .meta(live),
     state_dir: z
       .string()

@@ -186,7 +186,11 @@ function checkRequest(message: LeaseRequestMessage | null): LeaseRequestMessage 
 }
 
 /** What outs mean for a caller. The reason that is nearest to a grant is named: memory, then cores, then closed. */
-const reasonOf: Partial<Record<OutReason, RefusalReason>> = { no_memory: "no_memory", no_cores: "no_cores" };
+const reasonOf: Partial<Record<OutReason, RefusalReason>> = {
+  no_memory: "no_memory",
+  only_shared: "no_memory",
+  no_cores: "no_cores",
+};
 const nearness: readonly RefusalReason[] = ["no_memory", "no_cores", "closed"];
 
 function nobody(
@@ -198,7 +202,12 @@ function nobody(
   const reasons = new Set<RefusalReason>();
   for (const { reason, detail } of placement.out) {
     if (reason === "not_named" || reason === "excluded") continue;
-    const text = reason === "slurm_state" ? `${detail} in Slurm` : reason.replaceAll("_", " ");
+    const text =
+      reason === "slurm_state"
+        ? `${detail} in Slurm`
+        : reason === "only_shared"
+          ? detail
+          : reason.replaceAll("_", " ");
     counts.set(text, (counts.get(text) ?? 0) + 1);
     reasons.add(reasonOf[reason] ?? "closed");
   }

@@ -8,8 +8,10 @@
 import { SubletError } from "../common/errors.ts";
 import {
   type EndReason,
+  isDurable,
   type Lease,
   type LeaseRequest,
+  onlySharedText,
   type Principal,
   type RefusalReason,
   type Spare,
@@ -78,11 +80,17 @@ export function grantLease(
   if (spare.length === 0) return { granted: false, reason: "closed", message: "the node lends nothing now" };
   const taken = new Set([...book.leases.values()].flatMap((lease) => lease.cores));
   let reason: RefusalReason = "no_cores";
+  let onlyShared = false;
   for (const offer of spare) {
     const free = offer.cores.filter((core) => !taken.has(core));
     if (free.length < Math.max(request.minCores, request.cores > 0 ? 1 : 0)) continue;
     if (spareBytesFor(offer, spare) < request.memoryBytes + overheadBytes) {
       reason = "no_memory";
+      continue;
+    }
+    if (offer.class === "shared" && isDurable(request)) {
+      reason = "no_memory";
+      onlyShared = true;
       continue;
     }
     const cores = free.slice(Math.max(0, free.length - request.cores));
@@ -104,7 +112,8 @@ export function grantLease(
     };
     return { granted: true, book: replace(book, lease), lease };
   }
-  const message = reason === "no_cores" ? "not enough spare cores" : "not enough spare memory";
+  const short = reason === "no_cores" ? "not enough spare cores" : "not enough spare memory";
+  const message = onlyShared ? onlySharedText : short;
   return { granted: false, reason, message };
 }
 

@@ -5,8 +5,9 @@
  *
  * Out are nodes that Slurm says are draining, down, reserved, powering, held exclusively (unless their agent offers what that
  * job shares) or about to start a planned job;
- * nodes whose agent is silent; and nodes that cannot serve the request beside the leases that their offer does
- * not know of yet. Without any snapshot of Slurm the offers alone count: agents see the jobs on their nodes.
+ * nodes whose agent is silent; nodes that cannot serve the request beside the leases that their offer does
+ * not know of yet; and, for a durable region, class shared: its owner waits for no move. Without any snapshot of Slurm the
+ * offers alone count: agents see the jobs on their nodes.
  *
  * The order, strongest first:
  * 1. the whole wish before part of it; among parts the larger one;
@@ -19,7 +20,14 @@
  *    (pack: few nodes are touched);
  * 5. by a hash of seed and name, so that controllers with equal views do not all run to the same node.
  */
-import { type CapacityClass, type LeaseRequest, type Spare, spareBytesFor } from "../common/nouns.ts";
+import {
+  type CapacityClass,
+  isDurable,
+  type LeaseRequest,
+  onlySharedText,
+  type Spare,
+  spareBytesFor,
+} from "../common/nouns.ts";
 
 export interface PlacementRequest extends LeaseRequest {
   readonly excludeNodes: ReadonlySet<string>;
@@ -75,7 +83,8 @@ export type OutReason =
   | "planned_soon"
   | "closed"
   | "no_cores"
-  | "no_memory";
+  | "no_memory"
+  | "only_shared";
 
 export interface Placement {
   readonly candidates: readonly Candidate[];
@@ -216,11 +225,15 @@ function fit(
     const cores = Math.min(request.cores, free);
     const memoryBytes = spareBytesFor(spare, offer.spare) - (taken?.memoryBytes ?? 0);
     if (cores < Math.max(request.minCores, request.cores > 0 ? 1 : 0)) {
-      if (short !== "no_memory") short = "no_cores";
+      if (short === "closed") short = "no_cores";
       continue;
     }
     if (memoryBytes < request.memoryBytes) {
-      short = "no_memory";
+      if (short !== "only_shared") short = "no_memory";
+      continue;
+    }
+    if (spare.class === "shared" && isDurable(request)) {
+      short = "only_shared";
       continue;
     }
     const next: Scored = {
@@ -244,6 +257,7 @@ const shortText: Partial<Record<OutReason, string>> = {
   closed: "it lends nothing now",
   no_cores: "not enough spare cores",
   no_memory: "not enough spare memory",
+  only_shared: onlySharedText,
 };
 
 /** How long the capacity is likely to last from now; Infinity when nobody says. */

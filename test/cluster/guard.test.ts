@@ -13,8 +13,9 @@ import { cgroupDirs } from "../../agent/cgroup/layout.ts";
 import { guestFrost, guestQuotaCores } from "../../agent/cgroup/throttle.ts";
 import { watchPressure } from "../../agent/guard/trigger.ts";
 import { page } from "../../deploy/testbed/main-job/sampler.ts";
+import type { DurabilityName } from "../../src/rpc/messages.ts";
 import { eventually } from "../unit/agent/fake-starter.ts";
-import { localClient } from "../unit/agent/local-client.ts";
+import { type LocalClient, localClient } from "../unit/agent/local-client.ts";
 import { end, last, lease, mib, skip, slowness, type World, world } from "./world.ts";
 
 const patienceMs = 30_000 * slowness;
@@ -84,6 +85,7 @@ async function job(here: World, jobId: number, core: number): Promise<ChildProce
 
 interface Duel {
   readonly here: World;
+  readonly client: LocalClient;
   readonly leaseId: string;
   readonly agent: ChildProcess;
   /** The job runs, or sleeps: then it waits for no core. */
@@ -93,15 +95,16 @@ interface Duel {
 }
 
 /** A region's guest on all cores, and a job on one of them. */
-async function duel(t: TestContext, text: string): Promise<Duel> {
+async function duel(t: TestContext, text: string, durability?: DurabilityName): Promise<Duel> {
   const here = await world(t, text);
   const agent = await here.agent();
   const client = await localClient(here.socket);
   t.after(() => client.close());
   const tasks = await job(here, 77, last);
-  const held = await lease(client, 0);
+  const held = await lease(client, 0, durability);
   return {
     here,
+    client,
     leaseId: held.id,
     agent,
     jobRuns(yes) {
@@ -129,6 +132,28 @@ test("a guest that hurts is throttled, frozen, and ended; each with its cause", 
   assert.deepEqual([signal, threshold, jobs], ["job_run_delay", 15, [77]]);
   assert.ok(Number(value) >= 15);
   await eventually("told", () => /"state":"REVOKED","reason":"guard"/.test(here.log()), patienceMs);
+});
+
+test("a region that is to outlive it is throttled, then told to move and let go; it ends with its budget", {
+  skip,
+}, async (t) => {
+  const { here, leaseId, client, hurt } = await duel(t, policy(), "DURABILITY_EVACUATED");
+  await hurt();
+  await eventually("told", () => client.notices.some(({ body }) => body === "draining"), patienceMs);
+  const quotaCores = guestQuotaCores(here.guests, leaseId);
+  assert.ok(quotaCores === 1 || !listGuests(here.guests).includes(leaseId), `${quotaCores} cores`);
+  await eventually("ended", () => !listGuests(here.guests).includes(leaseId), patienceMs);
+  assert.deepEqual(words(here.log()), ["throttle", "throttle", "shrink"]);
+  const notices = client.notices.map((notice) =>
+    notice.body === "draining" ? notice.draining : notice.body === "revoked" ? notice.revoked : undefined,
+  );
+  assert.deepEqual(
+    notices.map((notice) => [notice?.leaseId, notice?.reason]),
+    [
+      [leaseId, "REASON_GUARD"],
+      [leaseId, "REASON_GUARD"],
+    ],
+  );
 });
 
 test("calm again: thawed and let go step by step; off by a reload: at once, and a bad policy changes nothing", {

@@ -23,6 +23,7 @@ import { type GuestTree, listGuests, removeRoot } from "../../agent/cgroup/guest
 import { type CgroupLayout, cgroupDirs, discoverCgroups } from "../../agent/cgroup/layout.ts";
 import { freezeGuest } from "../../agent/cgroup/throttle.ts";
 import { clearGuest } from "../../agent/reclaim/clear.ts";
+import type { DurabilityName } from "../../src/rpc/messages.ts";
 import { eventually, type FakeStarter, fakeStarter } from "../unit/agent/fake-starter.ts";
 import { type LocalClient, leaseOf } from "../unit/agent/local-client.ts";
 
@@ -152,11 +153,16 @@ function removeTree(dir: string): void {
   rmdirSync(dir);
 }
 
-export async function lease(client: LocalClient, cores: number): Promise<ReturnType<typeof leaseOf>> {
+export async function lease(
+  client: LocalClient,
+  cores: number,
+  durability: DurabilityName = "DURABILITY_UNSPECIFIED",
+): Promise<ReturnType<typeof leaseOf>> {
   const request = {
     kind: cores === 0 ? "LEASE_KIND_REGION" : "LEASE_KIND_FUNCTION",
     cores,
     memoryBytes: 16 * mib,
+    durability,
   } as const;
   return leaseOf(await client.call({ body: "lease", lease: { request } }));
 }

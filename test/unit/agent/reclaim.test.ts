@@ -101,6 +101,89 @@ test("the witness waits for nobody: the job is there", () => {
   assert.deepEqual(ended(driver.feed({ type: "jobs", jobs: [job] })), ["r"]);
 });
 
+test("nor does it for another job's change cut short what a hook waits for", () => {
+  const driver = Driver.ready({ prolog: "close" });
+  driver.run("r", { ...evacuated, memoryBytes: 2048 * mib }, 5);
+  const seen = (jobId: number, cores: number[], memoryLimitBytes: number) => ({
+    jobId,
+    cores,
+    memoryLimitBytes,
+    memoryUsedBytes: 0,
+  });
+  const other = seen(8, [0], 64 * mib);
+  driver.feed({ type: "jobs", jobs: [other] });
+  assert.deepEqual(draining(driver.feed(step(70, 9, [1], 2048 * mib))), [["r", 5]]);
+  // Its own cgroup is there while its step waits.
+  for (const jobs of [[], [other], [other, seen(9, [1], 2048 * mib)]])
+    assert.deepEqual(ended(driver.feed({ type: "jobs", jobs })), []);
+  driver.feed({ type: "facts", jobs: [] });
+  assert.equal(driver.state.guests.get("r")?.phase, "running");
+  driver.nowMs += setup.reclaimBudgetMs;
+  assert.deepEqual(ended(driver.feed({ type: "timer" })), ["r"]);
+});
+
+test("the guard lets a durable region move, and ends all else at once", () => {
+  const driver = Driver.ready();
+  const small = { ...region, memoryBytes: 64 * mib };
+  driver.run("evacuated", { ...small, durability: "evacuated" }, 5);
+  driver.run("mirrored", { ...small, durability: "mirrored" }, 6);
+  driver.run("ephemeral", { ...small, durability: "ephemeral" }, 5);
+  driver.run("older", small, 5);
+  driver.run("orphan", { ...small, durability: "evacuated" });
+  driver.run("f", {}, 5);
+  driver.run("bystander", { ...small, durability: "evacuated" }, 5);
+  driver.grant("starts", { ...small, durability: "evacuated" }, 5);
+  const leaseIds = [...driver.state.guests.keys()].filter((id) => id !== "bystander");
+  const effects = driver.feed({ type: "guard", leaseIds, closed: true });
+  assert.deepEqual(ended(effects), ["ephemeral", "f", "older", "orphan", "starts"]);
+  assert.deepEqual(draining(effects), [
+    ["evacuated", 5],
+    ["mirrored", 6],
+  ]);
+  assert.ok(effects.every((effect) => !("guest" in effect) || effect.guest.lease.id !== "bystander"));
+  const lease = driver.state.book.leases.get("evacuated");
+  assert.deepEqual([lease?.state, lease?.reason], ["DRAINING", "guard"]);
+  assert.equal(lease?.expiresAtMs, driver.nowMs + setup.reclaimBudgetMs);
+  driver.nowMs += 300;
+  assert.deepEqual(ended(driver.feed({ type: "release", call: 71, leaseId: "mirrored", asker: me })), [
+    "mirrored",
+  ]);
+  driver.nowMs += setup.reclaimBudgetMs - 301;
+  assert.deepEqual(ended(driver.feed({ type: "timer" })), []);
+  driver.nowMs += 1;
+  const late = driver.feed({ type: "timer" });
+  assert.deepEqual(ended(late), ["evacuated"]);
+  const notice = late.find((effect) => effect.type === "notify");
+  assert.ok(notice?.type === "notify" && notice.holder === 5);
+  assert.deepEqual([notice.guest.lease.state, notice.guest.lease.reason], ["REVOKED", "guard"]);
+});
+
+test("a job that suffers waits no longer than one that starts, and shortens an administrator's budget", () => {
+  const driver = Driver.ready({ reclaimBudgetMs: 60_000 });
+  driver.run("r", evacuated, 5);
+  driver.feed({ type: "reclaim", call: 1, leaseIds: undefined, budgetMs: 60_000 });
+  const guard: AgentEvent = { type: "guard", leaseIds: ["r"], closed: true };
+  assert.deepEqual(draining(driver.feed(guard)), [["r", 5]]);
+  const endAtMs = driver.nowMs + setup.hookTimeoutMs - 500;
+  assert.equal(driver.state.book.leases.get("r")?.expiresAtMs, endAtMs);
+  assert.equal(driver.state.book.leases.get("r")?.reason, "guard");
+  driver.nowMs += 500;
+  assert.deepEqual(draining(driver.feed(guard)), []);
+  assert.equal(driver.state.book.leases.get("r")?.expiresAtMs, endAtMs, "a second look gives no more time");
+  const none = Driver.ready({ reclaimBudgetMs: 0 });
+  none.run("r", evacuated, 5);
+  assert.deepEqual(ended(none.feed(guard)), ["r"]);
+});
+
+test("an agent that leaves its node empty lets durable regions move", () => {
+  const driver = Driver.ready();
+  driver.run("r", evacuated, 5);
+  driver.run("f", {}, 5);
+  const effects = driver.feed({ type: "leave" });
+  assert.deepEqual(ended(effects), ["f"]);
+  assert.deepEqual(draining(effects), [["r", 5]]);
+});
+
 test("a holder that is found late hears that its lease drains", () => {
   const driver = Driver.ready();
   driver.run("r", evacuated);

@@ -165,6 +165,82 @@ test("memory that a job does not touch is lent, and comes back from shared lease
   assert.ok(driver.state.book.leases.has("own"));
 });
 
+const durable = { kind: "region", cores: 0, minCores: 0, durability: "evacuated" } as const;
+
+test("no region that is to outlive its memory goes on what a job may want back: refused, with the reason", () => {
+  const driver = beside("share", { memoryMarginBytes: 0 });
+  driver.run("own", { cores: 2, minCores: 2, memoryBytes: 2500 * mib });
+  for (const durability of ["evacuated", "mirrored"] as const) {
+    const { call, effects } = driver.grant(durability, { ...durable, durability });
+    const refusal = effects.find((effect) => effect.type === "refuse" && effect.call === call);
+    assert.ok(refusal?.type === "refuse");
+    assert.equal(refusal.error.details.reason, "no_memory");
+    assert.match(refusal.error.message, /only memory of class shared, which takes no evacuated or mirrored/);
+  }
+  driver.run("content", { ...durable, durability: "ephemeral" });
+  assert.equal(driver.state.book.leases.get("content")?.class, "shared");
+});
+
+test("whatever is asked for in any order, class shared has only what is not to outlive it", () => {
+  const wishes = fc.array(
+    fc.record({
+      memoryBytes: fc.integer({ min: 1, max: 1500 }).map((size) => size * mib),
+      durability: fc.constantFrom("ephemeral", "evacuated", "mirrored"),
+    }),
+    { maxLength: 8 },
+  );
+  let shared = 0;
+  fc.assert(
+    fc.property(wishes, fc.constantFrom(0, 300), (all, marginMib) => {
+      const driver = beside("share", { memoryMarginBytes: marginMib * mib });
+      for (const [index, wish] of all.entries()) driver.grant(`r${index}`, { ...durable, ...wish });
+      for (const lease of driver.state.book.leases.values()) {
+        if (lease.class !== "shared") continue;
+        shared++;
+        assert.equal(lease.durability, undefined, lease.id);
+      }
+    }),
+  );
+  assert.ok(shared > 0, "nothing was lent of class shared");
+});
+
+/** As a version lent it that did not look at durability. */
+function lentBefore(marginMib: number): Driver {
+  const driver = beside("share", { memoryMarginBytes: marginMib * mib });
+  driver.run("own", { cores: 2, minCores: 2, memoryBytes: 2500 * mib });
+  driver.run("r", { ...durable, durability: "ephemeral", memoryBytes: 600 * mib }, 5);
+  const lease = driver.state.book.leases.get("r");
+  const guest = driver.state.guests.get("r");
+  assert.ok(lease?.class === "shared" && guest !== undefined);
+  const old = { ...lease, durability: "evacuated" as const };
+  const book = { leases: new Map(driver.state.book.leases).set("r", old) };
+  const guests = new Map(driver.state.guests).set("r", { ...guest, lease: old });
+  driver.state = { ...driver.state, book, guests };
+  return driver;
+}
+
+test("one that lies there moves while the job that wakes has its margin, and goes at once when it has not", () => {
+  // 4096 - 512 - (2500 + 32) - (600 + 32) = 420 are the job's: with its margin of 200 it may touch 220 without harm.
+  const touches = (driver: Driver, touchedMib: number): Effect[] => {
+    driver.nowMs += 100;
+    return driver.feed({ type: "use", samples: new Map([[7, use(driver.nowMs, new Map(), touchedMib)]]) });
+  };
+  const driver = lentBefore(200);
+  assert.deepEqual(ended(touches(driver, 220)), []);
+  assert.equal(driver.state.book.leases.get("r")?.state, "ACTIVE");
+  const effects = touches(driver, 300);
+  assert.deepEqual(ended(effects), []);
+  assert.equal(effects.find((effect) => effect.type === "unshared")?.leases, 1);
+  const lease = driver.state.book.leases.get("r");
+  assert.deepEqual([lease?.state, lease?.reason], ["DRAINING", "batch_job"]);
+  const again = touches(driver, 310);
+  assert.ok(!again.some((effect) => effect.type === "draining" || effect.type === "unshared"));
+  assert.deepEqual(ended(driver.feed({ type: "jobs", jobs: [seen(7, [0, 1], 1025)] })), []);
+  assert.deepEqual(ended(touches(driver, 400)), ["r"], "half of the margin is gone");
+  assert.deepEqual(ended(touches(lentBefore(200), 400)), ["r"]);
+  assert.deepEqual(ended(touches(lentBefore(0), 430)), ["r"], "no margin, no time");
+});
+
 const jobId = fc.constantFrom(7, 8);
 const someCores = fc.uniqueArray(fc.nat(3), { minLength: 1, maxLength: 3 });
 const anyEvent: fc.Arbitrary<(n: number, nowMs: number) => AgentEvent> = fc.oneof(

@@ -4,7 +4,7 @@
  */
 
 import { SubletError } from "../../../src/common/errors.ts";
-import type { Lease, Spare } from "../../../src/common/nouns.ts";
+import type { CapacityClass, Lease, Spare } from "../../../src/common/nouns.ts";
 import {
   drainLeases,
   emptyBook,
@@ -45,6 +45,8 @@ export interface FakeAgentOptions {
   readonly boastCores?: number;
   /** How long it says that its capacity lasts. */
   readonly horizonMs?: number;
+  /** What it lends is of; idle unless said. */
+  readonly class?: CapacityClass;
 }
 
 export interface FakeAgent {
@@ -87,7 +89,7 @@ export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
     const held = new Set([...book.leases.values()].flatMap(({ cores }) => cores));
     const used = [...book.leases.values()].reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
     const cores = Array.from({ length: options.cores }, (_, core) => core).filter((core) => !held.has(core));
-    return [{ class: "idle", cores, memoryBytes: options.memoryBytes - used }];
+    return [{ class: options.class ?? "idle", cores, memoryBytes: options.memoryBytes - used }];
   };
   const message = (lease: Lease): LeaseMessage =>
     leaseToWire(lease, { node, nowMs: performance.now(), grantedUnixMs: 1, invocations: 0 });

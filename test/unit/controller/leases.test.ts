@@ -45,6 +45,28 @@ test("lease, list, renew, release: on behalf of the owner that a trusted daemon 
   assert.match(page, /sublet_slurm_rpcs_total 4/);
 });
 
+test("where only shared memory is spare, a region that is to outlive it is refused before any agent is asked", async () => {
+  const controller = await controllerWith();
+  const agent = await agentWith({ node: "n1", cores: 4, class: "shared" });
+  await agent.join(controller.address);
+  const client = clientOf(controller);
+  const region = { kind: "LEASE_KIND_REGION", cores: 0, memoryBytes: mib } as const;
+  await assert.rejects(
+    client.requestLease({ request: { ...region, durability: "DURABILITY_EVACUATED" }, owner: user }),
+    (error: SubletError) => {
+      assert.equal(error.details.reason, "no_memory");
+      assert.match(
+        error.message,
+        /1 × only memory of class shared, which takes no evacuated or mirrored region/,
+      );
+      return true;
+    },
+  );
+  assert.equal(agent.seen.grants, 0);
+  const { lease } = await client.requestLease({ request: region, owner: user });
+  assert.equal(lease?.class, "CAPACITY_CLASS_SHARED");
+});
+
 test("why a lease ended is told to the agent of its owner's node, and to no other", async () => {
   const controller = await controllerWith();
   const [home, lender, other] = await Promise.all(

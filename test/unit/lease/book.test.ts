@@ -57,6 +57,29 @@ test("refuses with the reason, and takes fewer cores when it may", () => {
   });
 });
 
+test("a durable region takes no class shared, and leaves it to others", () => {
+  const region = { kind: "region", cores: 0, minCores: 0, memoryBytes: 500 } as const;
+  const both = [
+    { class: "unallocated" as const, cores: [0], memoryBytes: 400 },
+    { class: "shared" as const, cores: [1], memoryBytes: 400 },
+  ];
+  const decide = (wish: Partial<LeaseRequest>) =>
+    grantLease(emptyBook, "r", { ...request, ...region, ...wish }, owner, both, 0);
+  for (const durability of ["evacuated", "mirrored"] as const) {
+    const refused = decide({ durability });
+    assert.ok(!refused.granted && refused.reason === "no_memory");
+    assert.match(refused.message, /only memory of class shared/);
+    const small = decide({ durability, memoryBytes: 400 });
+    assert.ok(small.granted && small.lease.class === "unallocated");
+    const large = decide({ durability, memoryBytes: 801 });
+    assert.ok(!large.granted && large.message === "not enough spare memory");
+  }
+  for (const wish of [{}, { durability: "ephemeral" }, { kind: "function", cores: 1 }] as const) {
+    const decision = decide(wish);
+    assert.ok(decision.granted && decision.lease.class === "shared");
+  }
+});
+
 test("renewal extends, never shortens, and ends with the lease", () => {
   const { book } = granted(emptyBook, "a");
   assert.equal(renewLease(book, "a", 1000).lease.expiresAtMs, 61_000);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { CapacityClass } from "../../../src/common/nouns.ts";
+import { type CapacityClass, type Durability, isDurable } from "../../../src/common/nouns.ts";
 import {
   type Candidate,
   openMs,
@@ -182,6 +182,42 @@ test("functions go beside jobs first, regions to idle nodes; spread there, pack 
   ]);
 });
 
+test("a region that is to outlive its memory stays off shared capacity, with a reason of its own", () => {
+  const part = (name: CapacityClass, mibs: number) => ({ class: name, cores: [], memoryBytes: mibs * mib });
+  const offers = [
+    offer("shared", 8, { class: "shared" }),
+    offer("both", 0, { spare: [part("unallocated", 32), part("shared", 512)] }),
+    offer("neither", 0, { spare: [part("unallocated", 32), part("shared", 16)] }),
+    offer("room", 0, { spare: [part("unallocated", 128), part("shared", 512)] }),
+  ];
+  const region = { kind: "region", cores: 0, minCores: 0 } as const;
+  for (const durability of ["evacuated", "mirrored"] as const) {
+    const { candidates, out } = place(request({ ...region, durability }), offers, undefined, [], nowMs);
+    assert.deepEqual(
+      candidates.map((each) => [each.node, each.class]),
+      [["room", "unallocated"]],
+    );
+    assert.deepEqual(
+      out.map(({ node, reason }) => [node, reason]),
+      [
+        ["shared", "only_shared"],
+        ["both", "only_shared"],
+        ["neither", "no_memory"],
+      ],
+    );
+    assert.match(out[0]?.detail ?? "", /class shared, which takes no evacuated or mirrored region/);
+  }
+  // An older peer says nothing of it.
+  for (const durability of ["ephemeral", undefined] as const) {
+    const wish = request({ ...region, ...(durability === undefined ? {} : { durability }) });
+    assert.deepEqual(names(place(wish, offers, undefined, [], nowMs).candidates).sort(), [
+      "both",
+      "room",
+      "shared",
+    ]);
+  }
+});
+
 test("capacity that ends within the term comes after capacity that lasts", () => {
   const offers = [
     offer("ends", 8, { horizonMs: 30_000 }),
@@ -223,13 +259,20 @@ const anyOffers = fc.uniqueArray(
   { selector: (o) => o.node, maxLength: 12 },
 );
 const anyRequest = fc
-  .record({ cores: fc.nat(5), min: fc.nat(5), mib: fc.nat(200), region: fc.boolean() })
-  .map(({ cores, min, mib: wanted, region }) =>
+  .record({
+    cores: fc.nat(5),
+    min: fc.nat(5),
+    mib: fc.nat(200),
+    region: fc.boolean(),
+    durability: fc.constantFrom<Durability>("ephemeral", "evacuated", "mirrored"),
+  })
+  .map(({ cores, min, mib: wanted, region, durability }) =>
     request({
       kind: region ? "region" : "function",
       cores: region ? 0 : cores + 1,
       minCores: region ? 0 : Math.min(min, cores + 1),
       memoryBytes: wanted * mib,
+      ...(region ? { durability } : {}),
     }),
   );
 
@@ -259,6 +302,7 @@ test("any sequence of requests: never more proposed than offered, a refused node
               assert.ok(!tried.has(candidate.node));
               assert.ok(candidate.cores <= wish.cores && candidate.cores >= wish.minCores);
               assert.ok(wish.cores === 0 || candidate.cores > 0);
+              assert.ok(candidate.class !== "shared" || !isDurable(wish));
             }
             const [first] = candidates;
             if (first === undefined) break;

@@ -18,7 +18,8 @@ const policyOf = (text: string): GuardPolicy => parsePolicy(text, "guard.toml", 
 const policy = policyOf("");
 
 function guest(leaseId: string, grantedUnixMs: number, more: Partial<GuestFacts> = {}): GuestFacts {
-  return { leaseId, kind: "function", cores: 1, memoryBytes: 1000, grantedUnixMs, ...more };
+  const usual = { kind: "function", cores: 1, memoryBytes: 1000, durable: false, moving: false } as const;
+  return { leaseId, grantedUnixMs, ...usual, ...more };
 }
 
 const delay = (value: number, leaseIds: readonly string[], jobId = 7): Reading => ({
@@ -45,8 +46,16 @@ class World {
     const decided: Decided = decide(this.policy, this.state, this.guests, readings, this.nowMs);
     this.state = decided.state;
     for (const { rung, leaseId } of decided.actions)
-      if (rung === undefined) this.guests = this.guests.filter((each) => each.leaseId !== leaseId);
+      if (rung === undefined)
+        this.guests = this.guests.flatMap((each) =>
+          each.leaseId !== leaseId ? [each] : each.durable ? [{ ...each, moving: true }] : [],
+        );
     return decided.actions;
+  }
+
+  /** They have moved, or their time is over. */
+  moved(): void {
+    this.guests = this.guests.filter(({ moving }) => !moving);
   }
 
   /** What happens within a time, as words. */
@@ -101,6 +110,54 @@ test("of guests of the same moment the cheapest goes first; a region before a fu
     "freeze younger",
   ]);
   assert.deepEqual(words.slice(4), ["shrink region", "evict younger", "evict cheap", "evict dear"]);
+});
+
+const durable = { kind: "region", cores: 0, durable: true } as const;
+
+test("durable regions: never frozen, after all ephemeral ones, before functions; nobody ends while one moves", () => {
+  const of = policyOf('[throttle]\nquota_percent = [50]\n[freeze]\nscope = "node"\n');
+  const world = new World(
+    [
+      guest("f", 9),
+      guest("new", 8, durable),
+      guest("old", 3, durable),
+      guest("ephemeral", 1, { kind: "region", cores: 0 }),
+    ],
+    of,
+  );
+  const hot = (): Reading[] => [delay(50, world.ids)];
+  assert.deepEqual(world.run(2_800, hot), [
+    "throttle f 50",
+    "throttle new 50",
+    "throttle old 50",
+    "throttle ephemeral 50",
+    "freeze f",
+    "freeze ephemeral",
+  ]);
+  assert.deepEqual(world.run(2_000, hot), ["shrink ephemeral", "shrink new", "shrink old"]);
+  assert.deepEqual(world.run(20_000, hot), [], "they move: nobody else ends, and they are left alone");
+  world.moved();
+  assert.deepEqual(world.run(800, hot), [], "what came back is given time to tell");
+  assert.deepEqual(world.run(400, hot), ["evict f"]);
+});
+
+test("a durable region that moves for a job's sake is let go; a signal that may not end it leaves it throttled", () => {
+  const world = new World([guest("r", 1, durable)]);
+  assert.deepEqual(
+    world.run(3_000, () => [delay(50, ["r"])]),
+    ["throttle r 50", "throttle r 10"],
+  );
+  world.guests = [guest("r", 1, { ...durable, moving: true })];
+  assert.deepEqual(
+    world.run(10_000, () => [delay(50, ["r"])]),
+    [],
+  );
+  assert.equal(world.state.holds.get("r")?.rung, 0);
+  const mild = new World([guest("r", 1, durable)], policyOf('[job_run_delay]\nstrongest = "freeze"\n'));
+  assert.deepEqual(
+    mild.run(60_000, () => [delay(50, ["r"])]),
+    ["throttle r 50", "throttle r 10"],
+  );
 });
 
 test("calm: back in the reverse order, then nothing", () => {
@@ -226,6 +283,7 @@ interface Round {
   readonly steps: number;
   readonly values: readonly number[];
   readonly comes: boolean;
+  readonly durable: boolean;
   readonly goes: boolean;
 }
 
@@ -234,6 +292,7 @@ const rounds: fc.Arbitrary<Round[]> = fc.array(
     steps: fc.integer({ min: 1, max: 60 }),
     values: fc.array(fc.constantFrom(0, 1, 3, 4, 6, 50), { minLength: 2, maxLength: 2 }),
     comes: fc.boolean(),
+    durable: fc.boolean(),
     goes: fc.boolean(),
   }),
   { maxLength: 25 },
@@ -263,10 +322,14 @@ test("whatever the signals do: no faster than the hold times, one rung at a time
       const ended = new Set<string>();
       let made = 2;
       const step = (readings: Reading[]): void => {
-        const known = new Set(world.ids);
+        const known = new Map(world.guests.map((each) => [each.leaseId, each]));
+        const moving = world.guests.some((each) => each.moving);
+        const { holds } = world.state;
         for (const { action, leaseId, rung } of world.look(readings)) {
           assert.ok(known.has(leaseId), "who is not here cannot be touched");
           assert.ok(!ended.has(leaseId), `${leaseId} had ended`);
+          const is = known.get(leaseId);
+          if (is?.durable) assert.notEqual(action, "freeze");
           const last = changed.get(leaseId);
           const up = !["relax", "thaw"].includes(action);
           const sinceMs = world.nowMs - (last?.atMs ?? Number.NEGATIVE_INFINITY);
@@ -276,15 +339,20 @@ test("whatever the signals do: no faster than the hold times, one rung at a time
           const before = rungs.get(leaseId) ?? 0;
           if (rung === undefined) {
             ended.add(leaseId);
-            assert.equal(before, of.rungs.length - 1, "ended from the highest rung only");
+            const top = of.rungs.length - (is?.durable ? 2 : 1);
+            assert.equal(before, top, "ended from the highest rung only");
+            const frozenMs = world.nowMs - (holds.get(leaseId)?.frozenSinceMs ?? world.nowMs);
+            assert.ok(!moving || frozenMs >= of.freezeMaxMs, "ended while another moves");
           } else assert.equal(of.rungs.indexOf(rung), before + (up ? 1 : -1));
           rungs.set(leaseId, rung === undefined ? -1 : of.rungs.indexOf(rung));
           changed.set(leaseId, { atMs: world.nowMs, up });
         }
       };
       for (const round of story) {
-        if (round.comes && world.guests.length < 5) world.guests.push(guest(`g${made++}`, made));
+        if (round.comes && world.guests.length < 5)
+          world.guests.push(guest(`g${made++}`, made, round.durable ? durable : {}));
         if (round.goes) world.guests.shift();
+        if (round.goes) world.moved();
         for (let i = 0; i < round.steps; i++)
           step(
             round.values.map((value, job) =>
