@@ -34,6 +34,7 @@ import type {
 import type { ControllerHandlers } from "../rpc/server.ts";
 import type { ClusterSnapshot, SnapshotNode } from "../slurm/snapshot.ts";
 import type { AccountingParts } from "./accounting.ts";
+import { NaturalOrder } from "./order.ts";
 import type { ReceiptStore } from "./receipts.ts";
 import type { Report } from "./report.ts";
 import { Rises } from "./rises.ts";
@@ -75,10 +76,7 @@ export class DashboardFeed implements DashboardSource {
   readonly #options: DashboardFeedOptions;
   readonly #totals: Mutable<Totals> = { ...noTotals };
   readonly #rises = new Rises();
-  #order: { readonly names: readonly string[]; readonly sorted: readonly string[] } = {
-    names: [],
-    sorted: [],
-  };
+  readonly #order = new NaturalOrder();
   #administer: Pick<ControllerHandlers, "drain" | "resume" | "reclaim"> | undefined;
   #receipts: ReceiptStore | undefined;
   #gain: ((fromMs: number, toMs: number) => Gain) | undefined;
@@ -162,9 +160,9 @@ export class DashboardFeed implements DashboardSource {
       }
     const names = [...(snapshot?.nodes.keys() ?? [])];
     for (const name of state.agents.keys()) if (snapshot?.nodes.has(name) !== true) names.push(name);
-    const nodes = this.#sorted(names).map((name) =>
-      factsOf(name, snapshot?.nodes.get(name), state.agents.get(name)),
-    );
+    const nodes = this.#order
+      .of(names)
+      .map((name) => factsOf(name, snapshot?.nodes.get(name), state.agents.get(name)));
     const ageMs = snapshot === undefined ? 0 : Math.max(0, Math.round(nowMs() - snapshot.takenAtMs));
     return {
       nodes,
@@ -173,15 +171,6 @@ export class DashboardFeed implements DashboardSource {
       snapshot: { valid: snapshot !== undefined, ageMs },
       notices: this.#notices(nodes, snapshot !== undefined, ageMs),
     };
-  }
-
-  #sorted(names: readonly string[]): readonly string[] {
-    const known = this.#order.names;
-    if (known.length !== names.length || known.some((name, i) => name !== names[i])) {
-      const { compare } = new Intl.Collator("en", { numeric: true });
-      this.#order = { names, sorted: [...names].sort(compare) };
-    }
-    return this.#order.sorted;
   }
 
   #notices(nodes: readonly NodeFacts[], valid: boolean, ageMs: number): Notice[] {

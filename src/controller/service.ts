@@ -47,6 +47,7 @@ import {
   onSpellLost,
 } from "./horizon.ts";
 import { requestLease } from "./leasing.ts";
+import { NaturalOrder } from "./order.ts";
 import { ReceiptStore } from "./receipts.ts";
 import { checkLease, checkReport, leaseIdPattern, type Report } from "./report.ts";
 import {
@@ -120,6 +121,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
   /** Who has nothing left, as each node was told last. */
   const quotasTold = new Map<string, string>();
   const receipts = options.receipts ?? new ReceiptStore();
+  const order = new NaturalOrder();
 
   /** Learns from the offer; gives the model that this stream has not heard of yet. */
   function horizonOf(offer: OfferMessage, told: number | undefined): HorizonModelMessage | null {
@@ -380,7 +382,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
     },
     async listNodes(request) {
       const snapshot = options.snapshot();
-      const nodes = listNodes(state, snapshot, nowMs());
+      const nodes = listNodes(state, snapshot, nowMs(), order);
       return {
         ...(request.columns ? { nodes: [], columns: nodesToColumns(nodes) } : { nodes, columns: null }),
         snapshotAgeMs: snapshot === undefined ? 0 : Math.max(0, Math.round(nowMs() - snapshot.takenAtMs)),

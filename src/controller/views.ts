@@ -2,6 +2,7 @@
 import type { PlacementOffer } from "../placement/place.ts";
 import type { LeaseMessage, NodeStatusMessage } from "../rpc/messages.ts";
 import type { ClusterSnapshot } from "../slurm/snapshot.ts";
+import { NaturalOrder } from "./order.ts";
 import type { AgentState, ControllerState } from "./state.ts";
 
 export function* placementOffers(state: ControllerState): Generator<PlacementOffer> {
@@ -29,15 +30,15 @@ export function listLeases(state: ControllerState, uid: number | "all", nowMs: n
   return found.sort((a, b) => (a.node < b.node ? -1 : a.node > b.node ? 1 : a.id < b.id ? -1 : 1));
 }
 
-/** All nodes that Slurm or an agent names, by name. */
+/** All nodes that Slurm or an agent names, by name. order: of the list before. */
 export function listNodes(
   state: ControllerState,
   snapshot: ClusterSnapshot | undefined,
   nowMs: number,
+  order = new NaturalOrder(),
 ): NodeStatusMessage[] {
   const names = new Set([...(snapshot?.nodes.keys() ?? []), ...state.agents.keys()]);
-  const order = new Intl.Collator("en", { numeric: true });
-  return [...names].sort(order.compare).map((name) => {
+  return order.of([...names]).map((name) => {
     const slurm = snapshot?.nodes.get(name);
     const agent = state.agents.get(name);
     const live = agent === undefined ? [] : [...agent.leases.values()].map(({ message }) => message);

@@ -1,7 +1,7 @@
 /**
- * The command as a person waits for it: `sublet nodes` against a fake controller of 10,000 nodes, from its start to its end,
+ * The command as a person waits for it: `sublet nodes` against a controller of 10,000 nodes, from its start to its end,
  * beside Node's own start, and help and a Tab, which ask nobody. As packages install it (bundled), and `nodes` from the
- * sources as well. Rounds take turns.
+ * sources as well. Rounds take turns. Beside each time what the process took of a processor, which other load changes less.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -15,16 +15,28 @@ const many = 10_000;
 const path = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 const sources = path("../../src/cli/main.ts");
 
-function timed(args: readonly string[], environment: Record<string, string> = {}): number {
-  const began = performance.now();
+interface Timed {
+  readonly wallMs: number;
+  /** User and system. */
+  readonly cpuMs: number;
+}
+
+function timed(args: readonly string[], environment: Record<string, string> = {}): Timed {
   const { status, stderr, stdout } = spawnSync(
-    process.execPath,
-    ["--disable-warning=ExperimentalWarning", ...args],
-    { encoding: "utf8", env: { ...process.env, ...environment }, maxBuffer: 1 << 28 },
+    "bash",
+    [
+      "-c",
+      'TIMEFORMAT="%3R %3U %3S"; time "$@"',
+      "time",
+      process.execPath,
+      "--disable-warning=ExperimentalWarning",
+      ...args,
+    ],
+    { encoding: "utf8", env: { ...process.env, LC_ALL: "C", ...environment }, maxBuffer: 1 << 28 },
   );
-  const took = performance.now() - began;
   if (status !== 0) throw new Error(`${args.join(" ")}: ${stderr || stdout}`);
-  return took;
+  const [wallS = 0, userS = 0, systemS = 0] = stderr.trim().split(" ").map(Number);
+  return { wallMs: 1000 * wallS, cpuMs: 1000 * (userS + systemS) };
 }
 
 /** A person waits for milliseconds; help is Node's own start and little else. */
@@ -52,8 +64,8 @@ export async function run(progress: (message: string) => void, extent: Extent = 
       "sublet --help": [...main, "--help"],
       "a Tab: sublet __complete": [...main, "__complete", "--", "no"],
     };
-    const bare: number[] = [];
-    const times = new Map(Object.keys(commands).map((name) => [name, [] as number[]]));
+    const bare: Timed[] = [];
+    const times = new Map(Object.keys(commands).map((name) => [name, [] as Timed[]]));
     for (let round = -1; round < rounds; round++) {
       progress(`round ${round + 1} of ${rounds}`);
       const start = timed(["-e", "0"]);
@@ -64,14 +76,17 @@ export async function run(progress: (message: string) => void, extent: Extent = 
         if (round >= 0) times.get(name)?.push(took);
       }
     }
+    const walls = (values: readonly Timed[]): number[] => values.map(({ wallMs }) => wallMs);
+    const cpu = (values: readonly Timed[]): number => Math.round(medianOf(values.map(({ cpuMs }) => cpuMs)));
     return [...times].map(([what, values]) => {
       return {
         what,
-        value: medianOf(values),
-        p99: percentileOf(values, 0.99),
+        value: medianOf(walls(values)),
+        p99: percentileOf(walls(values), 0.99),
         unit: "ms",
-        baseline: { what: "node -e 0", value: medianOf(bare) },
-        ratio: pairedRatio(values, bare).ratio,
+        baseline: { what: "node -e 0", value: medianOf(walls(bare)) },
+        ratio: pairedRatio(walls(values), walls(bare)).ratio,
+        note: `CPU ${cpu(values)} ms, of which Node's own start ${cpu(bare)} ms`,
         ...markOf(what),
       };
     });

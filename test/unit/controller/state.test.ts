@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { NaturalOrder } from "../../../src/controller/order.ts";
 import { checkReport } from "../../../src/controller/report.ts";
 import {
   agentForgottenMs,
@@ -160,6 +161,25 @@ test("users see their own leases, with the time left now", () => {
     [["b", 50_000]],
   );
   assert.equal(listLeases(state, "all", 0).length, 2);
+});
+
+test("the order of nodes is kept, and follows the names", () => {
+  const state = newState();
+  const order = new NaturalOrder();
+  const names = (): string[] => listNodes(state, undefined, 0, order).map(({ node }) => node);
+  for (const [index, node] of ["n10", "n2"].entries()) tell(state, index + 1, node);
+  assert.deepEqual(
+    [names(), names()],
+    [
+      ["n2", "n10"],
+      ["n2", "n10"],
+    ],
+  );
+  tell(state, 3, "n3");
+  assert.deepEqual(names(), ["n2", "n3", "n10"]);
+  state.agents.delete("n2");
+  tell(state, 4, "n11"); // as many as before
+  assert.deepEqual(names(), ["n3", "n10", "n11"]);
 });
 
 test("the view of nodes joins Slurm and agents", () => {
