@@ -134,6 +134,11 @@ function readerOf(field: protobuf.Field): string[] {
   ];
   if (field instanceof protobuf.MapField) return [`readEntry(r, ${name});`];
   if (field.repeated && message !== undefined) return nested((value) => `${name}.push(${value})`);
+  if (field.repeated && /^uint(32|64)$/.test(scalarOf(field)))
+    return [
+      `if ((tag & 7) === 2) unpack(r, ${name}, ${scalarOf(field)});`,
+      `else ${name}.push(${get(field)});`,
+    ];
   if (field.repeated && isPackable(field))
     return [
       "if ((tag & 7) === 2) {",
@@ -229,7 +234,7 @@ export function codecs(): string {
   return [
     "// Made from proto/sublet/v1 by `npm run codecs`: change that, or deploy/codecs.",
     'import type { Init, MessageName, Messages } from "./messages.ts";',
-    'import { type Codec, Enum, enter, leave, type Loose, packed, type Reader, readEntry, uint64, type Writer } from "./wire.ts";',
+    'import { type Codec, Enum, enter, leave, type Loose, packed, type Reader, readEntry, uint32, uint64, unpack, type Writer } from "./wire.ts";',
     "",
     ...enums.map(
       ({ name, values }) =>

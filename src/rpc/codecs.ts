@@ -1,6 +1,6 @@
 // Made from proto/sublet/v1 by `npm run codecs`: change that, or deploy/codecs.
 import type { Init, MessageName, Messages } from "./messages.ts";
-import { type Codec, Enum, enter, leave, type Loose, packed, type Reader, readEntry, uint64, type Writer } from "./wire.ts";
+import { type Codec, Enum, enter, leave, type Loose, packed, type Reader, readEntry, uint32, uint64, unpack, type Writer } from "./wire.ts";
 
 const CapacityClass = new Enum({ CAPACITY_CLASS_UNSPECIFIED: 0, CAPACITY_CLASS_IDLE: 1, CAPACITY_CLASS_UNALLOCATED: 2, CAPACITY_CLASS_SHARED: 3 });
 const LeaseKind = new Enum({ LEASE_KIND_UNSPECIFIED: 0, LEASE_KIND_FUNCTION: 1, LEASE_KIND_REGION: 2 });
@@ -30,11 +30,8 @@ function readSpare(r: Reader): Messages["Spare"] {
     switch (tag >>> 3) {
       case 1: m.class = CapacityClass.word(r.int32()); break;
       case 2: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.cores.push(r.uint32());
-          leave(r, outer);
-        } else m.cores.push(r.uint32());
+        if ((tag & 7) === 2) unpack(r, m.cores, uint32);
+        else m.cores.push(r.uint32());
         break;
       }
       case 3: m.memoryBytes = uint64(r); break;
@@ -271,11 +268,8 @@ function readLease(r: Reader): Messages["Lease"] {
       case 4: m.reason = Reason.word(r.int32()); break;
       case 5: m.node = r.string(); break;
       case 6: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.cores.push(r.uint32());
-          leave(r, outer);
-        } else m.cores.push(r.uint32());
+        if ((tag & 7) === 2) unpack(r, m.cores, uint32);
+        else m.cores.push(r.uint32());
         break;
       }
       case 7: m.memoryBytes = uint64(r); break;
@@ -754,11 +748,8 @@ function readNodeCounters(r: Reader): Messages["NodeCounters"] {
       case 7: m.cpuPressureUs = uint64(r); break;
       case 8: m.memoryPressureUs = uint64(r); break;
       case 14: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.outcomes.push(uint64(r));
-          leave(r, outer);
-        } else m.outcomes.push(uint64(r));
+        if ((tag & 7) === 2) unpack(r, m.outcomes, uint64);
+        else m.outcomes.push(uint64(r));
         break;
       }
       default: r.skipType(tag & 7);
@@ -823,11 +814,8 @@ function readHorizonModel(r: Reader): Messages["HorizonModel"] {
       }
       case 2: m.confidence = r.double(); break;
       case 3: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.ageEdgesMs.push(uint64(r));
-          leave(r, outer);
-        } else m.ageEdgesMs.push(uint64(r));
+        if ((tag & 7) === 2) unpack(r, m.ageEdgesMs, uint64);
+        else m.ageEdgesMs.push(uint64(r));
         break;
       }
       default: r.skipType(tag & 7);
@@ -1291,133 +1279,85 @@ function readNodeColumns(r: Reader): Messages["NodeColumns"] {
     switch (tag >>> 3) {
       case 1: m.nodes.push(r.string()); break;
       case 2: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.slurmState.push(r.uint32());
-          leave(r, outer);
-        } else m.slurmState.push(r.uint32());
+        if ((tag & 7) === 2) unpack(r, m.slurmState, uint32);
+        else m.slurmState.push(r.uint32());
         break;
       }
       case 3: m.states.push(r.string()); break;
       case 4: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.partitions.push(r.uint32());
-          leave(r, outer);
-        } else m.partitions.push(r.uint32());
+        if ((tag & 7) === 2) unpack(r, m.partitions, uint32);
+        else m.partitions.push(r.uint32());
         break;
       }
       case 5: m.partitionLists.push(r.string()); break;
       case 6: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.slurmCores.push(r.uint32());
-          leave(r, outer);
-        } else m.slurmCores.push(r.uint32());
+        if ((tag & 7) === 2) unpack(r, m.slurmCores, uint32);
+        else m.slurmCores.push(r.uint32());
         break;
       }
       case 7: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.slurmAllocCores.push(r.uint32());
-          leave(r, outer);
-        } else m.slurmAllocCores.push(r.uint32());
+        if ((tag & 7) === 2) unpack(r, m.slurmAllocCores, uint32);
+        else m.slurmAllocCores.push(r.uint32());
         break;
       }
       case 8: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.slurmMemoryBytes.push(uint64(r));
-          leave(r, outer);
-        } else m.slurmMemoryBytes.push(uint64(r));
+        if ((tag & 7) === 2) unpack(r, m.slurmMemoryBytes, uint64);
+        else m.slurmMemoryBytes.push(uint64(r));
         break;
       }
       case 9: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.slurmAllocMemoryBytes.push(uint64(r));
-          leave(r, outer);
-        } else m.slurmAllocMemoryBytes.push(uint64(r));
+        if ((tag & 7) === 2) unpack(r, m.slurmAllocMemoryBytes, uint64);
+        else m.slurmAllocMemoryBytes.push(uint64(r));
         break;
       }
       case 10: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.lending.push(r.uint32());
-          leave(r, outer);
-        } else m.lending.push(r.uint32());
+        if ((tag & 7) === 2) unpack(r, m.lending, uint32);
+        else m.lending.push(r.uint32());
         break;
       }
       case 11: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.offerAgeMs.push(uint64(r));
-          leave(r, outer);
-        } else m.offerAgeMs.push(uint64(r));
+        if ((tag & 7) === 2) unpack(r, m.offerAgeMs, uint64);
+        else m.offerAgeMs.push(uint64(r));
         break;
       }
       case 12: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.horizonMs.push(uint64(r));
-          leave(r, outer);
-        } else m.horizonMs.push(uint64(r));
+        if ((tag & 7) === 2) unpack(r, m.horizonMs, uint64);
+        else m.horizonMs.push(uint64(r));
         break;
       }
       case 13: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.idleCores.push(r.uint32());
-          leave(r, outer);
-        } else m.idleCores.push(r.uint32());
+        if ((tag & 7) === 2) unpack(r, m.idleCores, uint32);
+        else m.idleCores.push(r.uint32());
         break;
       }
       case 14: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.unallocatedCores.push(r.uint32());
-          leave(r, outer);
-        } else m.unallocatedCores.push(r.uint32());
+        if ((tag & 7) === 2) unpack(r, m.unallocatedCores, uint32);
+        else m.unallocatedCores.push(r.uint32());
         break;
       }
       case 15: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.sharedCores.push(r.uint32());
-          leave(r, outer);
-        } else m.sharedCores.push(r.uint32());
+        if ((tag & 7) === 2) unpack(r, m.sharedCores, uint32);
+        else m.sharedCores.push(r.uint32());
         break;
       }
       case 16: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.spareMemoryBytes.push(uint64(r));
-          leave(r, outer);
-        } else m.spareMemoryBytes.push(uint64(r));
+        if ((tag & 7) === 2) unpack(r, m.spareMemoryBytes, uint64);
+        else m.spareMemoryBytes.push(uint64(r));
         break;
       }
       case 17: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.leases.push(r.uint32());
-          leave(r, outer);
-        } else m.leases.push(r.uint32());
+        if ((tag & 7) === 2) unpack(r, m.leases, uint32);
+        else m.leases.push(r.uint32());
         break;
       }
       case 18: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.leasedCores.push(r.uint32());
-          leave(r, outer);
-        } else m.leasedCores.push(r.uint32());
+        if ((tag & 7) === 2) unpack(r, m.leasedCores, uint32);
+        else m.leasedCores.push(r.uint32());
         break;
       }
       case 19: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.leasedMemoryBytes.push(uint64(r));
-          leave(r, outer);
-        } else m.leasedMemoryBytes.push(uint64(r));
+        if ((tag & 7) === 2) unpack(r, m.leasedMemoryBytes, uint64);
+        else m.leasedMemoryBytes.push(uint64(r));
         break;
       }
       default: r.skipType(tag & 7);
@@ -2811,11 +2751,8 @@ function readLocalHook(r: Reader): Messages["LocalHook"] {
       case 3: m.uid = r.uint32(); break;
       case 4: m.consent = Consent.word(r.int32()); break;
       case 5: {
-        if ((tag & 7) === 2) {
-          const outer = enter(r);
-          while (r.pos < r.len) m.cores.push(r.uint32());
-          leave(r, outer);
-        } else m.cores.push(r.uint32());
+        if ((tag & 7) === 2) unpack(r, m.cores, uint32);
+        else m.cores.push(r.uint32());
         break;
       }
       case 6: m.memoryBytes = uint64(r); break;

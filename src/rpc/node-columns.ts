@@ -4,7 +4,6 @@
  */
 import type { NodeColumnsMessage, NodeStatusMessage, OfferMessage, SpareMessage } from "./messages.ts";
 
-const classes = ["CAPACITY_CLASS_IDLE", "CAPACITY_CLASS_UNALLOCATED", "CAPACITY_CLASS_SHARED"] as const;
 const lendings = [
   "LENDING_UNSPECIFIED",
   "LENDING_ON",
@@ -34,7 +33,7 @@ export function nodesToColumns(nodes: readonly NodeStatusMessage[]): NodeColumns
   const states = new Words();
   const partitions = new Words();
   // A mode that shows what it would lend has that in place of what it lends.
-  const spareOf = ({ offer }: NodeStatusMessage): readonly SpareMessage[] =>
+  const lends = ({ offer }: NodeStatusMessage): readonly SpareMessage[] =>
     offer === null ? [] : offer.spare.length > 0 ? offer.spare : offer.shadowSpare;
   const columns: NodeColumnsMessage = {
     nodes: [],
@@ -61,7 +60,7 @@ export function nodesToColumns(nodes: readonly NodeStatusMessage[]): NodeColumns
     const { offer } = node;
     const cores = { CAPACITY_CLASS_IDLE: 0, CAPACITY_CLASS_UNALLOCATED: 0, CAPACITY_CLASS_SHARED: 0 };
     let spareBytes = 0;
-    for (const spare of spareOf(node)) {
+    for (const spare of lends(node)) {
       if (spare.class !== "CAPACITY_CLASS_UNSPECIFIED") cores[spare.class] += spare.cores.length;
       spareBytes += spare.memoryBytes;
     }
@@ -87,10 +86,15 @@ export function nodesToColumns(nodes: readonly NodeStatusMessage[]): NodeColumns
   return columns;
 }
 
-/** The rows again. Core numbers are holes: only their count is known. Of a node's memory the first class has all. */
+const at = (column: readonly number[], index: number): number => column[index] ?? 0;
+
+/**
+ * The rows again. Core numbers are holes: only their count is known. Of a node's memory the first class has all. Rows share
+ * their lists of partitions and of cores: nobody writes to them.
+ */
 export function nodesFromColumns(columns: NodeColumnsMessage): NodeStatusMessage[] {
   const partitions = columns.partitionLists.map((list) => (list === "" ? [] : list.split(",")));
-  const at = (column: readonly number[], index: number): number => column[index] ?? 0;
+  const none: string[] = [];
   return columns.nodes.map((node, i) => ({
     node,
     slurmState: columns.states[at(columns.slurmState, i)] ?? "",
@@ -98,44 +102,53 @@ export function nodesFromColumns(columns: NodeColumnsMessage): NodeStatusMessage
     slurmAllocCores: at(columns.slurmAllocCores, i),
     slurmMemoryBytes: at(columns.slurmMemoryBytes, i),
     slurmAllocMemoryBytes: at(columns.slurmAllocMemoryBytes, i),
-    offer: at(columns.lending, i) === noAgent ? null : offerOf(columns, i),
+    offer: at(columns.lending, i) === noAgent ? null : offerOf(columns, node, i),
     offerAgeMs: at(columns.offerAgeMs, i),
     leases: at(columns.leases, i),
     leasedCores: at(columns.leasedCores, i),
     leasedMemoryBytes: at(columns.leasedMemoryBytes, i),
-    partitions: [...(partitions[at(columns.partitions, i)] ?? [])],
+    partitions: partitions[at(columns.partitions, i)] ?? none,
   }));
 }
 
-/** One list per length, for all: nobody writes to them. */
 const lists = new Map<number, number[]>();
 
 function holes(count: number): number[] {
-  const known = lists.get(count) ?? new Array<number>(count);
-  lists.set(count, known);
-  return known;
+  let list = lists.get(count);
+  if (list === undefined) {
+    list = new Array<number>(count);
+    lists.set(count, list);
+  }
+  return list;
 }
 
-function offerOf(columns: NodeColumnsMessage, i: number): OfferMessage {
-  const lending = lendings[columns.lending[i] ?? 0] ?? "LENDING_UNSPECIFIED";
-  const counts = [columns.idleCores[i], columns.unallocatedCores[i], columns.sharedCores[i]];
-  let memoryBytes = columns.spareMemoryBytes[i] ?? 0;
+function spareOf(columns: NodeColumnsMessage, i: number): SpareMessage[] {
   const spare: SpareMessage[] = [];
-  for (const [index, name] of classes.entries()) {
-    const count = counts[index] ?? 0;
-    const last = index === classes.length - 1 && spare.length === 0;
-    if (count === 0 && !(last && memoryBytes > 0)) continue;
+  let memoryBytes = at(columns.spareMemoryBytes, i);
+  const add = (name: SpareMessage["class"], count: number): void => {
     spare.push({ class: name, cores: holes(count), memoryBytes });
     memoryBytes = 0;
-  }
+  };
+  const idle = at(columns.idleCores, i);
+  const unallocated = at(columns.unallocatedCores, i);
+  const shared = at(columns.sharedCores, i);
+  if (idle > 0) add("CAPACITY_CLASS_IDLE", idle);
+  if (unallocated > 0) add("CAPACITY_CLASS_UNALLOCATED", unallocated);
+  if (shared > 0 || memoryBytes > 0) add("CAPACITY_CLASS_SHARED", shared);
+  return spare;
+}
+
+function offerOf(columns: NodeColumnsMessage, node: string, i: number): OfferMessage {
+  const lending = lendings[at(columns.lending, i)] ?? "LENDING_UNSPECIFIED";
+  const spare = spareOf(columns, i);
   const shadow = lending === "LENDING_SHADOW" || lending === "LENDING_HOLD_OUT";
   return {
-    node: columns.nodes[i] ?? "",
+    node,
     revision: 0,
     epochUnixMs: 0,
     address: "",
     spare: shadow ? [] : spare,
-    horizonMs: columns.horizonMs[i] ?? 0,
+    horizonMs: at(columns.horizonMs, i),
     coresTotal: 0,
     memoryBytesTotal: 0,
     coresUsedByJobs: 0,

@@ -103,6 +103,24 @@ export function uint64(r: Reader): number {
   return r.uint64();
 }
 
+/** A packed list. One loop for the lists of all messages: what runs once is mostly interpreted, what runs often is not. */
+export function unpack(r: Reader, list: number[], read: (r: Reader) => number): void {
+  const outer = enter(r);
+  const { buf, len } = r;
+  while (r.pos < len) {
+    const byte = buf[r.pos] as number;
+    if (byte < 128) {
+      r.pos++;
+      list.push(byte);
+    } else list.push(read(r));
+  }
+  leave(r, outer);
+}
+
+export function uint32(r: Reader): number {
+  return r.uint32();
+}
+
 const maxVarintBytes = 10;
 
 /** A packed list of whole numbers, as one piece: protobufjs makes an object of each number. */
