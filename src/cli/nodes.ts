@@ -17,6 +17,25 @@ export interface NodesOptions extends TableOptions {
   readonly state?: string;
 }
 
+const maxRemembered = 1_000;
+
+/** The same function, which need not find the words for the same value again: nodes are alike. */
+function remembering<T>(text: (value: T) => string): (value: T) => string {
+  const known = new Map<T, string>();
+  return (value) => {
+    let found = known.get(value);
+    if (found === undefined) {
+      if (known.size >= maxRemembered) known.clear();
+      found = text(value);
+      known.set(value, found);
+    }
+    return found;
+  };
+}
+
+const size = remembering(formatBytes);
+const className = remembering((name: string) => formatEnum(name, "CAPACITY_CLASS_"));
+
 function spareCores(offer: OfferMessage | null): string {
   if (offer === null) return "no agent";
   if (offer.lending === "LENDING_DRAINED") return "drained";
@@ -28,21 +47,24 @@ function spareCores(offer: OfferMessage | null): string {
 function coresByClass(spare: OfferMessage["spare"]): string {
   let text = "";
   for (const { cores, class: name } of spare)
-    if (cores.length > 0)
-      text += `${text === "" ? "" : " + "}${cores.length} ${formatEnum(name, "CAPACITY_CLASS_")}`;
+    if (cores.length > 0) text += `${text === "" ? "" : " + "}${cores.length} ${className(name)}`;
   return text || "0";
 }
 
 function spareMemory(offer: OfferMessage | null): string {
-  return offer === null ? "" : formatBytes(spareBytes(offer));
+  return offer === null ? "" : size(spareBytes(offer));
 }
 
 export function spareCount(offer: OfferMessage | null): number {
-  return offer?.spare.reduce((sum, { cores }) => sum + cores.length, 0) ?? 0;
+  let count = 0;
+  if (offer !== null) for (const { cores } of offer.spare) count += cores.length;
+  return count;
 }
 
 function spareBytes(offer: OfferMessage | null): number {
-  return offer?.spare.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0) ?? 0;
+  let sum = 0;
+  if (offer !== null) for (const { memoryBytes } of offer.spare) sum += memoryBytes;
+  return sum;
 }
 
 const columns: readonly Column<NodeStatusMessage>[] = [
@@ -57,7 +79,7 @@ const columns: readonly Column<NodeStatusMessage>[] = [
   },
   {
     title: "MEMORY",
-    text: (node) => `${formatBytes(node.slurmAllocMemoryBytes)} of ${formatBytes(node.slurmMemoryBytes)}`,
+    text: (node) => `${size(node.slurmAllocMemoryBytes)} of ${size(node.slurmMemoryBytes)}`,
     value: ({ slurmAllocMemoryBytes }) => slurmAllocMemoryBytes,
     align: "right",
     spare: 4,
@@ -85,7 +107,7 @@ const columns: readonly Column<NodeStatusMessage>[] = [
   {
     title: "LENT",
     text: (node) =>
-      `${node.leasedCores} ${node.leasedCores === 1 ? "core" : "cores"}, ${formatBytes(node.leasedMemoryBytes)}`,
+      `${node.leasedCores} ${node.leasedCores === 1 ? "core" : "cores"}, ${size(node.leasedMemoryBytes)}`,
     value: ({ leasedCores }) => leasedCores,
     spare: 3,
   },

@@ -32,15 +32,41 @@ function cut(text: string, width: number): string {
 }
 
 /** Control characters would let a name from the wire rewrite the terminal. All at once: there may be 100,000 cells. */
-function printable(cells: string[]): string[] {
+function printable(cells: readonly string[]): readonly string[] {
   return /\p{Cc}/u.test(cells.join("")) ? cells.map((text) => text.replace(/\p{Cc}/gu, "?")) : cells;
 }
 
-/** The cell in a column of this width. */
-function padded(text: string, width: number, align: Column<never>["align"]): string {
-  if (text.length > width) return cut(text, width);
-  const blanks = " ".repeat(width - text.length);
-  return align === "right" ? blanks + text : text + blanks;
+/** A column as it is shown. */
+interface Shown {
+  readonly cells: readonly string[];
+  readonly width: number;
+  readonly right: boolean;
+}
+
+/** One text from all cells and what is between them: it is put together once, not line by line. */
+function aligned(columns: readonly Shown[], rows: number): string {
+  const blanks: string[] = [];
+  const parts: string[] = [];
+  for (let row = 0; row < rows; row++) {
+    // What is blank at the end of a line is left out.
+    let last = columns.length - 1;
+    while (last >= 0 && columns[last]?.cells[row]?.trimEnd() === "") last--;
+    for (let index = 0; index <= last; index++) {
+      const { cells, width, right } = columns[index] as Shown;
+      const whole = cells[row] ?? "";
+      const text = whole.length > width ? cut(whole, width) : whole;
+      const room = width - text.length;
+      blanks[room] ??= " ".repeat(room);
+      const blank = blanks[room];
+      if (index > 0) parts.push(gap);
+      if (right) parts.push(blank);
+      if (index === last) parts.push(text.trimEnd());
+      else if (right) parts.push(text);
+      else parts.push(text, blank);
+    }
+    parts.push("\n");
+  }
+  return parts.join("");
 }
 
 /** Lines of a table; columns are left out, then cut, until it fits. */
@@ -50,10 +76,14 @@ export function formatTable<Row>(
   width: number | undefined,
   header = true,
 ): string {
-  const cells = columns.map((column) => [column.title, ...printable(rows.map((row) => column.text(row)))]);
+  const cells = columns.map(({ title, text }) => {
+    const texts = header ? [title] : [];
+    for (const row of rows) texts.push(text(row));
+    return printable(texts);
+  });
   const widths = cells.map((texts) => {
     let most = 0;
-    for (let row = header ? 0 : 1; row < texts.length; row++) most = Math.max(most, texts[row]?.length ?? 0);
+    for (const { length } of texts) if (length > most) most = length;
     return most;
   });
   let shown = columns.map((_, index) => index);
@@ -78,18 +108,16 @@ export function formatTable<Row>(
       widths[widest] = Math.max(minColumn, now - (total() - width));
     }
   }
-  const lines: string[] = [];
-  for (let row = header ? 0 : 1; row <= rows.length; row++) {
-    let line = "";
-    for (const index of shown)
-      line +=
-        (index === shown[0] ? "" : gap) +
-        padded(cells[index]?.[row] ?? "", widths[index] ?? 0, columns[index]?.align);
-    lines.push(line.trimEnd());
-  }
-  if (left.length > 0 && header)
-    lines.push(cut(`(narrow terminal: no room for ${left.join(", ")})`, Math.max(width ?? 0, 20)));
-  return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
+  const table = aligned(
+    shown.map((index) => ({
+      cells: cells[index] ?? [],
+      width: widths[index] ?? 0,
+      right: columns[index]?.align === "right",
+    })),
+    rows.length + (header ? 1 : 0),
+  );
+  if (left.length === 0 || !header) return table;
+  return `${table}${cut(`(narrow terminal: no room for ${left.join(", ")})`, Math.max(width ?? 0, 20))}\n`;
 }
 
 /** Text broken at spaces to the width, if there is one; every line starts with the indent. */
