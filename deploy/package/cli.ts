@@ -1,44 +1,56 @@
 /**
- * Bundles the command into few files: of 300 modules each would be looked for, read and compiled at every start. What a
- * command does stays in files of its own, loaded when it runs. Two builds give the same bytes.
+ * Bundles the command into one script: of 300 modules each would be looked for, read and compiled at every start. The script is
+ * a function that src/cli/launch.ts calls. Two builds give the same bytes.
  *
- *   cli.ts DESTINATION      writes DESTINATION/src/cli/main.js and what it loads; beside it belong package.json, node_modules
+ *   cli.ts DESTINATION      writes DESTINATION/src/cli/main.cjs, which Node is to run, and sublet.js; beside it belong package.json, node_modules
  */
+import { createHash } from "node:crypto";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { build } from "esbuild";
+import { type BuildOptions, build } from "esbuild";
 
 const root = join(import.meta.dirname, "../..");
 
-/** Above the one file that looks for it; each call takes a start time. */
-const requireForCommonJs =
-  'import{createRequire}from"node:module";const require=createRequire(import.meta.url);';
-
-export async function bundleCommand(destination: string): Promise<void> {
-  const outdir = join(destination, "src/cli");
-  rmSync(outdir, { recursive: true, force: true });
+async function bundle(entry: string, options: BuildOptions): Promise<string> {
   const result = await build({
     absWorkingDir: root,
     // Names have a hash that paths go into: a node_modules that is a link is the same node_modules.
     preserveSymlinks: true,
-    entryPoints: [join(root, "src/cli/main.ts")],
-    outdir,
+    entryPoints: [join(root, "src/cli", entry)],
     bundle: true,
-    splitting: true,
-    format: "esm",
+    format: "cjs",
     platform: "node",
     target: "node24",
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: "none", // the packages' licences are installed with them
-    // A native module, what only some commands need, and what grpc-js loads for services that we do not have.
-    external: ["koffi", "execa", "mysql2", "@grpc/proto-loader"],
+    charset: "ascii",
     logLevel: "warning",
     write: false,
+    ...options,
   });
+  return result.outputFiles?.[0]?.text ?? "";
+}
+
+export async function bundleCommand(destination: string): Promise<void> {
+  const script = await bundle("process.ts", {
+    // A native module, what only some commands need, and what grpc-js loads for services that we do not have.
+    external: ["koffi", "execa", "mysql2", "@grpc/proto-loader"],
+    define: { "import.meta.url": "scriptUrl" },
+    banner: { js: "(function(module,require,scriptUrl){" },
+    footer: { js: "})" },
+  });
+  const launch = await bundle("launch.ts", {
+    define: {
+      "import.meta.dirname": "__dirname",
+      scriptDigest: JSON.stringify(createHash("sha256").update(script).digest("hex")),
+    },
+  });
+  const outdir = join(destination, "src/cli");
+  rmSync(outdir, { recursive: true, force: true });
   mkdirSync(outdir, { recursive: true });
-  for (const { path, text } of result.outputFiles)
-    writeFileSync(path, text.includes("typeof require") ? `${requireForCommonJs}\n${text}` : text);
+  writeFileSync(join(outdir, "sublet.js"), script);
+  writeFileSync(join(outdir, "main.cjs"), launch);
 }
 
 if (import.meta.main) {

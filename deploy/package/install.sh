@@ -56,7 +56,7 @@ command() {
   chmod 755 "$to/$1"
 }
 # The command's memory need not grow in steps: each would be a collection of what it has just begun to use.
-command usr/bin/sublet src/cli/main.js '--min-semi-space-size=16 --max-semi-space-size=16'
+command usr/bin/sublet src/cli/main.cjs '--min-semi-space-size=16 --max-semi-space-size=16'
 command usr/sbin/sublet-agent agent/daemon.js --max-semi-space-size=1
 command usr/sbin/sublet-controller src/controller/main.js --max-semi-space-size=16
 

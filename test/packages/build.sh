@@ -45,7 +45,7 @@ load='import { readdirSync } from "node:fs";
 let count = 0;
 for (const folder of ["src", "agent"])
   for (const file of readdirSync(`${process.argv[1]}/${folder}`, { recursive: true }))
-    if (file.endsWith(".js") && !file.includes("node_modules") && !/^(cli|controller|pilot)\/main\.js$|^main\.js$|-worker\.js$/.test(file)) {
+    if (file.endsWith(".js") && !file.includes("node_modules") && !/^(controller|pilot)\/main\.js$|^main\.js$|-worker\.js$/.test(file)) {
       await import(`${process.argv[1]}/${folder}/${file}`);
       count++;
     }
@@ -59,7 +59,7 @@ one "the accounting finds MariaDB's driver" "$node" -e 'require("node:module").c
 compute=$work/compute
 for package in sublet-runtime sublet-agent sublet; do dpkg-deb -x build/packages/"$package"_*.deb "$compute"; done
 one "every module of a compute node loads" loads "$compute"
-one "its command ends with its version" bash -c 'cd "$1" && bin/node src/cli/main.js --version' version "$compute/usr/lib/sublet"
+one "its command ends with its version" bash -c 'cd "$1" && bin/node src/cli/main.cjs --version' version "$compute/usr/lib/sublet"
 world='const far = new Date(Date.UTC(2026, 6, 1)).toLocaleString("en-US", { timeZone: "Asia/Tokyo" });
 if (far !== "7/1/2026, 9:00:00 AM") throw new Error(far);
 if ((1234567.5).toLocaleString() !== "1,234,567.5") throw new Error("numbers");
@@ -67,11 +67,15 @@ if (["ä", "b", "a"].sort(new Intl.Collator("de").compare).join("") !== "aäb") 
 if (!/^\p{Lu}$/u.test("Ä") || "ﬁ".normalize("NFKC") !== "fi" || "ß".toUpperCase() !== "SS") throw new Error("characters");
 if (new TextDecoder("utf-16le").decode(Buffer.from("61e4", "latin1")) === "") throw new Error("decoder");'
 one "the trimmed Node knows time zones, numbers and characters" "$node" -e "$world"
+<<<<<<< HEAD
 day='const { Days } = await import(`${process.argv[1]}/usr/lib/sublet/src/common/days.js`);
 const said = new Days("Europe/Stockholm").clockAt(Date.UTC(2026, 10, 24, 23));
 if (said !== "2026-11-25 00:00:00") throw new Error(said);'
 one "and days, as the accounting names them" "$node" --input-type=module -e "$day" "$root"
 one "daemons end with their version" bash -c 'cd "$1" && for main in agent/daemon.js src/controller/main.js src/cli/main.js; do bin/node $main --version; done' versions "$root/usr/lib/sublet"
+=======
+one "daemons end with their version" bash -c 'cd "$1" && for main in agent/daemon.js src/controller/main.js src/cli/main.cjs; do bin/node $main --version; done' versions "$root/usr/lib/sublet"
+>>>>>>> 9ebbaad (cli: the installed command keeps what V8 compiled, called functions too)
 
 # The spec is read here by Debian's rpmbuild, so that it has the same files: what is in folders of Debian's own, and pages, apart.
 one "rpms build" bash deploy/rpm/build.sh --nodeps

@@ -20,10 +20,10 @@ export async function installCommand(): Promise<Installed> {
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
   await bundleCommand(folder);
   const install = readFileSync(join(root, "deploy/package/install.sh"), "utf8");
-  const [, options = ""] = /^command usr\/bin\/sublet \S+ '?(--[^'\n]+)'?$/m.exec(install) ?? [];
-  if (options === "") throw new Error("install.sh does not say how Node runs the command");
+  const [, main = "", options = ""] = /^command usr\/bin\/sublet (\S+) '?(--[^'\n]+)'?$/m.exec(install) ?? [];
+  if (main === "") throw new Error("install.sh does not say how Node runs the command");
   return {
-    main: join(folder, "src/cli/main.js"),
+    main: join(folder, main),
     nodeOptions: options.split(" "),
     remove: () => rmSync(folder, { recursive: true }),
   };
