@@ -71,7 +71,7 @@ export async function loneNode(t: TestContext): Promise<LoneNode> {
       await once(agent, "exit");
     }
     process.kill(starterPid(), "SIGTERM");
-    await until("no guest is left", 5_000, async () => {
+    await until("no guest is left", 60_000, async () => {
       for (const path of cgroupDirs(discoverCgroups(), root))
         for (const name of existsSync(path) ? readdirSync(path) : [])
           if (name.startsWith("lease_")) {
@@ -108,7 +108,7 @@ export async function loneNode(t: TestContext): Promise<LoneNode> {
       return agent;
     },
     async client() {
-      const client = await until("the agent answers", 20_000, async () => {
+      const client = await until("the agent answers", 120_000, async () => {
         const found = await localClient(join(dir, "agent.sock")).catch(() => undefined);
         return (await found?.call({ body: "status", status: {} }).catch(() => undefined))?.code === 0
           ? found

@@ -27,7 +27,7 @@ function start(toml: string, env: Readonly<Record<string, string>> = {}): ChildP
   const child = spawn(process.execPath, [main, "--config", file], {
     stdio: ["ignore", "ignore", "pipe"],
     env: { PATH: folder, ...env },
-    timeout: 20_000,
+    timeout: 120_000,
   });
   children.push(child);
   return child;
