@@ -50,25 +50,20 @@ export function requestLease(
   );
 }
 
-export async function renewRemote(
-  controllers: Controllers,
-  leaseId: string,
-  node: string,
-  caller: Principal,
-): Promise<LeaseMessage | null> {
-  const call = { leaseId, node, caller };
-  return (await firstOf(controllers, (each) => each.renewLease(call, { timeoutMs: shortTimeoutMs }))).lease;
-}
+const withLease =
+  (method: "renewLease" | "releaseLease") =>
+  async (
+    controllers: Controllers,
+    leaseId: string,
+    node: string,
+    caller: Principal,
+  ): Promise<LeaseMessage | null> => {
+    const call = { leaseId, node, caller };
+    return (await firstOf(controllers, (each) => each[method](call, { timeoutMs: shortTimeoutMs }))).lease;
+  };
 
-export async function releaseRemote(
-  controllers: Controllers,
-  leaseId: string,
-  node: string,
-  caller: Principal,
-): Promise<LeaseMessage | null> {
-  const call = { leaseId, node, caller };
-  return (await firstOf(controllers, (each) => each.releaseLease(call, { timeoutMs: shortTimeoutMs }))).lease;
-}
+export const renewRemote = withLease("renewLease");
+export const releaseRemote = withLease("releaseLease");
 
 /** Releases for a client that is gone. A lease that cannot be reached ends with its term. */
 export async function releaseAbandoned(

@@ -63,12 +63,6 @@ static sublet_status begin(struct link *link, struct region_job *job)
     return status;
 }
 
-static bool test(struct link *link, struct region_job *job)
-{
-    (void)link;
-    return job->done;
-}
-
 static sublet_status wait_for(struct link *link, struct region_job *job)
 {
     (void)link;
@@ -78,13 +72,6 @@ static sublet_status wait_for(struct link *link, struct region_job *job)
 static sublet_status fence(struct link *link)
 {
     return (sublet_status)atomic_load(&link->lost);
-}
-
-static int pollable(struct link *link, short *events)
-{
-    (void)link;
-    *events = 0;
-    return -1;
 }
 
 static void close_file(struct region_access *access)
@@ -104,10 +91,10 @@ static const struct region_transport spill_transport = {
     .ordered = true,
     .immediate = true,
     .begin = begin,
-    .test = test,
+    .test = region_immediate_test,
     .wait = wait_for,
     .fence = fence,
-    .pollable = pollable,
+    .pollable = region_immediate_pollable,
     .close = close_file,
     .free = free_file,
 };

@@ -174,6 +174,10 @@ sublet_status region_run(struct link *link, struct region_job *job);
 /** The error text of an access that failed. */
 sublet_status region_error(sublet_status status, const struct sublet_region *region);
 
+/** `test` and `pollable` of a way whose begin ends the job. */
+bool region_immediate_test(struct link *link, struct region_job *job);
+int region_immediate_pollable(struct link *link, short *events);
+
 /** region_jobs.c: the queue of a way. */
 void region_jobs_start(struct region_access *access);
 void region_jobs_stop(struct region_access *access);
@@ -186,10 +190,12 @@ void region_job_advance(const struct region_job *job, struct region_cursor *curs
 /** Without locks, as in region_transport. */
 bool region_jobs_test(struct link *link, struct region_access *access, struct region_job *job);
 sublet_status region_jobs_wait(struct link *link, struct region_access *access, struct region_job *job);
-/** A job was begun that nobody waits for: the background thread moves it, unless somebody does already. */
-void region_jobs_need(struct link *link, struct region_access *access);
-/** The link is lost, since what is under way on it cannot be told any more. */
-void region_jobs_give_up(struct link *link);
+/**
+ * A job was begun. `status`: not OK, the way is over, and the job ended with that, as all did. `left_alone`: nobody
+ * waits for it, so the background thread moves it, unless somebody does already. Returns OK.
+ */
+sublet_status region_jobs_begun(struct link *link, struct region_access *access, sublet_status status, bool left_alone);
+int region_jobs_pollable(struct region_access *access, short *events);
 /** The background thread: what it should poll for (0 = nothing to do), and its turn. */
 short region_jobs_events(struct region_access *access, int *fd_out);
 sublet_status region_jobs_turn(struct link *link);

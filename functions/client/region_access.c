@@ -300,6 +300,19 @@ sublet_status sublet_region_compare_swap_async(sublet_region *region, uint64_t o
     return atomic(region, STREAM_SWAP, offset, operands, before_out, true);
 }
 
+bool region_immediate_test(struct link *link, struct region_job *job)
+{
+    (void)link;
+    return job->done;
+}
+
+int region_immediate_pollable(struct link *link, short *events)
+{
+    (void)link;
+    *events = 0;
+    return -1;
+}
+
 sublet_status sublet_region_fence(sublet_region *region)
 {
     struct link *link;

@@ -105,17 +105,30 @@ static void wake_background(struct link *link)
     pthread_mutex_unlock(&link->session->lock);
 }
 
-void region_jobs_need(struct link *link, struct region_access *access)
-{
-    if (atomic_load(&access->pumping) == 0)
-        wake_background(link);
-}
-
-void region_jobs_give_up(struct link *link)
+/** The link is lost, since what is under way on it cannot be told any more. */
+static void give_up(struct link *link)
 {
     pthread_mutex_lock(&link->session->lock);
     link_lost(link, SUBLET_ERR_LOST);
     pthread_mutex_unlock(&link->session->lock);
+}
+
+sublet_status region_jobs_begun(struct link *link, struct region_access *access, sublet_status status, bool left_alone)
+{
+    if (status != SUBLET_OK)
+        give_up(link);
+    else if (left_alone && atomic_load(&access->pumping) == 0)
+        wake_background(link);
+    return SUBLET_OK;
+}
+
+int region_jobs_pollable(struct region_access *access, short *events)
+{
+    int fd;
+    pthread_mutex_lock(&access->lock);
+    *events = access->transport->mover->events(access, &fd);
+    pthread_mutex_unlock(&access->lock);
+    return fd;
 }
 
 /** `target`: without a job, the number of the last one that must have ended. */
@@ -202,7 +215,7 @@ sublet_status region_jobs_wait(struct link *link, struct region_access *access, 
     if (atomic_fetch_sub(&access->pumping, 1) == 1 && atomic_load(&access->waiting_jobs))
         wake_background(link); /* jobs that nobody waits for now */
     if (status != SUBLET_OK)
-        region_jobs_give_up(link);
+        give_up(link);
     return status == SUBLET_OK ? status_of_jobs : status;
 }
 
@@ -216,7 +229,7 @@ bool region_jobs_test(struct link *link, struct region_access *access, struct re
     bool done = job->done;
     pthread_mutex_unlock(&access->lock);
     if (status != SUBLET_OK)
-        region_jobs_give_up(link);
+        give_up(link);
     return done;
 }
 

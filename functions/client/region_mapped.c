@@ -67,12 +67,6 @@ static sublet_status begin(struct link *link, struct region_job *job)
     return status;
 }
 
-static bool test(struct link *link, struct region_job *job)
-{
-    (void)link;
-    return job->done;
-}
-
 static sublet_status wait_for(struct link *link, struct region_job *job)
 {
     (void)job;
@@ -83,13 +77,6 @@ static sublet_status fence(struct link *link)
 {
     atomic_thread_fence(memory_order_seq_cst);
     return (sublet_status)atomic_load(&link->lost);
-}
-
-static int pollable(struct link *link, short *events)
-{
-    (void)link;
-    *events = 0;
-    return -1;
 }
 
 static void close_mapping(struct region_access *access)
@@ -112,10 +99,10 @@ static const struct region_transport mapped_transport = {
     .ordered = true,
     .immediate = true,
     .begin = begin,
-    .test = test,
+    .test = region_immediate_test,
     .wait = wait_for,
     .fence = fence,
-    .pollable = pollable,
+    .pollable = region_immediate_pollable,
     .close = close_mapping,
     .free = free_mapping,
 };

@@ -257,11 +257,7 @@ static sublet_status begin(struct link *link, struct region_job *job)
         abandon(access, status);
     bool unsent = access->sending != NULL || access->asking != NULL;
     pthread_mutex_unlock(&access->lock);
-    if (status != SUBLET_OK)
-        region_jobs_give_up(link); /* the job ended with its status, as all did */
-    else if (!waited_for && (idle || unsent))
-        region_jobs_need(link, access);
-    return SUBLET_OK;
+    return region_jobs_begun(link, access, status, !waited_for && (idle || unsent));
 }
 
 static bool test(struct link *link, struct region_job *job)
@@ -282,12 +278,7 @@ static sublet_status fence(struct link *link)
 
 static int pollable(struct link *link, short *events)
 {
-    struct region_access *access = link->region->stream;
-    int fd;
-    pthread_mutex_lock(&access->lock);
-    *events = events_of(access, &fd);
-    pthread_mutex_unlock(&access->lock);
-    return fd;
+    return region_jobs_pollable(link->region->stream, events);
 }
 
 static void close_stream(struct region_access *access)
