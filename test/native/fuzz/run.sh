@@ -11,10 +11,12 @@ usage: npm run fuzz [-- OPTIONS] [TARGET...]
   --help       this text
 
 What an earlier run learned is kept in build/fuzz/corpus and used again; a finding is kept in build/fuzz/findings
-and shown: repeat it with build/fuzz/bin/TARGET FILE. Thousands of executions in a second of one core, with a young
-corpus (an old one has longer inputs, and takes up to three times as long): code 17, control 41, ofi_calls 19, region 11,
-region_fabric 20, ring 40, settings 240, stream 25, symbols 290. So --nightly takes an hour or more. Targets: fuzz_control, fuzz_stream, fuzz_ring, ...
+and shown: repeat it with build/fuzz/bin/TARGET FILE. Targets: fuzz_control, fuzz_stream, fuzz_ring, ...
 (test/native/fuzz/*.c).
+
+Thousands of executions in a second of one core, with a young corpus (an old one has longer inputs, and is slower):
+code 17, control 41, ofi_calls 19, region 11, region_fabric 20, ring 40, settings 240, stream 25, symbols 290. So
+--nightly takes an hour or more.
 TXT
 }
 runs=
