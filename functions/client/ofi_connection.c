@@ -236,6 +236,7 @@ static void meet(struct link *link, struct ofi_worker *worker)
         fail(link);
         return;
     }
+    atomic_store(&worker->watch_peer, worker->target.peer);
     worker->target.address = offer->address;
     worker->target.key = offer->key;
     worker->tag = offer->tag;

@@ -53,6 +53,7 @@ struct ofi_worker {
     _Atomic bool restless; /* not open, or something is unsent: needs the lock to go on */
     _Atomic uint64_t arrived;
     _Atomic int watch_fd;
+    _Atomic uint64_t watch_peer; /* target.peer, of the last connection that got that far */
 };
 
 struct ofi_path {

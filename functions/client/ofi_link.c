@@ -84,7 +84,7 @@ static bool speaks(const struct link *link, const struct ofi_worker *worker)
 {
     char byte;
     int fd = atomic_load(&worker->watch_fd);
-    return fd < 0 || ofi_peer_is_lost(link->fabric->ofi, worker->target.peer) ||
+    return fd < 0 || ofi_peer_is_lost(link->fabric->ofi, atomic_load(&worker->watch_peer)) ||
            recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
@@ -114,7 +114,7 @@ static void fabric_sleep(struct link *link, const struct sublet_call *call, uint
     if (!mine || entries[2].fd < 0 || atomic_load(&worker->restless))
         nap = nap < CROWDED_NS ? nap : CROWDED_NS;
     bool quiet = !has_arrived(worker, call->slot) && !(mine && entries[2].fd >= 0 && !ofi_may_sleep(path->ofi));
-    if (!quiet && ofi_peer_is_lost(path->ofi, worker->target.peer))
+    if (!quiet && ofi_peer_is_lost(path->ofi, atomic_load(&worker->watch_peer)))
         atomic_store(&worker->restless, true);
     if (quiet && !has_arrived(worker, call->slot)) {
         struct timespec limit = {.tv_sec = (time_t)(nap / 1000000000u), .tv_nsec = (long)(nap % 1000000000u)};
