@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole gate: set-up, then every check and test. Ends with one line "N passed, N failed".
-# `test/run.sh unit native` runs only the named parts.
+# `test/run.sh unit native` runs only the named parts. `tsan` (ThreadSanitizer) runs when it is named.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 bash deploy/setup/setup.sh || { echo "0 passed, 1 failed"; exit 1; }
@@ -9,7 +9,8 @@ bin=node_modules/.bin
 passed=0
 failed=0
 parts=("$@")
-wanted() { [ ${#parts[@]} = 0 ] || [[ " ${parts[*]} " == *" $1 "* ]]; }
+named() { [[ " ${parts[*]} " == *" $1 "* ]]; }
+wanted() { [ ${#parts[@]} = 0 ] || named "$1"; }
 note() { if [ "$2" = 0 ]; then passed=$((passed + 1)); echo "ok   $1"; else failed=$((failed + 1)); echo "FAIL $1"; fi; }
 
 # check NAME COMMAND...: one check counts as one; its output is shown when it fails.
@@ -63,19 +64,20 @@ if wanted unit; then
   mapfile -t files < <(find_tests test/unit)
   suite unit 600 "${files[@]}"
 fi
-# ctest_in NAME FOLDER: runs one build's native tests and counts them.
+# ctest_in NAME FOLDER [OPTION...]: runs one build's native tests and counts them.
 ctest_in() {
-  local ran rc=0 total bad
+  local name=$1 folder=$2 ran rc=0 total bad
+  shift 2
   ran=$(mktemp)
-  ctest --test-dir "$2" --output-on-failure --timeout 120 > "$ran" 2>&1 || rc=$?
+  ctest --test-dir "$folder" --output-on-failure --timeout 120 "$@" > "$ran" 2>&1 || rc=$?
   [ $rc = 0 ] || cat "$ran"
-  grep -hE '^skipped: |\(Skipped\)$' "$2/Testing/Temporary/LastTest.log" "$ran" || true
+  grep -hE '^skipped: |\(Skipped\)$' "$folder/Testing/Temporary/LastTest.log" "$ran" || true
   total=$(sed -n 's/.*tests failed out of \([0-9]*\)$/\1/p' "$ran" | tail -n 1)
   bad=$(sed -n 's/.*, \([0-9]*\) tests failed out of.*/\1/p' "$ran" | tail -n 1)
   if [ -z "$total" ]; then total=1; bad=1; fi
   passed=$((passed + total - bad))
   failed=$((failed + bad))
-  echo "$1: $((total - bad)) passed, $bad failed"
+  echo "$name: $((total - bad)) passed, $bad failed"
   rm -f "$ran"
 }
 if wanted native; then
@@ -84,6 +86,24 @@ if wanted native; then
   ctest_in native build/native
   check "build with sanitizers" bash deploy/setup/build.sh build/sanitize -DSUBLET_SANITIZE=ON
   ctest_in "native with sanitizers" build/sanitize
+fi
+# Every process of a test writes its reports there, executors and their workers, too.
+races=$PWD/build/tsan/races
+no_races() {
+  if [ -n "$(ls "$races")" ]; then
+    cat "$races"/*
+    return 1
+  fi
+}
+if named tsan; then
+  check "build with ThreadSanitizer" bash deploy/setup/build.sh build/tsan -DSUBLET_TSAN=ON
+  left_out=test/native/tsan/left-out.txt
+  sed -n 's/^\([^#[:space:]][^[:space:]]*\) */left out: \1: /p' $left_out
+  rm -rf "$races" && mkdir -p "$races"
+  TSAN_OPTIONS="log_path=$races/of suppressions=$PWD/test/native/tsan/suppressions.txt" \
+    ctest_in "native with ThreadSanitizer" build/tsan \
+    --exclude-regex "^($(sed -n 's/^\([^#[:space:]][^[:space:]]*\) .*/\1/p' $left_out | paste -sd '|'))\$"
+  check "no race was reported" no_races
 fi
 for part in cluster faults browser; do
   if wanted $part; then
