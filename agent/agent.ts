@@ -202,7 +202,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   let onDraining = onEnded;
   const lasting = horizon();
   const billed = new Billed(shell);
-  const figures = nodeCounters(shell, () => stats.totals().outcomes);
+  const figures = nodeCounters(
+    shell,
+    () => stats.totals().outcomes,
+    () => following.waiting,
+  );
   const horizonMs = (): number => lasting.ofSpell(shell.state.spell, shell.nowMs(), Date.now());
   const offer = (): OfferMessage => offerMessage(shell.state, self(), shell.nowMs(), horizonMs());
   const controllers = followControllers({
@@ -278,6 +282,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     counts: () => stats.totals(),
     usage: () => usage.figures(),
     shadowTermMs: () => now.config.lending.shadowTermMs,
+    waiting: () => following.waiting,
   });
   const guard = new Guard({ shell, tree, signals, policy, registry, log });
   guard.onAction(({ action, leaseId }) => {

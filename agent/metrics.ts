@@ -6,6 +6,7 @@ import { createRegistry, gauge, type Registry } from "../src/metrics/registry.ts
 import { reasonToWire } from "../src/rpc/convert.ts";
 import type { CodeFigures } from "./executor/code.ts";
 import type { Counts } from "./executor/stats.ts";
+import type { WaitingSums } from "./jobs/waiting.ts";
 import { type LendingView, lendingView } from "./lending/view.ts";
 import type { Effect } from "./reactor/events.ts";
 import type { AgentState, Guest } from "./reactor/state.ts";
@@ -21,6 +22,8 @@ export interface AgentGauges {
   readonly shadowTermMs?: () => number;
   /** What waits to be told to the accounting. */
   readonly usage?: () => UsageFigures;
+  /** How jobs waited. */
+  readonly waiting?: () => WaitingSums;
 }
 
 function sum(values: Iterable<number>): number {
@@ -107,6 +110,15 @@ function showUsage(metrics: AgentMetrics, figures: UsageFigures | undefined): vo
   metrics.usageLost.inc(figures?.lostRecords ?? 0);
 }
 
+function showWaiting(metrics: AgentMetrics, { cpu, memory }: WaitingSums): void {
+  metrics.jobCoreSeconds.reset();
+  metrics.jobWaitedCoreSeconds.reset();
+  for (const [resource, { coreMs, waitedMs }] of Object.entries({ cpu, memory })) {
+    metrics.jobCoreSeconds.inc({ resource }, coreMs / 1000);
+    metrics.jobWaitedCoreSeconds.inc({ resource }, waitedMs / 1000);
+  }
+}
+
 /** Registers everything and follows the shell. */
 export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
   const registry = createRegistry();
@@ -150,6 +162,7 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
       if (gauges.counts !== undefined) showCounts(metrics, gauges.counts());
       showCode(metrics, shell.code.figures());
       showUsage(metrics, gauges.usage?.());
+      if (gauges.waiting !== undefined) showWaiting(metrics, gauges.waiting());
     },
   });
   const all = agentMetrics(registry);

@@ -3,16 +3,18 @@ import type { ReceiptMessage } from "../../src/rpc/messages.ts";
 import type { GuestTree } from "../cgroup/guests.ts";
 import { v1Mount } from "../cgroup/layout.ts";
 import { keepReceipts, type Receipts } from "../receipts/keep.ts";
-import { pressureReader } from "../receipts/pressure.ts";
 import type { Shell } from "../shell.ts";
 import type { JobRoots } from "./roots.ts";
 import { startUseSampler } from "./sampler.ts";
 import { UseReader, type UseSource } from "./use.ts";
+import { JobWaiting, type WaitingSums } from "./waiting.ts";
 
 export interface JobFollower {
   readonly receipts: Receipts;
   /** From where it is known how jobs use their cores. */
   readonly source: UseSource;
+  /** How long the jobs waited. */
+  readonly waiting: WaitingSums;
   /** For the agent's slow tick. */
   tick(): void;
   close(): void;
@@ -34,14 +36,24 @@ export function followJobs(options: {
     proc: "/proc",
   });
   const sampler = startUseSampler(shell, reader);
-  const receipts = keepReceipts(shell, pressureReader(roots), options.onReceipts);
+  const waiting = new JobWaiting({
+    roots,
+    nowMs: () => shell.nowMs(),
+    // One whose cores are not known may run anywhere.
+    cores: (jobId) => (shell.state.jobs.get(jobId)?.cores ?? shell.state.setup.cores).length,
+  });
+  const receipts = keepReceipts(shell, (jobId) => waiting.look(jobId), options.onReceipts);
   return {
     receipts,
     get source() {
       return reader.source;
     },
+    get waiting() {
+      return waiting.sums;
+    },
     tick() {
       sampler.sample();
+      waiting.tick([...shell.state.jobs.keys()]);
       receipts.tick();
     },
     close: sampler.close,

@@ -4,7 +4,7 @@
  */
 import type { NodeCountersMessage, ReclaimRecordMessage } from "../../src/rpc/messages.ts";
 import { type ActionName, actionNames } from "../guard/table.ts";
-import { nodePressure } from "../receipts/pressure.ts";
+import type { WaitingSums } from "../jobs/waiting.ts";
 import type { Shell } from "../shell.ts";
 
 const maxKept = 256;
@@ -17,9 +17,12 @@ export interface NodeCounters {
 }
 
 /** answered: calls by status number. */
-export function nodeCounters(shell: Shell, answered: () => readonly number[]): NodeCounters {
+export function nodeCounters(
+  shell: Pick<Shell, "listen">,
+  answered: () => readonly number[],
+  waiting: () => WaitingSums,
+): NodeCounters {
   const acted: Record<ActionName, number> = { throttle: 0, freeze: 0, shrink: 0, evict: 0 };
-  const first = { atMs: shell.nowMs(), pressure: nodePressure() };
   let kept: ReclaimRecordMessage[] = [];
   /** How many there were in all. */
   let count = 0;
@@ -45,16 +48,17 @@ export function nodeCounters(shell: Shell, answered: () => readonly number[]): N
 
   return {
     counters() {
-      const now = nodePressure();
       const outcomes = [...answered()];
-      const measured = now !== undefined && first.pressure !== undefined;
+      const { watchedMs, cpu, memory } = waiting();
       return {
         invocations: outcomes.reduce((sum, count) => sum + count, 0),
         ...acted,
-        watchedMs: measured ? Math.round(shell.nowMs() - first.atMs) : 0,
-        cpuPressureUs: measured ? Math.max(0, now.cpuUs - (first.pressure?.cpuUs ?? 0)) : 0,
-        memoryPressureUs: measured ? Math.max(0, now.memoryUs - (first.pressure?.memoryUs ?? 0)) : 0,
         outcomes,
+        jobWatchedMs: Math.round(watchedMs),
+        jobCoreMs: Math.round(cpu.coreMs),
+        jobWaitedMs: Math.round(cpu.waitedMs),
+        jobMemoryCoreMs: Math.round(memory.coreMs),
+        jobMemoryWaitedMs: Math.round(memory.waitedMs),
       };
     },
     reader() {

@@ -1,6 +1,6 @@
 /**
  * Interference receipts: per batch job, which guests were on its node, how much they held and for how long, what the guard
- * did, and what pressure the kernel measured while there was a guest and while there was none. Pure: facts and times come
+ * did, and how long the job waited while there was a guest and while there was none. Pure: facts and times come
  * in; the reading of pressure is passed in.
  *
  * A guest counts from its grant until its cgroup is gone, a job from when it is known until it is gone, both piece by
@@ -25,9 +25,11 @@ export interface SeenNeighbours {
   readonly guests: readonly Pick<Lease, "id" | "kind" | "class" | "cores" | "memoryBytes" | "owner">[];
 }
 
-/** Totals since the kernel started to count. */
+/** How long a job has waited since it was watched; they never fall. */
 export interface PressureTotals {
-  readonly of: "job" | "node";
+  /** By the pressure of its cgroup, or by its tasks, which tell of cores alone. */
+  readonly of: "job" | "tasks";
+  readonly watchedMs: number;
   readonly cpuUs: number;
   readonly memoryUs: number;
   readonly ioUs: number;
@@ -42,6 +44,8 @@ interface Line {
 
 interface Span {
   durationMs: number;
+  watchedMs: number;
+  memoryWatchedMs: number;
   cpuUs: number;
   memoryUs: number;
   ioUs: number;
@@ -61,7 +65,14 @@ interface Open {
   last: PressureTotals | undefined;
 }
 
-const noSpan = (): Span => ({ durationMs: 0, cpuUs: 0, memoryUs: 0, ioUs: 0 });
+const noSpan = (): Span => ({
+  durationMs: 0,
+  watchedMs: 0,
+  memoryWatchedMs: 0,
+  cpuUs: 0,
+  memoryUs: 0,
+  ioUs: 0,
+});
 
 function lineOf({ guest, fromMs }: Line, nowMs: number): ReceiptGuestMessage {
   const seconds = Math.max(0, nowMs - fromMs) / 1000;
@@ -77,7 +88,14 @@ function lineOf({ guest, fromMs }: Line, nowMs: number): ReceiptGuestMessage {
 }
 
 function whole(span: Span): PressureMessage {
-  return { ...span, durationMs: Math.round(span.durationMs) };
+  return {
+    durationMs: Math.round(span.durationMs),
+    watchedMs: Math.round(span.watchedMs),
+    memoryWatchedMs: Math.round(span.memoryWatchedMs),
+    cpuUs: Math.round(span.cpuUs),
+    memoryUs: Math.round(span.memoryUs),
+    ioUs: Math.round(span.ioUs),
+  };
 }
 
 export class ReceiptBook {
@@ -86,7 +104,7 @@ export class ReceiptBook {
   readonly #open = new Map<number, Open>();
   readonly #kept: ReceiptMessage[] = [];
 
-  /** pressure: the totals of the job's cgroup, else of the node; undefined: the kernel measures none. */
+  /** pressure: how long a job has waited; undefined: it is gone, or the kernel does not tell. */
   constructor(node: string, pressure: (jobId: number) => PressureTotals | undefined) {
     this.#node = node;
     this.#pressure = pressure;
@@ -181,15 +199,17 @@ export class ReceiptBook {
     const now = this.#pressure(jobId);
     span.durationMs += Math.max(0, nowMs - open.sinceMs);
     open.sinceMs = nowMs;
-    // A job's cgroup that is gone leaves the node's figures, which are no continuation.
-    if (now === undefined || open.last === undefined || now.of !== open.last.of) {
-      open.last ??= now;
-      return;
-    }
-    span.cpuUs += Math.max(0, now.cpuUs - open.last.cpuUs);
-    span.memoryUs += Math.max(0, now.memoryUs - open.last.memoryUs);
-    span.ioUs += Math.max(0, now.ioUs - open.last.ioUs);
+    const { last } = open;
+    if (now === undefined) return;
     open.last = now;
+    if (now.of !== last?.of) return;
+    const watchedMs = now.watchedMs - last.watchedMs;
+    span.watchedMs += watchedMs;
+    span.cpuUs += now.cpuUs - last.cpuUs;
+    if (now.of !== "job") return;
+    span.memoryWatchedMs += watchedMs;
+    span.memoryUs += now.memoryUs - last.memoryUs;
+    span.ioUs += now.ioUs - last.ioUs;
   }
 
   #receipt(jobId: number, open: Open, nowMs: number, unixMs: number, ended: boolean): ReceiptMessage {

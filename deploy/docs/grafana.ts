@@ -14,6 +14,10 @@ const onNode = `${onCluster}, instance=~"$node"`;
 const ofPartitions = (expr: string, by = ""): string =>
   `sum${by === "" ? "" : ` by (${by})`} (max by (cluster, partitions${by === "" ? "" : `, ${by}`}) (${expr}))`;
 
+const waitedOn = (name: string, resource: string, mode: string): string =>
+  `sum(rate(sublet_${name}_total{${onCluster}, resource="${resource}"}[15m]) ` +
+  `and on (cluster, instance) sublet_lending_mode{mode="${mode}"} == 1)`;
+
 function panel(
   id: number,
   title: string,
@@ -161,14 +165,16 @@ function panels(): object[] {
     ]),
     panel(
       next(),
-      "Waiting for a core",
-      "Nodes that lend against nodes that are held out",
+      "Jobs waiting",
+      "Part of their core-time, on nodes that lend and on nodes that are held out",
       "percentunit",
       { x: 12, y: 20 },
-      ["on", "hold_out"].map((mode) => ({
-        expr: `avg(rate(sublet_node_pressure_seconds_total{${onCluster}, resource="cpu"}[15m]) and on (instance) sublet_lending_mode{mode="${mode}"} == 1)`,
-        legend: mode,
-      })),
+      ["cpu", "memory"].flatMap((resource) =>
+        ["on", "hold_out"].map((mode) => ({
+          expr: `${waitedOn("job_waited_core_seconds", resource, mode)} / (${waitedOn("job_core_seconds", resource, mode)} > 0)`,
+          legend: `${resource}, ${mode}`,
+        })),
+      ),
     ),
     panel(next(), "What agents cost", "Share of a core, by node", "percentunit", { x: 0, y: 28 }, [
       {

@@ -12,6 +12,7 @@ import type {
   NodeDetail,
   ReclaimRow,
 } from "../../src/dashboard/api.ts";
+import { type GroupName, groups } from "../../src/dashboard/comparison.ts";
 import type { HistoryStore } from "../../src/dashboard/history.ts";
 import { type Gauges, gaugesOf } from "../../src/dashboard/shares.ts";
 import {
@@ -353,6 +354,9 @@ export function fillHistory(history: HistoryStore, source: FakeSource, nowMs: nu
   const memory = gaugesOf(nodes, (node) => node.memoryBytes);
   const totals: { -readonly [K in keyof Totals]: Totals[K] } = { ...noTotals };
   const stepMs = 30_000;
+  const add = (name: GroupName, more: number): void => {
+    totals[name] = (totals[name] ?? 0) + more;
+  };
   // The monotonic clock of the process goes on from here.
   const offsetMs = performance.now() - nowMs;
   for (let atMs = nowMs - 30 * dayMs; atMs < nowMs; atMs += stepMs) {
@@ -368,10 +372,19 @@ export function fillHistory(history: HistoryStore, source: FakeSource, nowMs: nu
     totals.aloneCpuUs += stepMs * (20 + random());
     totals.besideMs += stepMs;
     totals.besideCpuUs += stepMs * (20.5 + random());
-    totals.lendingMs += stepMs;
-    totals.lendingCpuUs += stepMs * (20.3 + random());
-    totals.holdOutMs += stepMs;
-    totals.holdOutCpuUs += stepMs * (20 + random());
+    totals.lendingNodeMs += stepMs * nodes.length * 0.9;
+    totals.holdOutNodeMs += stepMs * nodes.length * 0.05;
+    for (const [side, share] of [
+      ["lending", 0.0203],
+      ["holdOut", 0.02],
+    ] as const)
+      for (let group = 0; group < groups; group++) {
+        const coreMs = (stepMs * cores.allocated * (side === "lending" ? 0.9 : 0.05)) / groups;
+        add(`${side}.cpu.coreMs.${group}`, coreMs);
+        add(`${side}.cpu.waitedMs.${group}`, coreMs * share * (0.9 + 0.01 * group + 0.1 * random()));
+        add(`${side}.memory.coreMs.${group}`, coreMs);
+        add(`${side}.memory.waitedMs.${group}`, coreMs * 0.0004 * random());
+      }
     history.add(
       { cores: moved(cores, part), memory: moved(memory, part), totals: { ...totals } },
       atMs,

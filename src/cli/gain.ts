@@ -1,7 +1,13 @@
 /** `sublet gain`: what lending has brought, against Slurm alone and against perfect packing, and what the jobs paid. */
 import { type Command, InvalidArgumentError } from "commander";
 import { Days, localTimeZone } from "../common/days.ts";
-import type { GainCostMessage, GainHoursMessage, GetGainResponse } from "../rpc/messages.ts";
+import type {
+  GainCostMessage,
+  GainHoursMessage,
+  GetGainResponse,
+  WaitingComparisonMessage,
+  WaitingSideMessage,
+} from "../rpc/messages.ts";
 import { type Column, formatTable } from "./output.ts";
 import { type Session, withController } from "./session.ts";
 import { addWatchOption, show } from "./table-options.ts";
@@ -62,12 +68,41 @@ function share(lent: number | undefined, of: number | undefined): string {
 const measured = (percent: number): string =>
   Number.isFinite(percent) ? `${percent.toFixed(2)} % of the time` : "not measured";
 
+function sideText(name: string, side: WaitingSideMessage | null): string {
+  if (side === null || !Number.isFinite(side.waitedPercent)) return `${name}: none was watched`;
+  const nodes = side.nodes.toLocaleString("en-US", { maximumFractionDigits: 1 });
+  const hours = side.jobCoreHours.toLocaleString("en-US", { maximumFractionDigits: 0 });
+  return `${name}: ${side.waitedPercent.toFixed(2)} % of ${hours} job core hours on ${nodes} nodes`;
+}
+
+const signed = (percent: number): string => `${percent < 0 ? "" : "+"}${percent.toFixed(2)}`;
+
+/** What jobs waited for on nodes that lend, less that on those held out. */
+function comparisonLines(what: string, found: WaitingComparisonMessage | null): string[] {
+  const sides = [found?.lending, found?.heldOut].filter((side) =>
+    Number.isFinite(side?.waitedPercent),
+  ).length;
+  const head = `  jobs waiting for ${what} on nodes that lend, less on nodes held out: `;
+  if (found === null || sides === 0) return [`${head}not measured`];
+  const { differencePercent, lowPercent, highPercent, lending, heldOut } = found;
+  return [
+    head +
+      (Number.isFinite(differencePercent)
+        ? `${signed(differencePercent)} % of their core time (95 %: ${signed(lowPercent)} to ${signed(highPercent)})`
+        : sides === 2
+          ? "too little data"
+          : "not measured"),
+    `    ${sideText("lend", lending)}; ${sideText("held out", heldOut)}`,
+  ];
+}
+
 function costLines(cost: GainCostMessage | null): string[] {
   if (cost === null) return [];
   return [
     `The jobs paid: the guard acted ${cost.guardActions} times, ${cost.leasesReclaimed} leases were taken back for them.`,
     `  waiting for a core beside guests less alone: ${measured(cost.cpuPressurePercent)}; for memory: ${measured(cost.memoryPressurePercent)}`,
-    `  nodes that lend less those held out: ${measured(cost.holdOutDifferencePercent)}`,
+    ...comparisonLines("a core", cost.holdOutCpu),
+    ...comparisonLines("memory", cost.holdOutMemory),
     `  from ${cost.receipts} receipts of jobs`,
   ];
 }

@@ -17,23 +17,23 @@ export interface JobRow {
   readonly coreSeconds: number;
   readonly byteSeconds: number;
   readonly guardActions: number;
-  /** Percent of the time in which some task waited for a core, without guests and with them; null: never so, or not measured. */
+  /** Percent of the time that was waited for a core, without guests and with them; null: never so, or not measured. */
   readonly cpuAlonePercent: number | null;
   readonly cpuBesidePercent: number | null;
 }
 
 function cpuPercent(spans: readonly (PressureMessage | null)[]): number | null {
-  const sum = (key: "durationMs" | "cpuUs"): number =>
-    spans.reduce((all, span) => all + (span?.[key] ?? 0), 0);
-  const durationMs = sum("durationMs");
-  return durationMs === 0 ? null : sum("cpuUs") / 10 / durationMs;
+  const watched = spans.filter((span) => span !== null && span.watchedMs > 0);
+  const sum = (key: "watchedMs" | "cpuUs"): number =>
+    watched.reduce((all, span) => all + (span?.[key] ?? 0), 0);
+  const watchedMs = sum("watchedMs");
+  return watchedMs === 0 ? null : sum("cpuUs") / 10 / watchedMs;
 }
 
 function rowOf(jobId: number, receipts: readonly ReceiptMessage[]): JobRow {
   const guests = receipts.flatMap((receipt) => receipt.guests);
   const sum = (key: "leases" | "coreSeconds" | "byteSeconds"): number =>
     guests.reduce((all, guest) => all + guest[key], 0);
-  const measured = receipts.filter(({ pressureOf }) => pressureOf !== "");
   return {
     jobId,
     uid: receipts.find(({ uid }) => uid !== 0)?.uid ?? 0,
@@ -45,8 +45,8 @@ function rowOf(jobId: number, receipts: readonly ReceiptMessage[]): JobRow {
     coreSeconds: sum("coreSeconds"),
     byteSeconds: sum("byteSeconds"),
     guardActions: receipts.flatMap(({ actions }) => actions).reduce((all, { count }) => all + count, 0),
-    cpuAlonePercent: cpuPercent(measured.map(({ alone }) => alone)),
-    cpuBesidePercent: cpuPercent(measured.map(({ beside }) => beside)),
+    cpuAlonePercent: cpuPercent(receipts.map(({ alone }) => alone)),
+    cpuBesidePercent: cpuPercent(receipts.map(({ beside }) => beside)),
   };
 }
 
@@ -125,6 +125,6 @@ export function formatJobs(
   if (receipts.length === 0)
     return "No jobs: none of yours ran on nodes with Sublet since the daemons began (root sees all).\n";
   const legend =
-    "GUARD: what the guard did to guests. WAIT: of the time, some task of the job waited for a core, without guests and with.";
+    "GUARD: what the guard did to guests. WAIT: of the time, how much the job waited for a core, without guests and with.";
   return `${table}${more}${wrap(legend, width, "")}\n`;
 }

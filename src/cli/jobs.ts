@@ -22,11 +22,11 @@ const columns: readonly Column<ReceiptGuestMessage>[] = [
 
 function pressureText(what: string, pressure: PressureMessage | null): string {
   if (pressure === null || pressure.durationMs === 0) return `${what}: never`;
-  const { durationMs, cpuUs, memoryUs, ioUs } = pressure;
+  const { durationMs, cpuUs, memoryUs, ioUs, watchedMs, memoryWatchedMs } = pressure;
   const parts = [
-    `cpu ${stalled(cpuUs, durationMs)}`,
-    `memory ${stalled(memoryUs, durationMs)}`,
-    `io ${stalled(ioUs, durationMs)}`,
+    `cpu ${stalled(cpuUs, watchedMs)}`,
+    `memory ${stalled(memoryUs, memoryWatchedMs)}`,
+    `io ${stalled(ioUs, memoryWatchedMs)}`,
   ];
   return `${what} (${formatDuration(durationMs)}): ${parts.join(", ")}`;
 }
@@ -35,6 +35,13 @@ const consentText: Readonly<Record<string, string>> = {
   CONSENT_SHARE: "shares what it does not use",
   CONSENT_NO: "wants no neighbours",
   CONSENT_UNSPECIFIED: "was not asked",
+};
+
+/** By what it is told; anything else is the whole node's, of an agent of an older version. */
+const waitingText: Readonly<Record<string, string>> = {
+  job: "Waiting, the pressure of the job's cgroup, time in which some task waited:",
+  tasks:
+    "Waiting of the job's tasks for its cores, as part of the time (this kernel tells of no job's memory):",
 };
 
 function formatReceipt(receipt: ReceiptMessage, width: number | undefined): string {
@@ -47,11 +54,10 @@ function formatReceipt(receipt: ReceiptMessage, width: number | undefined): stri
   else lines.push(formatTable(columns, guests, width).trimEnd());
   const acted = actions.map(({ action, count }) => `${action} ${count}×`).join(", ");
   if (guests.length > 0) lines.push(`Guard: ${acted || "did nothing"}.`);
-  if (pressureOf === "") lines.push("Pressure: this kernel measures none.");
+  const measure = waitingText[pressureOf];
+  if (measure === undefined) lines.push("Waiting: not measured.");
   else {
-    lines.push(
-      `Pressure of the ${pressureOf === "job" ? "job's cgroup" : "whole node"}, time in which some task waited:`,
-    );
+    lines.push(measure);
     lines.push(`  ${pressureText("without guests", receipt.alone)}`);
     lines.push(`  ${pressureText("with guests", receipt.beside)}`);
   }

@@ -10,7 +10,10 @@ import type {
   Notice,
   ReclaimRow,
   Reclaims,
+  WaitingComparison,
+  WaitingSide,
 } from "../dashboard/api.ts";
+import { type GroupName, groupOf } from "../dashboard/comparison.ts";
 import type {
   Amounts,
   ClusterFacts,
@@ -30,6 +33,8 @@ import type {
   OfferMessage,
   ReceiptMessage,
   ReclaimTimesMessage,
+  WaitingComparisonMessage,
+  WaitingSideMessage,
 } from "../rpc/messages.ts";
 import type { ControllerHandlers } from "../rpc/server.ts";
 import type { ClusterSnapshot, SnapshotNode } from "../slurm/snapshot.ts";
@@ -128,25 +133,39 @@ export class DashboardFeed implements DashboardSource {
     const totals = this.#totals;
     for (const name of ["invocations", "throttle", "freeze", "shrink", "evict"] as const)
       totals[name] += rise(name);
-    if (offer.lending === "LENDING_ON") {
-      totals.lendingMs += rise("watchedMs");
-      totals.lendingCpuUs += rise("cpuPressureUs");
-    } else if (offer.lending === "LENDING_HOLD_OUT") {
-      totals.holdOutMs += rise("watchedMs");
-      totals.holdOutCpuUs += rise("cpuPressureUs");
-    }
+    const side =
+      offer.lending === "LENDING_ON"
+        ? "lending"
+        : offer.lending === "LENDING_HOLD_OUT"
+          ? "holdOut"
+          : undefined;
+    if (side === undefined) return;
+    const group = groupOf(offer.node);
+    totals[`${side}NodeMs`] += rise("jobWatchedMs");
+    const add = (name: GroupName, more: number): void => {
+      totals[name] = (totals[name] ?? 0) + more;
+    };
+    add(`${side}.cpu.coreMs.${group}`, rise("jobCoreMs"));
+    add(`${side}.cpu.waitedMs.${group}`, rise("jobWaitedMs"));
+    add(`${side}.memory.coreMs.${group}`, rise("jobMemoryCoreMs"));
+    add(`${side}.memory.waitedMs.${group}`, rise("jobMemoryWaitedMs"));
   }
 
   #countReceipt({ ended, alone, beside }: ReceiptMessage): void {
     if (!ended) return;
     const totals = this.#totals;
     totals.receipts++;
-    totals.aloneMs += alone?.durationMs ?? 0;
-    totals.aloneCpuUs += alone?.cpuUs ?? 0;
-    totals.aloneMemoryUs += alone?.memoryUs ?? 0;
-    totals.besideMs += beside?.durationMs ?? 0;
-    totals.besideCpuUs += beside?.cpuUs ?? 0;
-    totals.besideMemoryUs += beside?.memoryUs ?? 0;
+    for (const [name, span] of [
+      ["alone", alone],
+      ["beside", beside],
+    ] as const) {
+      // Of older agents that measured the node instead.
+      if (span === null || span.watchedMs === 0) continue;
+      totals[`${name}Ms`] += span.watchedMs;
+      totals[`${name}CpuUs`] += span.cpuUs;
+      totals[`${name}MemoryMs`] += span.memoryWatchedMs;
+      totals[`${name}MemoryUs`] += span.memoryUs;
+    }
   }
 
   facts(): ClusterFacts {
@@ -330,7 +349,6 @@ export class DashboardFeed implements DashboardSource {
     if (found === undefined) return undefined;
     const { cost } = found;
     const hours = (value: GainHoursMessage): GainHoursMessage => ({ ...value });
-    const percent = (value: number | null): number => value ?? Number.NaN;
     return {
       fromUnixMs: found.fromMs,
       toUnixMs: found.toMs,
@@ -346,10 +364,28 @@ export class DashboardFeed implements DashboardSource {
         memoryPressurePercent: percent(cost.memoryPressurePercent),
         holdOutDifferencePercent: percent(cost.holdOutDifferencePercent),
         receipts: cost.receipts,
+        holdOutCpu: comparison(cost.holdOut.cpu),
+        holdOutMemory: comparison(cost.holdOut.memory),
       },
       reclaims: reclaimTimes(this.#reclaims?.(fromMs, toMs)),
     };
   }
+}
+
+const percent = (value: number | null): number => value ?? Number.NaN;
+
+function comparison(found: WaitingComparison): WaitingComparisonMessage {
+  const side = ({ waitedPercent, ...rest }: WaitingSide): WaitingSideMessage => ({
+    ...rest,
+    waitedPercent: percent(waitedPercent),
+  });
+  return {
+    lending: side(found.lending),
+    heldOut: side(found.heldOut),
+    differencePercent: percent(found.differencePercent),
+    lowPercent: percent(found.lowPercent),
+    highPercent: percent(found.highPercent),
+  };
 }
 
 type ReclaimTimes = Pick<Reclaims, "count" | "p50Ms" | "p99Ms" | "maxMs">;

@@ -194,6 +194,24 @@ export interface History {
   };
 }
 
+/** How batch jobs waited on the nodes of one kind. */
+export interface WaitingSide {
+  /** Of their core-time; null: none was watched. */
+  waitedPercent: number | null;
+  /** With jobs that were watched, at a time. */
+  nodes: number;
+  jobCoreHours: number;
+}
+
+/** Lending less held out, in percent of the core-time of jobs, and its 95 % confidence interval; null: too little data. */
+export interface WaitingComparison {
+  lending: WaitingSide;
+  heldOut: WaitingSide;
+  differencePercent: number | null;
+  lowPercent: number | null;
+  highPercent: number | null;
+}
+
 /**
  * What was won. Slurm alone = what jobs had allocated. Perfect packing = all that was idle or unallocated, had Slurm
  * filled every hole at once: no scheduler can have more without sharing, so `beyondPacking` is what was lent out of
@@ -224,11 +242,12 @@ export interface Gain {
   cost: {
     guardActions: number;
     leasesReclaimed: number;
-    /** Pressure of jobs beside guests less pressure alone, in percent of time; null = not measured. */
+    /** Waiting of jobs beside guests less waiting alone, in percent of time; null = not measured. */
     cpuPressurePercent: number | null;
     memoryPressurePercent: number | null;
-    /** Pressure on nodes that lend less that on held-out ones, in percent of time. */
+    /** That of holdOut.cpu. */
     holdOutDifferencePercent: number | null;
+    holdOut: { cpu: WaitingComparison; memory: WaitingComparison };
     receipts: number;
   };
 }

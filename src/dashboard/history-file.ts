@@ -4,7 +4,7 @@
  */
 import { renameSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
-import { fieldNames, newPoint, type Point } from "./points.ts";
+import { newPoint, type Point } from "./points.ts";
 
 type Sqlite = typeof import("node:sqlite");
 
@@ -59,15 +59,16 @@ export class HistoryFile {
     this.#database = database;
   }
 
-  read(): StoredPoint[] {
+  /** fields: how many values points of such a length have. */
+  read(fields: (stepMs: number) => number): StoredPoint[] {
     const rows = this.#database.prepare("select step_ms, at_ms, covered_ms, vals from points").all();
     return (rows as unknown as Row[])
       .filter(({ vals }) => vals.byteLength % 8 === 0)
       .map(({ step_ms, at_ms, covered_ms, vals }) => {
-        const point = newPoint(at_ms);
+        const point = newPoint(at_ms, fields(step_ms));
         point.coveredMs = covered_ms;
         const view = new DataView(vals.buffer, vals.byteOffset, vals.byteLength);
-        for (let i = 0; i < Math.min(fieldNames.length, vals.byteLength / 8); i++)
+        for (let i = 0; i < Math.min(point.values.length, vals.byteLength / 8); i++)
           point.values[i] = view.getFloat64(i * 8, true);
         return { stepMs: step_ms, atMs: at_ms, point };
       });

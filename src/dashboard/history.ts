@@ -1,5 +1,5 @@
 /**
- * Keeps the history: points of a minute for 48 hours, of ten minutes for 31 days, in memory and in history.db, where a
+ * Keeps the history: points of a minute for 48 hours, of ten minutes for 31 days, and what is compared in hours, in memory and in history.db, where a
  * controller finds them again. Losing the file costs pictures and nothing else: one that is broken is put aside. One that cannot
  * be opened or written now (a full disk) is tried again each minute; what came meanwhile waits in memory.
  *
@@ -8,8 +8,10 @@
  * stands for 30 s at most: what passed while the machine slept was not watched. How much is kept is a number of points, not
  * an age: a clock that says 2036 for a minute costs no month; its points go once the clock is right again.
  */
+
+import { comparedNames } from "./comparison.ts";
 import { HistoryFile, isBroken, putAside, type StoredPoint } from "./history-file.ts";
-import { addPoint, addSample, newPoint, type Point, type Sample } from "./points.ts";
+import { addCompared, addPoint, addSample, fieldNames, newPoint, type Point, type Sample } from "./points.ts";
 import type { Totals } from "./source.ts";
 
 const minuteMs = 60_000;
@@ -20,11 +22,17 @@ const futureMs = 24 * 60 * minuteMs;
 export interface Resolution {
   readonly stepMs: number;
   readonly keepMs: number;
+  /** How many values a point has, and what a sample adds to them. */
+  readonly fields: number;
+  readonly add: typeof addSample;
 }
 
-export const resolutions: readonly [Resolution, Resolution] = [
-  { stepMs: minuteMs, keepMs: 48 * 60 * minuteMs },
-  { stepMs: 10 * minuteMs, keepMs: 31 * 24 * 60 * minuteMs },
+const keepMs = 31 * 24 * 60 * minuteMs;
+
+export const resolutions: readonly [Resolution, Resolution, Resolution] = [
+  { stepMs: minuteMs, keepMs: 48 * 60 * minuteMs, fields: fieldNames.length, add: addSample },
+  { stepMs: 10 * minuteMs, keepMs, fields: fieldNames.length, add: addSample },
+  { stepMs: 60 * minuteMs, keepMs, fields: comparedNames.length, add: addCompared },
 ];
 
 export interface HistoryOptions {
@@ -63,7 +71,9 @@ export class HistoryStore {
     const file = new HistoryFile(this.#sqlite, this.#path);
     let stored: readonly StoredPoint[];
     try {
-      stored = file.read();
+      stored = file.read(
+        (stepMs) => resolutions.find((resolution) => resolution.stepMs === stepMs)?.fields ?? 0,
+      );
     } catch (thrown) {
       file.close();
       throw thrown;
@@ -105,16 +115,15 @@ export class HistoryStore {
     // The first one after a start tells where the counters stand.
     if (last === undefined) return;
     const lengthMs = Math.min(longestStandMs, Math.max(0, nowMs - last.atMs));
-    const added = newPoint(unixMs);
-    addSample(added, sample, last.totals, lengthMs);
     for (const { resolution, points } of this.#levels) {
       const atMs = Math.floor(unixMs / resolution.stepMs) * resolution.stepMs;
-      const point = points.get(atMs) ?? newPoint(atMs);
-      addPoint(point, added);
+      const known = points.get(atMs);
+      const point = known ?? newPoint(atMs, resolution.fields);
+      resolution.add(point, sample, last.totals, lengthMs);
       points.set(atMs, point);
       this.#touched(resolution, atMs);
       // A new point may be one too many.
-      if (point.coveredMs === added.coveredMs) this.#drop(resolution, points, unixMs);
+      if (known === undefined) this.#drop(resolution, points, unixMs);
     }
   }
 
@@ -168,6 +177,12 @@ export class HistoryStore {
       if (point.atMs >= fromMs && point.atMs < toMs && point.atMs < edgeMs) yield point;
     for (const point of fine ?? [])
       if (point.atMs >= Math.max(fromMs, edgeMs) && point.atMs < toMs) yield point;
+  }
+
+  /** What is compared, in points that begin within the span, in no order. */
+  compared(fromMs: number, toMs: number): Point[] {
+    const points = this.#levels[2]?.points.values() ?? [];
+    return [...points].filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
   }
 
   /** Of the oldest point; undefined while there is none. */

@@ -130,7 +130,8 @@ export class Live {
   }
 
   gain(fromMs: number, toMs: number): Gain {
-    return gainOf(this.#options.history.between(fromMs, toMs), fromMs, toMs, this.#options.price);
+    const { history, price } = this.#options;
+    return gainOf(history.between(fromMs, toMs), fromMs, toMs, price, history.compared(fromMs, toMs));
   }
 
   #gains(now: number): { readonly today: Gain; readonly month: Gain } {

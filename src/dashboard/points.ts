@@ -4,31 +4,53 @@
  * nobody watched is a gap and not a zero.
  */
 import type { Gain, History, Shares } from "./api.ts";
+import { type ComparedName, comparedNames, comparisonOf } from "./comparison.ts";
 import { type Gauges, gaugeNames, shareNames } from "./shares.ts";
 import { type Totals, totalNames } from "./source.ts";
+
+/** Places in older data bases: of waiting of whole nodes, which was no waiting of jobs. */
+const retired = Array.from({ length: 10 }, (_, i) => `retired.${i}`);
+const lastBefore = totalNames.indexOf("receipts");
 
 /** Append only: the data base keeps values by their place. */
 export const fieldNames: readonly string[] = [
   ...gaugeNames.map((name) => `cores.${name}`),
   ...gaugeNames.map((name) => `memory.${name}`),
-  ...totalNames,
+  ...totalNames.slice(0, lastBefore + 1),
+  ...retired,
+  ...totalNames.slice(lastBefore + 1),
 ];
 const place = new Map(fieldNames.map((name, index) => [name, index]));
-
 export interface Point {
   readonly atMs: number;
   coveredMs: number;
   readonly values: Float64Array;
 }
 
-export function newPoint(atMs: number): Point {
-  return { atMs, coveredMs: 0, values: new Float64Array(fieldNames.length) };
+export function newPoint(atMs: number, fields = fieldNames.length): Point {
+  return { atMs, coveredMs: 0, values: new Float64Array(fields) };
 }
 
 export function addPoint(sum: Point, more: Point): void {
   sum.coveredMs += more.coveredMs;
   const { values } = sum;
   for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + (more.values[i] ?? 0);
+}
+
+const totalPlaces = totalNames.map((name) => fieldNames.indexOf(name));
+const comparedPlaces = [...comparedNames.keys()];
+
+function rose(
+  { values }: Point,
+  names: readonly (keyof Totals)[],
+  places: readonly number[],
+  now: Totals,
+  before: Totals,
+): void {
+  for (const [i, name] of names.entries()) {
+    const at = places[i] ?? -1;
+    values[at] = (values[at] ?? 0) + Math.max(0, (now[name] ?? 0) - (before[name] ?? 0));
+  }
 }
 
 export interface Sample {
@@ -46,10 +68,13 @@ export function addSample(point: Point, sample: Sample, before: Totals, lengthMs
       point.values[i] = (point.values[i] ?? 0) + gauges[name] * lengthMs;
       i++;
     }
-  for (const name of totalNames) {
-    point.values[i] = (point.values[i] ?? 0) + Math.max(0, sample.totals[name] - before[name]);
-    i++;
-  }
+  rose(point, totalNames, totalPlaces, sample.totals, before);
+}
+
+/** Likewise to a point of what is compared, which is kept apart, in longer points. */
+export function addCompared(point: Point, { totals }: Sample, before: Totals, lengthMs: number): void {
+  point.coveredMs += lengthMs;
+  rose(point, comparedNames, comparedPlaces, totals, before);
 }
 
 const sumOf = (point: Point, name: string): number => point.values[place.get(name) ?? -1] ?? 0;
@@ -100,12 +125,13 @@ export interface Price {
 const hourMs = 3_600_000;
 const gib = 1024 ** 3;
 
-/** What was won between two moments; see Gain in api.ts for what the words mean. */
+/** What was won between two moments; see Gain in api.ts for what the words mean. compared: points of addCompared. */
 export function gainOf(
   points: Iterable<Point>,
   fromMs: number,
   toMs: number,
   price: Price | undefined,
+  compared: Iterable<Point> = [],
 ): Gain {
   const sum = newPoint(fromMs);
   for (const point of points) if (point.atMs >= fromMs && point.atMs < toMs) addPoint(sum, point);
@@ -129,6 +155,13 @@ export function gainOf(
   };
   const less = (a: number | null, b: number | null): number | null =>
     a === null || b === null ? null : a - b;
+  const sides = newPoint(fromMs, comparedNames.length);
+  for (const point of compared) if (point.atMs >= fromMs && point.atMs < toMs) addPoint(sides, point);
+  const sideSum = (name: ComparedName): number => sides.values[comparedNames.indexOf(name)] ?? 0;
+  const holdOut = {
+    cpu: comparisonOf(sideSum, "cpu", sides.coveredMs),
+    memory: comparisonOf(sideSum, "memory", sides.coveredMs),
+  };
   return {
     fromMs,
     toMs,
@@ -149,11 +182,12 @@ export function gainOf(
       ),
       leasesReclaimed: sumOf(sum, "leasesReclaimed"),
       cpuPressurePercent: less(percent("besideCpuUs", "besideMs"), percent("aloneCpuUs", "aloneMs")),
-      memoryPressurePercent: less(percent("besideMemoryUs", "besideMs"), percent("aloneMemoryUs", "aloneMs")),
-      holdOutDifferencePercent: less(
-        percent("lendingCpuUs", "lendingMs"),
-        percent("holdOutCpuUs", "holdOutMs"),
+      memoryPressurePercent: less(
+        percent("besideMemoryUs", "besideMemoryMs"),
+        percent("aloneMemoryUs", "aloneMemoryMs"),
       ),
+      holdOutDifferencePercent: holdOut.cpu.differencePercent,
+      holdOut,
       receipts: sumOf(sum, "receipts"),
     },
   };

@@ -1,5 +1,6 @@
 /** What the dashboard wants to know of the cluster, and of whom it asks it: the controller, or a simulation. */
 import type { AccountRow, AdminOutcome, AdminRequest, LeaseRow, NodeDetail, Notice } from "./api.ts";
+import { comparedNames, type GroupName } from "./comparison.ts";
 
 export type NodeLending = "none" | "on" | "shadow" | "hold-out" | "drained";
 
@@ -42,18 +43,20 @@ export interface Totals {
   readonly shrink: number;
   readonly evict: number;
   readonly receipts: number;
-  /** Of jobs, from their receipts: time alone and beside guests, and waiting within it. */
+  /** Of jobs, from their receipts: time alone and beside guests that was watched, and waiting within it. */
   readonly aloneMs: number;
   readonly aloneCpuUs: number;
+  readonly aloneMemoryMs: number;
   readonly aloneMemoryUs: number;
   readonly besideMs: number;
   readonly besideCpuUs: number;
+  readonly besideMemoryMs: number;
   readonly besideMemoryUs: number;
-  /** Of nodes that lend, and of those held out: time watched, and waiting for a core within it. */
-  readonly lendingMs: number;
-  readonly lendingCpuUs: number;
-  readonly holdOutMs: number;
-  readonly holdOutCpuUs: number;
+  /** Times of all nodes that lend, and of all held out, in which some job of theirs was watched. */
+  readonly lendingNodeMs: number;
+  readonly holdOutNodeMs: number;
+  /** Core-time of jobs that was watched, and waited, by groups of nodes; see comparison.ts. */
+  readonly [name: GroupName]: number;
 }
 
 export const totalNames = [
@@ -67,17 +70,17 @@ export const totalNames = [
   "receipts",
   "aloneMs",
   "aloneCpuUs",
+  "aloneMemoryMs",
   "aloneMemoryUs",
   "besideMs",
   "besideCpuUs",
+  "besideMemoryMs",
   "besideMemoryUs",
-  "lendingMs",
-  "lendingCpuUs",
-  "holdOutMs",
-  "holdOutCpuUs",
 ] as const satisfies readonly (keyof Totals)[];
 
-export const noTotals: Totals = Object.fromEntries(totalNames.map((name) => [name, 0])) as unknown as Totals;
+export const noTotals: Totals = Object.fromEntries(
+  [...totalNames, ...comparedNames].map((name) => [name, 0]),
+) as unknown as Totals;
 
 export interface ClusterFacts {
   readonly nodes: readonly NodeFacts[];

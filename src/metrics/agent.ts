@@ -95,8 +95,16 @@ export function agentMetrics(registry: Registry) {
       help: "Byte-seconds of imagined leases.",
     }),
     nodePressure: counter(registry, "node_pressure_seconds_total", {
-      help: "Time in which some task of the node waited for a resource (PSI, some), jobs and guests alike: compare by lending_mode.",
+      help: "Time in which some task of the node waited for a resource (PSI, some), jobs and guests alike: no measure of what jobs pay.",
       labels: { resource: ["cpu", "memory", "io"] },
+    }),
+    jobCoreSeconds: counter(registry, "job_core_seconds_total", {
+      help: "Core-seconds of batch jobs in which their own waiting for this resource was watched: cpu; memory where the kernel tells it (cgroup v2).",
+      labels: { resource: ["cpu", "memory"] },
+    }),
+    jobWaitedCoreSeconds: counter(registry, "job_waited_core_seconds_total", {
+      help: "Of job_core_seconds_total, those in which some task of the job waited (PSI of its cgroup, some), or that its tasks waited (run delay, cgroup v1): compare by lending_mode.",
+      labels: { resource: ["cpu", "memory"] },
     }),
     leases: gauge(registry, "leases", { help: "Live leases by kind.", labels: { kind: kinds } }),
     leasesEnded: counter(registry, "leases_ended_total", {

@@ -380,10 +380,12 @@ function writePressure(w: Writer, m: Init<Messages["Pressure"]>): void {
   if (m.cpuUs != null) w.uint32(16).uint64(m.cpuUs);
   if (m.memoryUs != null) w.uint32(24).uint64(m.memoryUs);
   if (m.ioUs != null) w.uint32(32).uint64(m.ioUs);
+  if (m.watchedMs != null) w.uint32(40).uint64(m.watchedMs);
+  if (m.memoryWatchedMs != null) w.uint32(48).uint64(m.memoryWatchedMs);
 }
 
 function readPressure(r: Reader): Messages["Pressure"] {
-  const m: Messages["Pressure"] = { durationMs: 0, cpuUs: 0, memoryUs: 0, ioUs: 0 };
+  const m: Messages["Pressure"] = { durationMs: 0, cpuUs: 0, memoryUs: 0, ioUs: 0, watchedMs: 0, memoryWatchedMs: 0 };
   while (r.pos < r.len) {
     const tag = r.uint32();
     switch (tag >>> 3) {
@@ -391,6 +393,8 @@ function readPressure(r: Reader): Messages["Pressure"] {
       case 2: m.cpuUs = uint64(r); break;
       case 3: m.memoryUs = uint64(r); break;
       case 4: m.ioUs = uint64(r); break;
+      case 5: m.watchedMs = uint64(r); break;
+      case 6: m.memoryWatchedMs = uint64(r); break;
       default: r.skipType(tag & 7);
     }
   }
@@ -728,14 +732,16 @@ function writeNodeCounters(w: Writer, m: Init<Messages["NodeCounters"]>): void {
   if (m.freeze != null) w.uint32(24).uint64(m.freeze);
   if (m.shrink != null) w.uint32(32).uint64(m.shrink);
   if (m.evict != null) w.uint32(40).uint64(m.evict);
-  if (m.watchedMs != null) w.uint32(48).uint64(m.watchedMs);
-  if (m.cpuPressureUs != null) w.uint32(56).uint64(m.cpuPressureUs);
-  if (m.memoryPressureUs != null) w.uint32(64).uint64(m.memoryPressureUs);
+  if (m.jobWatchedMs != null) w.uint32(72).uint64(m.jobWatchedMs);
+  if (m.jobCoreMs != null) w.uint32(80).uint64(m.jobCoreMs);
+  if (m.jobWaitedMs != null) w.uint32(88).uint64(m.jobWaitedMs);
+  if (m.jobMemoryCoreMs != null) w.uint32(96).uint64(m.jobMemoryCoreMs);
+  if (m.jobMemoryWaitedMs != null) w.uint32(104).uint64(m.jobMemoryWaitedMs);
   if (m.outcomes != null && m.outcomes.length > 0) packed(w.uint32(114), m.outcomes);
 }
 
 function readNodeCounters(r: Reader): Messages["NodeCounters"] {
-  const m: Messages["NodeCounters"] = { invocations: 0, throttle: 0, freeze: 0, shrink: 0, evict: 0, watchedMs: 0, cpuPressureUs: 0, memoryPressureUs: 0, outcomes: [] };
+  const m: Messages["NodeCounters"] = { invocations: 0, throttle: 0, freeze: 0, shrink: 0, evict: 0, jobWatchedMs: 0, jobCoreMs: 0, jobWaitedMs: 0, jobMemoryCoreMs: 0, jobMemoryWaitedMs: 0, outcomes: [] };
   while (r.pos < r.len) {
     const tag = r.uint32();
     switch (tag >>> 3) {
@@ -744,9 +750,11 @@ function readNodeCounters(r: Reader): Messages["NodeCounters"] {
       case 3: m.freeze = uint64(r); break;
       case 4: m.shrink = uint64(r); break;
       case 5: m.evict = uint64(r); break;
-      case 6: m.watchedMs = uint64(r); break;
-      case 7: m.cpuPressureUs = uint64(r); break;
-      case 8: m.memoryPressureUs = uint64(r); break;
+      case 9: m.jobWatchedMs = uint64(r); break;
+      case 10: m.jobCoreMs = uint64(r); break;
+      case 11: m.jobWaitedMs = uint64(r); break;
+      case 12: m.jobMemoryCoreMs = uint64(r); break;
+      case 13: m.jobMemoryWaitedMs = uint64(r); break;
       case 14: {
         if ((tag & 7) === 2) unpack(r, m.outcomes, uint64);
         else m.outcomes.push(uint64(r));
@@ -1885,6 +1893,68 @@ function readGainHours(r: Reader): Messages["GainHours"] {
   return m;
 }
 
+function writeWaitingSide(w: Writer, m: Init<Messages["WaitingSide"]>): void {
+  if (m.waitedPercent != null) w.uint32(9).double(m.waitedPercent);
+  if (m.nodes != null) w.uint32(17).double(m.nodes);
+  if (m.jobCoreHours != null) w.uint32(25).double(m.jobCoreHours);
+}
+
+function readWaitingSide(r: Reader): Messages["WaitingSide"] {
+  const m: Messages["WaitingSide"] = { waitedPercent: 0, nodes: 0, jobCoreHours: 0 };
+  while (r.pos < r.len) {
+    const tag = r.uint32();
+    switch (tag >>> 3) {
+      case 1: m.waitedPercent = r.double(); break;
+      case 2: m.nodes = r.double(); break;
+      case 3: m.jobCoreHours = r.double(); break;
+      default: r.skipType(tag & 7);
+    }
+  }
+  return m;
+}
+
+function writeWaitingComparison(w: Writer, m: Init<Messages["WaitingComparison"]>): void {
+  if (m.lending != null) {
+    w.uint32(10).fork();
+    writeWaitingSide(w, m.lending);
+    w.ldelim();
+  }
+  if (m.heldOut != null) {
+    w.uint32(18).fork();
+    writeWaitingSide(w, m.heldOut);
+    w.ldelim();
+  }
+  if (m.differencePercent != null) w.uint32(25).double(m.differencePercent);
+  if (m.lowPercent != null) w.uint32(33).double(m.lowPercent);
+  if (m.highPercent != null) w.uint32(41).double(m.highPercent);
+}
+
+function readWaitingComparison(r: Reader): Messages["WaitingComparison"] {
+  const m: Messages["WaitingComparison"] = { lending: null, heldOut: null, differencePercent: 0, lowPercent: 0, highPercent: 0 };
+  while (r.pos < r.len) {
+    const tag = r.uint32();
+    switch (tag >>> 3) {
+      case 1: {
+        const outer = enter(r);
+        m.lending = readWaitingSide(r);
+        leave(r, outer);
+        break;
+      }
+      case 2: {
+        const outer = enter(r);
+        m.heldOut = readWaitingSide(r);
+        leave(r, outer);
+        break;
+      }
+      case 3: m.differencePercent = r.double(); break;
+      case 4: m.lowPercent = r.double(); break;
+      case 5: m.highPercent = r.double(); break;
+      default: r.skipType(tag & 7);
+    }
+  }
+  return m;
+}
+
 function writeGainCost(w: Writer, m: Init<Messages["GainCost"]>): void {
   if (m.guardActions != null) w.uint32(8).uint64(m.guardActions);
   if (m.leasesReclaimed != null) w.uint32(16).uint64(m.leasesReclaimed);
@@ -1892,10 +1962,20 @@ function writeGainCost(w: Writer, m: Init<Messages["GainCost"]>): void {
   if (m.memoryPressurePercent != null) w.uint32(33).double(m.memoryPressurePercent);
   if (m.holdOutDifferencePercent != null) w.uint32(41).double(m.holdOutDifferencePercent);
   if (m.receipts != null) w.uint32(48).uint64(m.receipts);
+  if (m.holdOutCpu != null) {
+    w.uint32(58).fork();
+    writeWaitingComparison(w, m.holdOutCpu);
+    w.ldelim();
+  }
+  if (m.holdOutMemory != null) {
+    w.uint32(66).fork();
+    writeWaitingComparison(w, m.holdOutMemory);
+    w.ldelim();
+  }
 }
 
 function readGainCost(r: Reader): Messages["GainCost"] {
-  const m: Messages["GainCost"] = { guardActions: 0, leasesReclaimed: 0, cpuPressurePercent: 0, memoryPressurePercent: 0, holdOutDifferencePercent: 0, receipts: 0 };
+  const m: Messages["GainCost"] = { guardActions: 0, leasesReclaimed: 0, cpuPressurePercent: 0, memoryPressurePercent: 0, holdOutDifferencePercent: 0, receipts: 0, holdOutCpu: null, holdOutMemory: null };
   while (r.pos < r.len) {
     const tag = r.uint32();
     switch (tag >>> 3) {
@@ -1905,6 +1985,18 @@ function readGainCost(r: Reader): Messages["GainCost"] {
       case 4: m.memoryPressurePercent = r.double(); break;
       case 5: m.holdOutDifferencePercent = r.double(); break;
       case 6: m.receipts = uint64(r); break;
+      case 7: {
+        const outer = enter(r);
+        m.holdOutCpu = readWaitingComparison(r);
+        leave(r, outer);
+        break;
+      }
+      case 8: {
+        const outer = enter(r);
+        m.holdOutMemory = readWaitingComparison(r);
+        leave(r, outer);
+        break;
+      }
       default: r.skipType(tag & 7);
     }
   }
@@ -3195,6 +3287,8 @@ export const codecs: { readonly [N in MessageName]: Codec<Messages[N]> } = {
   GetUsageResponse: { write: writeGetUsageResponse, read: readGetUsageResponse },
   GetGainRequest: { write: writeGetGainRequest, read: readGetGainRequest },
   GainHours: { write: writeGainHours, read: readGainHours },
+  WaitingSide: { write: writeWaitingSide, read: readWaitingSide },
+  WaitingComparison: { write: writeWaitingComparison, read: readWaitingComparison },
   GainCost: { write: writeGainCost, read: readGainCost },
   GetGainResponse: { write: writeGetGainResponse, read: readGetGainResponse },
   ReclaimTimes: { write: writeReclaimTimes, read: readReclaimTimes },

@@ -172,6 +172,8 @@ export interface PressureMessage {
   cpuUs: number;
   memoryUs: number;
   ioUs: number;
+  watchedMs: number;
+  memoryWatchedMs: number;
 }
 
 export interface ReceiptGuestMessage {
@@ -258,10 +260,12 @@ export interface NodeCountersMessage {
   freeze: number;
   shrink: number;
   evict: number;
-  watchedMs: number;
-  cpuPressureUs: number;
-  memoryPressureUs: number;
   outcomes: number[];
+  jobWatchedMs: number;
+  jobCoreMs: number;
+  jobWaitedMs: number;
+  jobMemoryCoreMs: number;
+  jobMemoryWaitedMs: number;
 }
 
 export interface GetGainRequest {
@@ -277,6 +281,20 @@ export interface GainHoursMessage {
   perfectPacking: number;
 }
 
+export interface WaitingSideMessage {
+  waitedPercent: number;
+  nodes: number;
+  jobCoreHours: number;
+}
+
+export interface WaitingComparisonMessage {
+  lending: WaitingSideMessage | null;
+  heldOut: WaitingSideMessage | null;
+  differencePercent: number;
+  lowPercent: number;
+  highPercent: number;
+}
+
 /** Percents: NaN = not measured. */
 export interface GainCostMessage {
   guardActions: number;
@@ -285,6 +303,8 @@ export interface GainCostMessage {
   memoryPressurePercent: number;
   holdOutDifferencePercent: number;
   receipts: number;
+  holdOutCpu: WaitingComparisonMessage | null;
+  holdOutMemory: WaitingComparisonMessage | null;
 }
 
 export interface GetGainResponse {
@@ -751,6 +771,8 @@ export interface Messages {
   NodeCounters: NodeCountersMessage;
   GetGainRequest: GetGainRequest;
   GainHours: GainHoursMessage;
+  WaitingSide: WaitingSideMessage;
+  WaitingComparison: WaitingComparisonMessage;
   GainCost: GainCostMessage;
   GetGainResponse: GetGainResponse;
   ReclaimTimes: ReclaimTimesMessage;

@@ -2,9 +2,9 @@
 import { formatBytes } from "../common/units.ts";
 import type { PressureMessage, ReceiptMessage } from "./messages.ts";
 
-/** "1.50 %": of the time, somebody waited. */
-export function stalled(us: number, durationMs: number): string {
-  return durationMs === 0 ? "-" : `${((us / 1000 / durationMs) * 100).toFixed(2)} %`;
+/** "1.50 %": of the time that was watched; "-": none was. */
+export function stalled(us: number, watchedMs: number): string {
+  return watchedMs === 0 ? "-" : `${((us / 1000 / watchedMs) * 100).toFixed(2)} %`;
 }
 
 /** Sums over all nodes. No quotes, no blanks at its ends, below 200 characters. */
@@ -16,9 +16,9 @@ export function summaryOf(receipts: readonly ReceiptMessage[]): string {
   const byteSeconds = guests.reduce((sum, guest) => sum + guest.byteSeconds, 0);
   const acted = receipts.flatMap(({ actions }) => actions).reduce((sum, { count }) => sum + count, 0);
   const cpu = (of: (receipt: ReceiptMessage) => PressureMessage | null): string => {
-    const spans = receipts.flatMap((receipt) => of(receipt) ?? []);
+    const spans = receipts.flatMap((receipt) => of(receipt) ?? []).filter(({ watchedMs }) => watchedMs > 0);
     const sum = (key: keyof PressureMessage): number => spans.reduce((all, span) => all + span[key], 0);
-    return stalled(sum("cpuUs"), sum("durationMs"));
+    return stalled(sum("cpuUs"), sum("watchedMs"));
   };
   return (
     `sublet: ${leases} ${leases === 1 ? "guest" : "guests"}, ${coreSeconds.toFixed(1)} core s, ` +

@@ -59,6 +59,23 @@ test("the overview follows the stream", async () => {
   await close();
 });
 
+test("what the jobs paid: their waiting, the difference to held-out nodes with its range, and from how much", async () => {
+  const watched = await open("#/");
+  const { page, close } = watched;
+  const row = (name: string) => page.locator(".cost tr", { hasText: name });
+  await row("Hold-out difference, cores")
+    .filter({ hasText: "\u22120.04 % (95 %: \u22120.15 % to +0.07 %)" })
+    .waitFor();
+  assert.match(
+    (await row("Hold-out difference, cores").textContent()) ?? "",
+    /nodes that lend: 0\.41 % of [\d,]+ job core-hours on 900 nodes; held out: 0\.45 % of [\d,]+ job core-hours on 50 nodes/,
+  );
+  await row("Hold-out difference, memory").filter({ hasText: "0 % (95 %:" }).waitFor();
+  await row("Waiting for a core").filter({ hasText: "+0.31 %" }).waitFor();
+  assertClean(watched);
+  await close();
+});
+
 test("the switch of colours is kept, and follows the system when it says so", async () => {
   const watched = await open("#/about", { colorScheme: "light" });
   const { page, close } = watched;

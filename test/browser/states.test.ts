@@ -93,6 +93,7 @@ test("a cluster on its first day", async () => {
   const young = await startFake({ nodes: 12, empty: true });
   for (const [hash, text] of [
     ["#/", "No history of this span yet: a point comes every"],
+    ["#/", "too little data"],
     ["#/leases", "Nobody holds a lease"],
     ["#/reclaims", "No reclaims in this span"],
     ["#/accounts", "Nothing is accounted in these days"],

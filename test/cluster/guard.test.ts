@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { guestDirs, guestPids, listGuests } from "../../agent/cgroup/guests.ts";
@@ -16,7 +16,7 @@ import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import type { DurabilityName } from "../../src/rpc/messages.ts";
 import { eventually } from "../unit/agent/fake-starter.ts";
 import { type LocalClient, localClient } from "../unit/agent/local-client.ts";
-import { end, last, lease, mib, skip, slowness, type World, world } from "./world.ts";
+import { busyIn, end, last, lease, makeJob, skip, slowness, type World, world } from "./world.ts";
 
 const patienceMs = 30_000 * slowness;
 
@@ -45,41 +45,12 @@ use = false
 use = false
 `;
 
-/** A process that spins inside cgroups, until the test is over. */
-async function busyIn(here: World, dirs: readonly string[], core: number): Promise<ChildProcess> {
-  const enter = dirs.map((dir) => `echo $$ > ${dir}/cgroup.procs`).join(" && ");
-  const child = spawn("sh", ["-c", `${enter} && exec taskset -c ${core} sh -c 'while :; do :; done'`], {
-    stdio: "ignore",
-  });
-  await once(child, "spawn");
-  here.children.push(child);
-  return child;
-}
-
 /**
- * A job that has all cores, so that a region has none to itself, as Slurm's cgroups show it. Its two tasks spin on one
- * core: they wait for it, whether a guest runs or not, so that what the guard does depends on no other load.
+ * A job that has all cores, so that a region has none to itself. Its two tasks spin on one core: they wait for it, whether a
+ * guest runs or not, so that what the guard does depends on no other load.
  */
 async function job(here: World, jobId: number, core: number): Promise<ChildProcess[]> {
-  const { layout } = here.guests;
-  const names = layout.version === 1 ? ["uid_1", `job_${jobId}`] : [`job_${jobId}`];
-  const made: string[] = [];
-  for (const root of cgroupDirs(layout, here.slurm)) {
-    let dir = root;
-    for (const name of ["", ...names]) {
-      dir = join(dir, name);
-      mkdirSync(dir, { recursive: true });
-      if (dir.startsWith(layout.mounts.get("cpuset") ?? "?") && layout.version === 1) {
-        writeFileSync(join(dir, "cpuset.mems"), "0");
-        writeFileSync(join(dir, "cpuset.cpus"), `0-${last}`);
-      } else if (layout.version === 2 && name !== names.at(-1))
-        writeFileSync(join(dir, "cgroup.subtree_control"), "+cpuset +cpu +memory");
-    }
-    if (layout.version === 2) writeFileSync(join(dir, "cpuset.cpus"), `0-${last}`);
-    const limit = join(dir, layout.version === 1 ? "memory.limit_in_bytes" : "memory.max");
-    if (existsSync(limit)) writeFileSync(limit, `${256 * mib}`);
-    made.push(dir);
-  }
+  const made = makeJob(here, jobId);
   return [await busyIn(here, made, core), await busyIn(here, made, core)];
 }
 

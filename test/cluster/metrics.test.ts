@@ -65,6 +65,8 @@ const ofAgent: Golden = {
   sublet_shadow_core_seconds_total: ["counter"],
   sublet_shadow_byte_seconds_total: ["counter"],
   sublet_node_pressure_seconds_total: ["counter", { resource: ["cpu", "memory", "io"] }],
+  sublet_job_core_seconds_total: ["counter", { resource: ["cpu", "memory"] }],
+  sublet_job_waited_core_seconds_total: ["counter", { resource: ["cpu", "memory"] }],
   sublet_leases: ["gauge", { kind: ["function", "region"] }],
   sublet_leases_ended_total: ["counter", { outcome: ["released", "expired", "revoked"], reason: endings }],
   sublet_lease_grants_total: ["counter"],

@@ -125,7 +125,7 @@ test("cores that a sharing job leaves unused are lent, and its again when it wak
     assert.equal(receipt.node, "n1");
     assert.equal(receipt.uid, jobOwner.uid);
     assert.equal(receipt.consent, "CONSENT_SHARE");
-    assert.match(receipt.pressureOf, /^(job|node)?$/);
+    assert.match(receipt.pressureOf, /^(job|tasks)$/);
     const [guest] = receipt.guests;
     assert.equal(receipt.guests.length, 1);
     assert.equal(guest?.leaseId, held.lease.id);

@@ -146,6 +146,44 @@ export async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<
   await exit;
 }
 
+/** A process inside cgroups, on a core, until the test is over; it spins, unless told what else to do. */
+export async function busyIn(
+  here: World,
+  dirs: readonly string[],
+  core: number,
+  what = "sh -c 'while :; do :; done'",
+): Promise<ChildProcess> {
+  const enter = dirs.map((dir) => `echo $$ > ${dir}/cgroup.procs && `).join("");
+  const child = spawn("sh", ["-c", `${enter}exec taskset -c ${core} ${what}`], { stdio: "ignore" });
+  await once(child, "spawn");
+  here.children.push(child);
+  return child;
+}
+
+/** The cgroups of a job that has all cores, as Slurm makes them. */
+export function makeJob(here: World, jobId: number): string[] {
+  const { layout } = here.guests;
+  const names = layout.version === 1 ? ["uid_1", `job_${jobId}`] : [`job_${jobId}`];
+  const made: string[] = [];
+  for (const root of cgroupDirs(layout, here.slurm)) {
+    let dir = root;
+    for (const name of ["", ...names]) {
+      dir = join(dir, name);
+      mkdirSync(dir, { recursive: true });
+      if (dir.startsWith(layout.mounts.get("cpuset") ?? "?") && layout.version === 1) {
+        writeFileSync(join(dir, "cpuset.mems"), "0");
+        writeFileSync(join(dir, "cpuset.cpus"), `0-${last}`);
+      } else if (layout.version === 2 && name !== names.at(-1))
+        writeFileSync(join(dir, "cgroup.subtree_control"), "+cpuset +cpu +memory");
+    }
+    if (layout.version === 2) writeFileSync(join(dir, "cpuset.cpus"), `0-${last}`);
+    const limit = join(dir, layout.version === 1 ? "memory.limit_in_bytes" : "memory.max");
+    if (existsSync(limit)) writeFileSync(limit, `${256 * mib}`);
+    made.push(dir);
+  }
+  return made;
+}
+
 /** Removes empty cgroups, deepest first. */
 function removeTree(dir: string): void {
   for (const entry of readdirSync(dir, { withFileTypes: true }))

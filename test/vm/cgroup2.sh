@@ -10,9 +10,10 @@ trap 'rm -rf "$payload"' EXIT
 # shellcheck source=test/vm/daemons.sh
 . test/vm/daemons.sh
 copy_daemons "$payload"
-mkdir -p "$payload/build/native" "$payload/test/unit" "$payload/test/cluster"
+mkdir -p "$payload/build/native" "$payload/test/unit" "$payload/test/cluster" "$payload/deploy"
 cp -r test/unit/agent "$payload/test/unit/"
-cp test/cluster/agent-cgroup.test.ts test/cluster/guard.test.ts test/cluster/world.ts "$payload/test/cluster/"
+cp -r deploy/testbed "$payload/deploy/"
+cp test/cluster/agent-cgroup.test.ts test/cluster/guard.test.ts test/cluster/waiting.test.ts test/cluster/world.ts "$payload/test/cluster/"
 cp -r build/native/bin build/native/lib "$payload/build/native/"
 mkdir -p "$payload/build/native/test/native/launch"
 cp -r build/native/test/native/launch/probe "$payload/build/native/test/native/launch/"
@@ -44,6 +45,7 @@ one "starter, prepared guests" build/native/bin/starter_prepare_test
 one "sandbox" build/native/bin/sandbox_test
 one "agent" $node --disable-warning=ExperimentalWarning --test --test-reporter=spec test/cluster/agent-cgroup.test.ts
 one "guard" $node --disable-warning=ExperimentalWarning --test --test-reporter=spec test/cluster/guard.test.ts
+one "waiting of jobs" $node --disable-warning=ExperimentalWarning --test --test-reporter=spec test/cluster/waiting.test.ts
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
 COMMAND

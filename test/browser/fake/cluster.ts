@@ -11,6 +11,7 @@ import type {
   Reclaims,
   Shares,
   Summary,
+  WaitingComparison,
 } from "../../../src/dashboard/api.ts";
 
 const gib = 2 ** 30;
@@ -181,9 +182,30 @@ export class FakeCluster {
         leasesReclaimed: 1840 * days,
         cpuPressurePercent: 0.31,
         memoryPressurePercent: 0.02,
-        holdOutDifferencePercent: -0.04,
+        holdOutDifferencePercent: this.#options.empty ? null : -0.04,
+        holdOut: {
+          cpu: this.#waiting(0.41, -0.04, 0.11, days),
+          memory: this.#waiting(0.02, 0, 0.01, days),
+        },
         receipts: 9120 * days,
       },
+    };
+  }
+
+  /** On nodes that lend, the difference, and half of its interval. */
+  #waiting(waitedPercent: number, difference: number, half: number, days: number): WaitingComparison {
+    const { empty } = this.#options;
+    const hours = this.table.coresAllocated.reduce((sum, cores) => sum + cores, 0) * 24 * days;
+    return {
+      lending: { waitedPercent, nodes: 0.9 * this.table.names.length, jobCoreHours: 0.9 * hours },
+      heldOut: {
+        waitedPercent: waitedPercent - difference,
+        nodes: empty ? 1 : 0.05 * this.table.names.length,
+        jobCoreHours: empty ? 2 : 0.05 * hours,
+      },
+      differencePercent: empty ? null : difference,
+      lowPercent: empty ? null : difference - half,
+      highPercent: empty ? null : difference + half,
     };
   }
 

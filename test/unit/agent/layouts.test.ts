@@ -10,8 +10,8 @@ import { type JobRoots, jobRoots } from "../../../agent/jobs/roots.ts";
 import { jobDirs, type SeenJob, scanJobs } from "../../../agent/jobs/scan.ts";
 import { isStandIn } from "../../../agent/jobs/sluid.ts";
 import { UseReader } from "../../../agent/jobs/use.ts";
+import { JobWaiting } from "../../../agent/jobs/waiting.ts";
 import { watchJobs } from "../../../agent/jobs/watch.ts";
-import { pressureReader } from "../../../agent/receipts/pressure.ts";
 import { eventually } from "./fake-starter.ts";
 import { mib } from "./setup.ts";
 import { type Layout, layouts } from "./slurm-layouts.ts";
@@ -66,7 +66,8 @@ const always = (): boolean => true;
 
 for (const fixture of layouts)
   test(`${fixture.name}: jobs, watches and the readers' paths (Slurm ${fixture.slurm})`, (t) => {
-    const { dir, mount, layout, roots } = build(t, fixture);
+    const made = build(t, fixture);
+    const { dir, mount, layout, roots } = made;
     assert.deepEqual(
       roots.all,
       fixture.roots.map((root) => join(mount, root)),
@@ -84,8 +85,9 @@ for (const fixture of layouts)
       const sample = use.read([{ jobId, cores: cores ?? [], memoryLimitBytes }], [], 1).get(jobId);
       assert.equal(sample?.memoryCurrentBytes, 100 * mib);
       assert.equal(sample?.memoryInactiveFileBytes, 40 * mib);
-      if (fixture.version === 2)
-        assert.deepEqual(pressureReader(roots, dir)(jobId), { of: "job", cpuUs: 12, memoryUs: 11, ioUs: 0 });
+      if (fixture.version === 1) made.write("proc/self/schedstat", "1 0 1\n");
+      const waiting = new JobWaiting({ roots, nowMs: () => 1, cores: () => 1, proc: join(dir, "proc") });
+      assert.equal(waiting.look(jobId)?.of, fixture.version === 2 ? "job" : "tasks");
     }
   });
 

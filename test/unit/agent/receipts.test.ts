@@ -14,12 +14,14 @@ function guest(id: string, cores: readonly number[] = [1], memoryBytes = 100) {
   return { id, kind: "function" as const, class: "shared" as const, cores, memoryBytes, owner };
 }
 
-/** A book whose node has 10 % of cpu pressure alone, and 30 % from `loudFromMs` on. */
-function bookAt(loudFromMs = Number.POSITIVE_INFINITY, of: PressureTotals["of"] = "node") {
-  const clock = { nowMs: 0, of };
+/** A book whose job waits 10 % of the time alone, and 30 % from `loudFromMs` on. */
+function bookAt(loudFromMs = Number.POSITIVE_INFINITY, of: PressureTotals["of"] = "job") {
+  const clock = { nowMs: 0, gone: false };
   const book = new ReceiptBook("n1", () => {
+    if (clock.gone) return undefined;
     const loudMs = Math.max(0, clock.nowMs - loudFromMs);
-    return { of: clock.of, cpuUs: (clock.nowMs - loudMs) * 100 + loudMs * 300, memoryUs: 0, ioUs: 5 };
+    const cpuUs = (clock.nowMs - loudMs) * 100 + loudMs * 300;
+    return { of, watchedMs: clock.nowMs, cpuUs, memoryUs: 7 * clock.nowMs, ioUs: 5 };
   });
   const at = (nowMs: number, jobs: readonly (typeof job)[], guests: readonly ReturnType<typeof guest>[]) => {
     clock.nowMs = nowMs;
@@ -45,29 +47,51 @@ test("a guest counts while both are there, in core seconds and byte seconds", ()
     ],
   );
   assert.deepEqual([receipt.fromUnixMs, receipt.toUnixMs, receipt.ended], [1_001_000, 1_005_000, true]);
-  assert.deepEqual([receipt.consent, receipt.uid, receipt.pressureOf], ["CONSENT_SHARE", 5000, "node"]);
+  assert.deepEqual([receipt.consent, receipt.uid, receipt.pressureOf], ["CONSENT_SHARE", 5000, "job"]);
 });
 
-test("pressure with guests and without are told apart", () => {
+const waited = (durationMs: number, cpuUs: number) => ({ durationMs, watchedMs: durationMs, cpuUs });
+
+test("waiting with guests and without are told apart", () => {
   const { at } = bookAt(1000);
   at(0, [job], []);
   at(1000, [job], [guest("a")]);
   at(2000, [job], [guest("a"), guest("b")]);
   at(3000, [job], []);
   const [receipt] = at(3500, [], []);
-  assert.deepEqual(receipt?.alone, { durationMs: 1500, cpuUs: 1000 * 100 + 500 * 300, memoryUs: 0, ioUs: 0 });
-  assert.deepEqual(receipt?.beside, { durationMs: 2000, cpuUs: 2000 * 300, memoryUs: 0, ioUs: 0 });
+  assert.deepEqual(receipt?.alone, {
+    ...waited(1500, 1000 * 100 + 500 * 300),
+    memoryWatchedMs: 1500,
+    memoryUs: 1500 * 7,
+    ioUs: 0,
+  });
+  assert.deepEqual(receipt?.beside, {
+    ...waited(2000, 2000 * 300),
+    memoryWatchedMs: 2000,
+    memoryUs: 2000 * 7,
+    ioUs: 0,
+  });
 });
 
-test("when the job's cgroup is gone its pressure is what was measured last", () => {
-  const { book, at, clock } = bookAt(Number.POSITIVE_INFINITY, "job");
+test("tasks tell of cores alone: memory is not watched, which is not the same as no waiting", () => {
+  const { at } = bookAt(0, "tasks");
+  at(0, [job], [guest("a")]);
+  const [receipt] = at(1000, [], []);
+  assert.equal(receipt?.pressureOf, "tasks");
+  const none = { memoryWatchedMs: 0, memoryUs: 0, ioUs: 0 };
+  assert.deepEqual(receipt?.beside, { ...waited(1000, 300_000), ...none });
+});
+
+test("when the job's cgroup is gone, what was measured last stands, and what came after was not watched", () => {
+  const { book, at, clock } = bookAt();
   at(0, [job], [guest("a")]);
   clock.nowMs = 1000;
   book.measure(1000);
-  clock.of = "node";
+  clock.gone = true;
   const [receipt] = at(2000, [], [guest("a")]);
   assert.equal(receipt?.pressureOf, "job");
-  assert.equal(receipt?.beside?.cpuUs, 100_000);
+  const { durationMs, watchedMs, cpuUs } = receipt?.beside ?? {};
+  assert.deepEqual([durationMs, watchedMs, cpuUs], [2000, 1000, 100_000]);
 });
 
 test("what the guard did counts for the jobs beside that guest", () => {

@@ -7,7 +7,14 @@ import { type ControllerHandlers, serve } from "../../../src/rpc/server.ts";
 import { startMunged } from "../rpc/munged.ts";
 import { lease, sublet } from "./typed.ts";
 
-const pressure = { durationMs: 10_000, cpuUs: 150_000, memoryUs: 0, ioUs: 0 };
+const pressure = {
+  durationMs: 12_000,
+  cpuUs: 150_000,
+  memoryUs: 0,
+  ioUs: 0,
+  watchedMs: 10_000,
+  memoryWatchedMs: 10_000,
+};
 const receipt = {
   jobId: 7,
   node: "n1",
@@ -30,7 +37,15 @@ const receipt = {
   actions: [{ action: "freeze", count: 2 }],
   alone: pressure,
   beside: { ...pressure, cpuUs: 300_000 },
-  pressureOf: "node",
+  pressureOf: "job",
+};
+
+const byTasks = { ...pressure, memoryWatchedMs: 0 };
+const unwatched = { ...byTasks, watchedMs: 0 };
+const receipts: Readonly<Record<number, typeof receipt>> = {
+  7: receipt,
+  9: { ...receipt, jobId: 9, alone: byTasks, beside: byTasks, pressureOf: "tasks" },
+  10: { ...receipt, jobId: 10, alone: unwatched, beside: unwatched, pressureOf: "node" },
 };
 
 const usageOfNobody = { rows: [], fromDay: "2026-11-25", toDay: "2026-11-25", timeZone: "UTC" };
@@ -76,21 +91,34 @@ describe("with a controller", () => {
             leasesReclaimed: 3,
             cpuPressurePercent: 0.25,
             memoryPressurePercent: Number.NaN,
+            holdOutDifferencePercent: 0.03,
+            holdOutCpu: {
+              lending: { waitedPercent: 0.41, nodes: 95.25, jobCoreHours: 12_345 },
+              heldOut: { waitedPercent: 0.38, nodes: 5, jobCoreHours: 650 },
+              differencePercent: 0.03,
+              lowPercent: -0.02,
+              highPercent: 0.08,
+            },
+            holdOutMemory: {
+              lending: { waitedPercent: 0.02, nodes: 95.25, jobCoreHours: 12_345 },
+              heldOut: { waitedPercent: 0.01, nodes: 0.5, jobCoreHours: 7 },
+              differencePercent: Number.NaN,
+              lowPercent: Number.NaN,
+              highPercent: Number.NaN,
+            },
           },
         };
       },
-      listReceipts: async ({ jobId }) => ({
-        receipts:
-          jobId === 7
-            ? [receipt]
-            : jobId === 0
-              ? [
-                  receipt,
-                  { ...receipt, node: "n2" },
-                  { ...receipt, jobId: 12, uid: 5, guests: [], alone: null, beside: null, toUnixMs: 1 },
-                ]
-              : [],
-      }),
+      listReceipts: async ({ jobId = 0 }) => {
+        const one = receipts[jobId];
+        if (one !== undefined) return { receipts: [one] };
+        const all = [
+          receipt,
+          { ...receipt, node: "n2" },
+          { ...receipt, jobId: 12, uid: 5, guests: [], alone: null, beside: null, toUnixMs: 1 },
+        ];
+        return { receipts: jobId === 0 ? all : [] };
+      },
       requestLease: unused,
       renewLease: unused,
       listLeases: async () => ({ leases: [lease] }),
@@ -267,9 +295,9 @@ describe("with a controller", () => {
 LEASE    UID  KIND      CLASS   CORE SECONDS   MEMORY
 l-1    20002  function  shared          12.3  1 GiB·s
 Guard: freeze 2×.
-Pressure of the whole node, time in which some task waited:
-  without guests (10 s): cpu 1.50 %, memory 0.00 %, io 0.00 %
-  with guests (10 s): cpu 3.00 %, memory 0.00 %, io 0.00 %
+Waiting, the pressure of the job's cgroup, time in which some task waited:
+  without guests (12 s): cpu 1.50 %, memory 0.00 %, io 0.00 %
+  with guests (12 s): cpu 3.00 %, memory 0.00 %, io 0.00 %
 `,
     );
     const json = JSON.parse((await sublet(["--json", "jobs", "7"], environment)).out);
@@ -279,6 +307,13 @@ Pressure of the whole node, time in which some task waited:
       "sublet: 1 guest, 12.3 core s, 1 GiB s, guard acted 2 times, " +
         "cpu pressure 1.50 % without and 3.00 % with guests\n",
     );
+    const byTasks = (await sublet(["jobs", "9"], environment)).out;
+    assert.match(
+      byTasks,
+      /^Waiting of the job's tasks .*\n {2}without guests \(12 s\): cpu 1\.50 %, memory -, io -$/m,
+    );
+    // Of an agent that took the node's pressure for the job's.
+    assert.match((await sublet(["jobs", "10"], environment)).out, /Waiting: not measured\.\n$/);
     const none = await sublet(["jobs", "8"], environment);
     assert.equal(none.status, 1);
     assert.match(none.err, /^sublet: no receipt of job 8 is known here/);
@@ -391,6 +426,15 @@ Pressure of the whole node, time in which some task waited:
     assert.match(out, /Worth 1\.5 EUR\./);
     assert.match(out, /guard acted 2 times, 3 leases were taken back/);
     assert.match(out, /beside guests less alone: 0\.25 % of the time; for memory: not measured/);
+    assert.ok(
+      out.includes(`
+  jobs waiting for a core on nodes that lend, less on nodes held out: +0.03 % of their core time (95 %: -0.02 to +0.08)
+    lend: 0.41 % of 12,345 job core hours on 95.3 nodes; held out: 0.38 % of 650 job core hours on 5 nodes
+  jobs waiting for memory on nodes that lend, less on nodes held out: too little data
+    lend: 0.02 % of 12,345 job core hours on 95.3 nodes; held out: 0.01 % of 7 job core hours on 0.5 nodes
+`),
+      out,
+    );
     // At the clock of the site, which the controller tells, not of this machine.
     assert.deepEqual(asked.at(-1), {
       fromUnixMs: Date.parse("2026-11-24T00:00:00Z"),

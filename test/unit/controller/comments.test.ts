@@ -22,7 +22,14 @@ function receipt(jobId: number, changes: Partial<ReceiptMessage> = {}): ReceiptM
     byteSeconds: 1024,
     leases: 1,
   };
-  const pressure = { durationMs: 1000, cpuUs: 10_000, memoryUs: 0, ioUs: 0 };
+  const pressure = {
+    durationMs: 2000,
+    cpuUs: 10_000,
+    memoryUs: 0,
+    ioUs: 0,
+    watchedMs: 1000,
+    memoryWatchedMs: 0,
+  };
   return {
     jobId,
     node: "n1",
@@ -35,7 +42,7 @@ function receipt(jobId: number, changes: Partial<ReceiptMessage> = {}): ReceiptM
     actions: [],
     alone: pressure,
     beside: pressure,
-    pressureOf: "node",
+    pressureOf: "tasks",
     ...changes,
   };
 }

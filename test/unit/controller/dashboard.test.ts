@@ -5,9 +5,10 @@ import { DashboardFeed } from "../../../src/controller/dashboard.ts";
 import { checkReport } from "../../../src/controller/report.ts";
 import { newState, onReport } from "../../../src/controller/state.ts";
 import type { LeaseRow, ReclaimRow } from "../../../src/dashboard/api.ts";
+import { groupOf } from "../../../src/dashboard/comparison.ts";
 import type { NodeCountersMessage, OfferMessage } from "../../../src/rpc/messages.ts";
 import type { ClusterSnapshot } from "../../../src/slurm/snapshot.ts";
-import { leaseMessage, offerMessage, reportMessage } from "./samples.ts";
+import { leaseMessage, offerMessage, receiptMessage, reportMessage } from "./samples.ts";
 
 const counters = (changes: Partial<NodeCountersMessage> = {}): NodeCountersMessage => ({
   invocations: 0,
@@ -15,10 +16,12 @@ const counters = (changes: Partial<NodeCountersMessage> = {}): NodeCountersMessa
   freeze: 0,
   shrink: 0,
   evict: 0,
-  watchedMs: 0,
-  cpuPressureUs: 0,
-  memoryPressureUs: 0,
   outcomes: [],
+  jobWatchedMs: 0,
+  jobCoreMs: 0,
+  jobWaitedMs: 0,
+  jobMemoryCoreMs: 0,
+  jobMemoryWaitedMs: 0,
   ...changes,
 });
 
@@ -70,17 +73,52 @@ describe("sums over agents", () => {
     const { totals } = made.facts();
     assert.deepEqual([totals.invocations, totals.evict], [47, 1]);
   });
-  it("tell waiting on nodes that lend from waiting on those held out", () => {
+  it("tell waiting of jobs on nodes that lend from that on nodes held out, by the node's group", () => {
     const { made, report } = feed();
-    const held = { lending: "LENDING_HOLD_OUT" as const };
+    const group = groupOf("n1");
     report({ counters: counters() });
-    report({ counters: counters({ watchedMs: 1000, cpuPressureUs: 50 }) }, { lending: "LENDING_ON" });
-    report({ counters: counters({ watchedMs: 3000, cpuPressureUs: 90 }) }, held);
+    const lent = { jobWatchedMs: 1000, jobCoreMs: 8000, jobWaitedMs: 50 };
+    report({ counters: counters(lent) }, { lending: "LENDING_ON" });
+    const held = {
+      jobWatchedMs: 3000,
+      jobCoreMs: 20_000,
+      jobWaitedMs: 90,
+      jobMemoryCoreMs: 500,
+      jobMemoryWaitedMs: 1,
+    };
+    report({ counters: counters(held) }, { lending: "LENDING_HOLD_OUT" });
+    report({ counters: counters({ ...held, jobCoreMs: 90_000 }) }, { lending: "LENDING_SHADOW" });
+    const { totals } = made.facts();
+    const rose = Object.fromEntries(
+      Object.entries(totals).filter(([name, value]) => value > 0 && /^(lending|holdOut)/.test(name)),
+    );
+    assert.deepEqual(rose, {
+      lendingNodeMs: 1000,
+      [`lending.cpu.coreMs.${group}`]: 8000,
+      [`lending.cpu.waitedMs.${group}`]: 50,
+      holdOutNodeMs: 2000,
+      [`holdOut.cpu.coreMs.${group}`]: 12_000,
+      [`holdOut.cpu.waitedMs.${group}`]: 40,
+      [`holdOut.memory.coreMs.${group}`]: 500,
+      [`holdOut.memory.waitedMs.${group}`]: 1,
+    });
+  });
+  it("take an agent that does not say how jobs waited for one that nothing is known of", () => {
+    const { made, report } = feed();
+    const waits = { durationMs: 1000, cpuUs: 500, memoryUs: 0, ioUs: 0 };
+    const unwatched = { ...waits, watchedMs: 0, memoryWatchedMs: 0 };
+    const old = receiptMessage({ alone: unwatched, beside: unwatched, pressureOf: "node" });
+    report({ counters: counters(), receipts: [old] });
+    report({ counters: counters({ invocations: 5 }) }, { lending: "LENDING_HOLD_OUT" });
     const { totals } = made.facts();
     assert.deepEqual(
-      [totals.lendingMs, totals.lendingCpuUs, totals.holdOutMs, totals.holdOutCpuUs],
-      [1000, 50, 2000, 40],
+      [totals.receipts, totals.aloneMs, totals.aloneCpuUs, totals.holdOutNodeMs],
+      [1, 0, 0, 0],
     );
+    const watched = { ...waits, watchedMs: 800, memoryWatchedMs: 0 };
+    report({ receipts: [receiptMessage({ alone: watched, pressureOf: "tasks" })] });
+    const { aloneMs, aloneCpuUs, aloneMemoryMs } = made.facts().totals;
+    assert.deepEqual([aloneMs, aloneCpuUs, aloneMemoryMs], [800, 500, 0]);
   });
   it("pass reclaims and ended leases on", () => {
     const { report, made, reclaimed, ended } = feed();

@@ -4,28 +4,9 @@ import { test } from "node:test";
 import { FactsTold, factsByNode } from "../../../src/controller/facts.ts";
 import { checkReceipt, ReceiptStore } from "../../../src/controller/receipts.ts";
 import { checkReport } from "../../../src/controller/report.ts";
-import type { ReceiptMessage } from "../../../src/rpc/messages.ts";
 import { briefReceipt } from "../../../src/rpc/receipts.ts";
 import { makeSnapshot } from "../../../src/slurm/snapshot.ts";
-import { reportMessage } from "./samples.ts";
-
-function receipt(changes: Partial<ReceiptMessage> = {}): ReceiptMessage {
-  return {
-    jobId: 7,
-    node: "n1",
-    uid: 5000,
-    fromUnixMs: 1000,
-    toUnixMs: 2000,
-    ended: true,
-    consent: "CONSENT_SHARE",
-    guests: [],
-    actions: [],
-    alone: null,
-    beside: null,
-    pressureOf: "node",
-    ...changes,
-  };
-}
+import { receiptMessage as receipt, reportMessage } from "./samples.ts";
 
 test("receipts are told apart by job, node and life; the same again changes nothing", () => {
   const store = new ReceiptStore();

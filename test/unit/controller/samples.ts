@@ -1,5 +1,5 @@
 /** Messages for the tests of the controller. */
-import type { LeaseMessage, OfferMessage, ReportRequest } from "../../../src/rpc/messages.ts";
+import type { LeaseMessage, OfferMessage, ReceiptMessage, ReportRequest } from "../../../src/rpc/messages.ts";
 
 export const mib = 1024 * 1024;
 
@@ -40,6 +40,24 @@ export function leaseMessage(id: string, node: string, changes: Partial<LeaseMes
     durability: "DURABILITY_EPHEMERAL",
     account: "",
     partition: "",
+    ...changes,
+  };
+}
+
+export function receiptMessage(changes: Partial<ReceiptMessage> = {}): ReceiptMessage {
+  return {
+    jobId: 7,
+    node: "n1",
+    uid: 5000,
+    fromUnixMs: 1000,
+    toUnixMs: 2000,
+    ended: true,
+    consent: "CONSENT_SHARE",
+    guests: [],
+    actions: [],
+    alone: null,
+    beside: null,
+    pressureOf: "job",
     ...changes,
   };
 }

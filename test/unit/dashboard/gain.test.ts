@@ -4,8 +4,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import fc from "fast-check";
+import { comparedNames } from "../../../src/dashboard/comparison.ts";
 import { HistoryStore, resolutions } from "../../../src/dashboard/history.ts";
-import { addSample, gainOf, historyOf, newPoint, type Sample } from "../../../src/dashboard/points.ts";
+import {
+  addCompared,
+  addSample,
+  fieldNames,
+  gainOf,
+  historyOf,
+  newPoint,
+  type Sample,
+} from "../../../src/dashboard/points.ts";
 import { gaugesOf, sharesOf } from "../../../src/dashboard/shares.ts";
 import { type Amounts, noTotals, type Totals } from "../../../src/dashboard/source.ts";
 import { node } from "./samples.ts";
@@ -43,7 +52,7 @@ describe("shares", () => {
 });
 
 /** 100 cores: 60 allocated, 10 lent of which 4 are the jobs'; node down: 20 cores closed. */
-function sample(totals: Partial<Totals> = {}): Sample {
+function sample(totals: { readonly [K in keyof Totals]?: number } = {}): Sample {
   const nodes = [
     node("n1", { cores: { total: 80, allocated: 60, used: 50, lent: 10, lentShared: 4, spare: 5 } }),
     node("n2", { usable: false, cores: { total: 20 } }),
@@ -51,7 +60,7 @@ function sample(totals: Partial<Totals> = {}): Sample {
   return {
     cores: gaugesOf(nodes, (each) => each.cores),
     memory: gaugesOf(nodes, (each) => each.memoryBytes),
-    totals: { ...noTotals, ...totals },
+    totals: { ...noTotals, ...totals } as Totals,
   };
 }
 
@@ -84,9 +93,45 @@ describe("gain", () => {
     assert.equal(gain.cost.leasesReclaimed, 48);
     assert.equal(gain.cost.guardActions, 24);
     assert.equal(gain.cost.cpuPressurePercent, 2);
+    assert.equal(gain.cost.memoryPressurePercent, null, "memory was not watched");
     assert.equal(gain.cost.holdOutDifferencePercent, null, "nothing was held out");
+    assert.deepEqual(gain.cost.holdOut.cpu.heldOut, { waitedPercent: null, nodes: 0, jobCoreHours: 0 });
     const empty = gainOf(points, 25 * hourMs, 26 * hourMs, undefined);
     assert.deepEqual([empty.covered, empty.coreHours.lent, empty.money], [0, 0, null]);
+  });
+  it("compares jobs of nodes that lend with those of nodes held out, over all points of the span", () => {
+    const totals: Record<string, number> = {
+      lendingNodeMs: 4 * hourMs,
+      holdOutNodeMs: 3 * hourMs,
+    };
+    for (const [side, waited] of [
+      ["lending", [1, 2, 3, 2]],
+      ["holdOut", [0, 1, 2]],
+    ] as const)
+      for (const [group, hours] of waited.entries()) {
+        totals[`${side}.cpu.coreMs.${group}`] = 50 * hourMs;
+        totals[`${side}.cpu.waitedMs.${group}`] = (hours / 2) * hourMs;
+      }
+    const compared = [0, 1].map((hour) => {
+      const point = newPoint(hour * hourMs, comparedNames.length);
+      addCompared(point, sample(totals), noTotals, hourMs);
+      return point;
+    });
+    const costTo = (toMs: number) => gainOf([], 0, toMs, undefined, compared).cost.holdOut;
+    const { cpu, memory } = costTo(2 * hourMs);
+    assert.deepEqual(cpu.lending, { waitedPercent: 2, nodes: 4, jobCoreHours: 400 });
+    assert.deepEqual(cpu.heldOut, { waitedPercent: 1, nodes: 3, jobCoreHours: 300 });
+    assert.equal(cpu.differencePercent?.toFixed(9), "1.000000000");
+    assert.ok((cpu.lowPercent ?? 0) < -0.9 && (cpu.highPercent ?? 0) > 2.9);
+    assert.equal(memory.lending.waitedPercent, null);
+    assert.equal(costTo(hourMs).cpu.lending.jobCoreHours, 200);
+  });
+  it("does not take places of older data bases for what they no longer hold", () => {
+    const names = ["invocations", "receipts", "aloneMs", "besideMemoryUs"];
+    assert.deepEqual(
+      names.map((name) => fieldNames.indexOf(name) - fieldNames.indexOf("invocations")),
+      [0, 7, 18, 25],
+    );
   });
   it("of parts is that of the whole", () => {
     fc.assert(
@@ -155,6 +200,26 @@ describe("history", () => {
     again.close();
   });
 
+  it("finds what is compared again, in hours", async () => {
+    const startMs = 1_700_000_040_000;
+    const { store } = await open("compared.db");
+    for (let i = 0; i <= 3; i++) {
+      const totals = { holdOutNodeMs: 10_000 * i, "holdOut.memory.waitedMs.11": i };
+      store.add(sample(totals), startMs + i * 10_000, i * 10_000);
+    }
+    const [before] = store.compared(startMs - hourMs, startMs + hourMs);
+    store.close();
+    const { store: again } = await open("compared.db");
+    assert.deepEqual(again.compared(startMs - hourMs, startMs + hourMs), [before]);
+    assert.deepEqual(again.compared(startMs + hourMs, startMs + 2 * hourMs), []);
+    const at = (name: (typeof comparedNames)[number]) => before?.values[comparedNames.indexOf(name)];
+    assert.deepEqual(
+      [before?.coveredMs, at("holdOutNodeMs"), at("holdOut.memory.waitedMs.11")],
+      [30_000, 30_000, 3],
+    );
+    again.close();
+  });
+
   it("counts no time twice where points of a minute meet points of ten, and forgets what is old", async () => {
     const { store } = await open("long.db");
     const startMs = 1_700_000_000_000;
@@ -165,7 +230,10 @@ describe("history", () => {
     const toMs = startMs + days * 24 * hourMs + 600_000;
     const hours = lent(store, startMs - 600_000, toMs) / 10;
     assert.ok(Math.abs(hours - days * 24) < 1e-6, `${hours}`);
-    assert.ok(store.points <= resolutions[0].keepMs / 60_000 + 2 + days * 144 + 2, `${store.points} points`);
+    assert.ok(
+      store.points <= resolutions[0].keepMs / 60_000 + 2 + days * (144 + 24) + 4,
+      `${store.points} points`,
+    );
     store.close();
   });
 

@@ -76,6 +76,8 @@ async function page(): Promise<string> {
   agent.shadowCoreSeconds.inc(600);
   agent.shadowByteSeconds.inc(1_000_000);
   agent.nodePressure.inc({ resource: "cpu" }, 1.5);
+  agent.jobCoreSeconds.inc({ resource: "cpu" }, 1200);
+  agent.jobWaitedCoreSeconds.inc({ resource: "cpu" }, 6);
   const controller = controllerMetrics(registry);
   controller.snapshotAgeSeconds.set(3);
   controller.slurmCalls.inc({ command: "sinfo", outcome: "ok" });

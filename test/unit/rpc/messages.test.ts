@@ -110,7 +110,14 @@ const jobFact: Messages["JobFact"] = {
   qos: "long",
   exclusive: true,
 };
-const pressure: Messages["Pressure"] = { durationMs: 1, cpuUs: 2, memoryUs: 3, ioUs: 4 };
+const pressure: Messages["Pressure"] = {
+  durationMs: 1,
+  cpuUs: 2,
+  memoryUs: 3,
+  ioUs: 4,
+  watchedMs: 5,
+  memoryWatchedMs: 6,
+};
 const receiptGuest: Messages["ReceiptGuest"] = {
   leaseId: "l-1",
   uid: 20001,
@@ -133,7 +140,7 @@ const receipt: Messages["Receipt"] = {
   actions: [receiptAction],
   alone: pressure,
   beside: pressure,
-  pressureOf: "node",
+  pressureOf: "tasks",
 };
 const usage: Messages["UsageRecord"] = {
   leaseId: "l-1",
@@ -174,10 +181,12 @@ const counters: Messages["NodeCounters"] = {
   freeze: 3,
   shrink: 4,
   evict: 5,
-  watchedMs: 6,
-  cpuPressureUs: 7,
-  memoryPressureUs: 8,
   outcomes: [9, 0, 10],
+  jobWatchedMs: 6,
+  jobCoreMs: 7,
+  jobWaitedMs: 8,
+  jobMemoryCoreMs: 9,
+  jobMemoryWaitedMs: 10,
 };
 const gainHours: Messages["GainHours"] = {
   total: 1.5,
@@ -186,6 +195,14 @@ const gainHours: Messages["GainHours"] = {
   beyondPacking: 4.5,
   perfectPacking: 5.5,
 };
+const waitingSide: Messages["WaitingSide"] = { waitedPercent: 0.5, nodes: 1.5, jobCoreHours: 2.5 };
+const waitingComparison: Messages["WaitingComparison"] = {
+  lending: waitingSide,
+  heldOut: { ...waitingSide, waitedPercent: 0.25 },
+  differencePercent: 0.25,
+  lowPercent: -0.5,
+  highPercent: 1,
+};
 const gainCost: Messages["GainCost"] = {
   guardActions: 1,
   leasesReclaimed: 2,
@@ -193,6 +210,8 @@ const gainCost: Messages["GainCost"] = {
   memoryPressurePercent: -0.5,
   holdOutDifferencePercent: 1.5,
   receipts: 3,
+  holdOutCpu: waitingComparison,
+  holdOutMemory: waitingComparison,
 };
 const reclaimTimes: Messages["ReclaimTimes"] = { count: 4, p50Us: 1_500, p99Us: 20_000, maxUs: 21_000 };
 const columns: Messages["NodeColumns"] = {
@@ -305,6 +324,8 @@ const samples: {
   NodeCounters: counters,
   GetGainRequest: { fromUnixMs: 1, toUnixMs: 2 },
   GainHours: gainHours,
+  WaitingSide: waitingSide,
+  WaitingComparison: waitingComparison,
   GainCost: gainCost,
   GetGainResponse: {
     fromUnixMs: 1,

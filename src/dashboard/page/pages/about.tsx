@@ -65,12 +65,12 @@ export function AboutPage() {
         <Terms
           rows={[
             [
-              "CPU and memory pressure",
-              "The part of the time in which tasks of jobs waited for a core, or for memory, beside guests, less the same of jobs that ran alone. In percent of time.",
+              "Waiting for a core, for memory",
+              "By the receipts of jobs: the part of the time in which tasks of a job waited for a core, or for memory, beside guests, less the same without guests. Only the job's own waiting counts; guests wait as they should.",
             ],
             [
               "Hold-out difference",
-              "Some nodes do not lend, drawn anew each period. Pressure on nodes that lend, less that on these: what lending costs, whatever else differs. About 0 means that jobs cannot tell.",
+              "Some nodes do not lend, drawn anew each period. Of the core-time of all jobs, how much was waited on nodes that lend, less that on these: what lending costs, whatever else differs. With 95 % confidence the true difference lies in the range beside it; one that has 0 in it means that nobody can tell. Too little data: fewer than three nodes' worth, or ten job core-hours, on one of the sides.",
             ],
             [
               "Guard actions",

@@ -1,5 +1,5 @@
 /** What was won against both baselines, and what the jobs paid for it. */
-import type { Gain } from "../../api.ts";
+import type { Gain, WaitingComparison, WaitingSide } from "../../api.ts";
 import { compact, money, none, number, percent, place, points } from "../lib/format.ts";
 import { Link, Panel, Segments, Stat } from "./basics.tsx";
 
@@ -132,20 +132,42 @@ function share(lent: number, alone: number): string {
   return alone > 0 ? `${percent(lent / alone, 1)} on top of Slurm's` : "";
 }
 
+function sideText(name: string, { waitedPercent, nodes, jobCoreHours }: WaitingSide): string {
+  return waitedPercent === null
+    ? `${name}: no job was watched`
+    : `${name}: ${points(waitedPercent)} of ${number(jobCoreHours)} job core-hours on ${number(nodes)} nodes`;
+}
+
+/** A row: what it is of, the difference with its interval, and from what. */
+function comparisonRow(what: string, found: WaitingComparison): [string, string, string] {
+  const { lending, heldOut, differencePercent, lowPercent, highPercent } = found;
+  const sides = [lending, heldOut].filter(({ waitedPercent }) => waitedPercent !== null).length;
+  const about =
+    sides > 0
+      ? `Waiting of jobs: ${sideText("nodes that lend", lending)}; ${sideText("held out", heldOut)}`
+      : "waiting of jobs on nodes that lend, less that on held-out nodes";
+  const value =
+    differencePercent !== null
+      ? `${points(differencePercent, true)} (95 %: ${points(lowPercent, true)} to ${points(highPercent, true)})`
+      : sides === 2
+        ? tooLittle
+        : none;
+  return [`Hold-out difference, ${what}`, value, about];
+}
+
+const tooLittle = "too little data";
+
 export function CostPanel(props: { cost: Gain["cost"]; span: Span }) {
   const { cost } = props;
   const rows: readonly [string, string, string][] = [
     [
-      "CPU pressure",
+      "Waiting for a core",
       points(cost.cpuPressurePercent, true),
-      "waiting for a core beside guests, less that without them",
+      "of jobs beside guests, less that without them, by their receipts",
     ],
-    ["Memory pressure", points(cost.memoryPressurePercent, true), "the same for memory"],
-    [
-      "Hold-out difference",
-      points(cost.holdOutDifferencePercent, true),
-      "pressure where we lend, less that on held-out nodes",
-    ],
+    ["Waiting for memory", points(cost.memoryPressurePercent, true), "the same for memory"],
+    comparisonRow("cores", cost.holdOut.cpu),
+    comparisonRow("memory", cost.holdOut.memory),
     ["Guard actions", number(cost.guardActions), "guests throttled, frozen, shrunk or evicted for a job"],
     [
       "Leases taken back",
@@ -168,7 +190,13 @@ export function CostPanel(props: { cost: Gain["cost"]; span: Span }) {
                 {name}
                 <span class="row-about">{about}</span>
               </th>
-              <td class="num">{value === none ? <span class="muted">not measured</span> : value}</td>
+              <td class="num">
+                {value === none || value === tooLittle ? (
+                  <span class="muted">{value === none ? "not measured" : value}</span>
+                ) : (
+                  value
+                )}
+              </td>
             </tr>
           ))}
         </tbody>
