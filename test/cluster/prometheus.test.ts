@@ -74,6 +74,9 @@ const selectors = (expr: string): string[] =>
 /** Of nodes that are held out, which are none here. */
 const heldOut = new Set(["sublet:cpu_pressure:lending_less_hold_out"]);
 
+/** Their conditions may hold for a moment on a machine that has much else to do; they fire when that lasts. */
+const timed = new Set(["SubletReclaimSlow", "SubletAgentHeavy"]);
+
 test("a call and a lease show, by the shipped configuration", async () => {
   const called = await sublet(cluster, "n3", alice, [
     ...["invoke", join(await stage(join(cluster.stateDir, "opt")), "functions/libecho.so"), "echo"],
@@ -174,7 +177,11 @@ test("all alerts are loaded, and none of them fires on a cluster that is well", 
   const alerts = loaded.filter(({ type }) => type === "alerting");
   assert.ok(alerts.length >= 12);
   for (const { name, health, lastError } of loaded) assert.ok(health !== "err", `${name}: ${lastError}`);
-  for (const { name, query } of alerts) assert.deepEqual(await ask(query), [], name);
+  for (const { name, query } of alerts) {
+    const found = await ask(query);
+    if (!timed.has(name)) assert.deepEqual(found, [], name);
+  }
+  assert.deepEqual(await ask('ALERTS{alertstate="firing"}'), []);
 });
 
 test("an agent shows 200 series at most, and 40 in the lean set", async () => {
