@@ -2,18 +2,21 @@
 import { chownSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SubletError } from "../../src/common/errors.ts";
-import { cgroupPlugin } from "./cgroups.ts";
+import { cgroupPlugin, enableControllers, runsSystemd } from "./cgroups.ts";
 import type { Cluster, ClusterOptions, SavedState } from "./cluster.ts";
 import { jobUser, type Layout } from "./layout.ts";
 import { accountingLines, makeMariadb, makeSlurmdbd } from "./mariadb.ts";
 import { makeControl, makeNode, mountState } from "./namespaces.ts";
 import { makeNetwork } from "./network.ts";
-import { attempt, run } from "./shell.ts";
+import { attempt, run, slowness } from "./shell.ts";
 import { cgroupConf, hostsFile, mpiConf, plugstackConf, slurmConf, slurmConfPath } from "./slurm-conf.ts";
 import { slurmEnv } from "./slurm-daemons.ts";
 import { nativeDir, treeRoot, writeSubletConf } from "./sublet-conf.ts";
 
 export const stateFile = (stateDir: string): string => join(stateDir, "state.json");
+
+/** How long the hook and the plugin wait for their agent. */
+const hookTimeoutMs = 2000 * slowness;
 
 /** By this a user is known as made here, also one that a testbed left when it was killed. */
 const userComment = "jobs of the Sublet testbed";
@@ -51,7 +54,8 @@ export async function bringUp(
   chownSync(layout.home, jobUser.uid, jobUser.gid);
   const settings = {
     cgroupPlugin: cgroupPlugin(),
-    hook: hookOf(stateDir, saved.agents, options.hook),
+    systemd: runsSystemd(),
+    hook: patientHook(stateDir, hookOf(stateDir, saved.agents, options.hook)),
     slurmdTimeoutS: options.slurmdTimeoutS ?? 60,
     more: [
       ...(options.database === "slurmdbd" ? accountingLines(stateDir) : []),
@@ -62,7 +66,7 @@ export async function bringUp(
   writeFileSync(join(stateDir, "cgroup.conf"), cgroupConf(settings));
   writeFileSync(join(stateDir, "mpi.conf"), mpiConf);
   const plugin = (options.spank ?? saved.agents) ? pluginOf(stateDir) : undefined;
-  writeFileSync(join(stateDir, "plugstack.conf"), plugstackConf(plugin));
+  writeFileSync(join(stateDir, "plugstack.conf"), plugstackConf(plugin, hookTimeoutMs));
   writeFileSync(join(stateDir, "hosts"), hostsFile(layout));
   await makeControl(layout);
   for (const node of layout.nodes) await makeNode(layout, node);
@@ -73,6 +77,7 @@ export async function bringUp(
   if (options.database !== undefined) await startDatabase(cluster, options.database, progress);
   await cluster.startDaemon("slurmctld");
   progress("starting a slurmd per node");
+  enableControllers();
   await Promise.all(layout.nodes.map((node) => cluster.startDaemon(`slurmd-${node.name}`)));
   await cluster.waitIdle(60_000 + 500 * layout.nodes.length);
   if (!saved.agents) return;
@@ -117,5 +122,13 @@ function hookOf(stateDir: string, agents: boolean, wanted: string | false | unde
   const ofNode = path.startsWith("/run/sublet/"); // each node has its own there, whoever asked for it puts it there
   if (!ofNode && !existsSync(path))
     throw new SubletError("FAILED_PRECONDITION", `${path} is missing: build it with deploy/setup/build.sh`);
+  return path;
+}
+
+/** Slurm gives Prolog and Epilog no arguments. */
+function patientHook(stateDir: string, hook: string | undefined): string | undefined {
+  if (hook === undefined || slowness === 1) return hook;
+  const path = join(stateDir, "hook");
+  writeFileSync(path, `#!/bin/sh\nexec ${hook} --timeout-ms ${hookTimeoutMs}\n`, { mode: 0o755 });
   return path;
 }

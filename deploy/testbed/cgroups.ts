@@ -2,7 +2,7 @@
  * Cgroup directories that Slurm (`slurm_nK`, v2: `nK_slurmstepd.scope`) and the agents (`sublet_nK`) made for the testbed's nodes,
  * in whatever hierarchies are mounted. Found by the exact names of a testbed's nodes; a production Slurm's `slurm` is not touched.
  */
-import { readdirSync, readFileSync, rmdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { listDir, readOr } from "./namespaces.ts";
 
@@ -26,6 +26,18 @@ export function cgroupPlugin(): "cgroup/v1" | "cgroup/v2" {
   return cgroupMounts().some((mount) => !mount.v2 && mount.controllers.includes("cpuset"))
     ? "cgroup/v1"
     : "cgroup/v2";
+}
+
+export const runsSystemd = (): boolean => existsSync("/run/systemd/system");
+
+/** v2: Slurm makes the directories of its jobs in system.slice, where no controller may be on when nobody asked for one. */
+export function enableControllers(): void {
+  if (cgroupPlugin() === "cgroup/v1") return;
+  const top = cgroupMounts().find((mount) => mount.v2)?.path ?? "/sys/fs/cgroup";
+  const slice = join(top, "system.slice");
+  mkdirSync(slice, { recursive: true });
+  for (const dir of [top, slice])
+    writeFileSync(join(dir, "cgroup.subtree_control"), "+cpuset +cpu +memory +pids");
 }
 
 /** The testbed's top directories that exist now. */

@@ -4,9 +4,9 @@
  * interfaces, mounts, files. Each step looks at what is there, never at what ought to be there.
  */
 import { lstatSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { SubletError } from "../../src/common/errors.ts";
-import { processesInCgroups, removeCgroups, testbedCgroups } from "./cgroups.ts";
+import { processesInCgroups, removeCgroups, runsSystemd, testbedCgroups } from "./cgroups.ts";
 import { allDaemons, endDaemon, processStat, send } from "./daemons.ts";
 import { jobUser } from "./layout.ts";
 import { listDir, mountsUnder, processesInside } from "./namespaces.ts";
@@ -43,6 +43,7 @@ export async function removeTestbed(stateDir: string, userMade: boolean): Promis
   // One that does not end in time is among the processes killed below.
   await Promise.all(gentle.map((name) => endDaemon(stateDir, name, "SIGTERM", 3000).catch(() => false)));
   await killAll(stateDir);
+  await endScopes();
   await until("the testbed's cgroups are removed", 10_000, () =>
     removeCgroups().length === 0 ? true : undefined,
   );
@@ -86,6 +87,14 @@ async function killAll(stateDir: string): Promise<void> {
       cause: error,
     });
   }
+}
+
+/** A scope whose directory goes without systemd's doing may stay in its books, and Slurm could not have it again. */
+async function endScopes(): Promise<void> {
+  const scopes = testbedCgroups()
+    .map((path) => basename(path))
+    .filter((name) => name.endsWith(".scope"));
+  if (scopes.length > 0 && runsSystemd()) await attempt(["systemctl", "stop", ...scopes]); // gone by itself: fine
 }
 
 /** A frozen process cannot die (cgroup v1). */

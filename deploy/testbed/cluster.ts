@@ -31,7 +31,7 @@ import { mariadbDaemon, mariadbReady, slurmdbdPort } from "./mariadb.ts";
 import { enter, treeMount } from "./namespaces.ts";
 import { setLink } from "./network.ts";
 import { prometheusDaemon, prometheusReady } from "./prometheus.ts";
-import { attempt, type RunOptions, type RunResult, run, until } from "./shell.ts";
+import { attempt, type RunOptions, type RunResult, run, slowness, until } from "./shell.ts";
 import { asJobUser, SlurmClient, userEnv } from "./slurm-client.ts";
 import {
   controllerOfSlurm,
@@ -177,12 +177,12 @@ export class Cluster extends SlurmClient {
       if (name === "slurmdbd") return portOpen(controllerAddress, slurmdbdPort);
       if (name === "slurmctld") return portOpen(controllerAddress, 17817);
       if (url === undefined) return portOpen(this.node(name.replace("slurmd-", "")).address, 17818);
-      const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(1000) });
+      const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(1000 * slowness) });
       const said = (await answer.text()).slice(0, 200);
       if (!answer.ok) throw new SubletError("UNAVAILABLE", `/healthz answers ${answer.status}: ${said}`);
       return true;
     };
-    const deadline = performance.now() + timeoutMs;
+    const deadline = performance.now() + timeoutMs * slowness;
     try {
       await until(`${name} is ready`, timeoutMs, async () => {
         if (this.#aborted || daemonStatus(this.stateDir, name)?.alive !== true) return false as const;

@@ -8,7 +8,11 @@ export const baseEnv: Readonly<Record<string, string>> = {
   HOME: "/root",
 };
 
+/** An emulated machine (test/vm) says how much slower it is: every wait here is that much longer. */
+export const slowness = Number(process.env.SUBLET_TEST_SLOWNESS ?? "1");
+
 export interface RunOptions {
+  /** 30 s by default. */
   timeoutMs?: number;
   input?: string;
   env?: Readonly<Record<string, string>>;
@@ -25,7 +29,7 @@ export interface RunResult {
 export async function attempt(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const [file, ...args] = argv;
   if (file === undefined) throw new SubletError("INVALID_ARGUMENT", "empty command");
-  const timeoutMs = options.timeoutMs ?? 30_000;
+  const timeoutMs = (options.timeoutMs ?? 30_000) * slowness;
   const result = await execa(file, args, {
     extendEnv: false,
     env: { ...baseEnv, ...options.env },
@@ -64,7 +68,8 @@ export async function until<T>(
   probe: () => T | undefined | Promise<T | undefined>,
   everyMs = 50,
 ): Promise<T> {
-  const deadline = performance.now() + timeoutMs;
+  const patienceMs = timeoutMs * slowness;
+  const deadline = performance.now() + patienceMs;
   let last: unknown;
   for (;;) {
     try {
@@ -74,7 +79,7 @@ export async function until<T>(
       last = error; // kept as the cause: the probe may fail until the thing is there
     }
     if (performance.now() >= deadline)
-      throw new SubletError("DEADLINE_EXCEEDED", `${what}: not within ${timeoutMs} ms${reasonOf(last)}`, {
+      throw new SubletError("DEADLINE_EXCEEDED", `${what}: not within ${patienceMs} ms${reasonOf(last)}`, {
         cause: last,
       });
     await pause(everyMs);

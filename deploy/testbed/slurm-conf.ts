@@ -3,9 +3,12 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { formatCpuList } from "../../src/common/cpulist.ts";
 import { type Core, controllerAddress, type Layout, type NodeLayout } from "./layout.ts";
+import { slowness } from "./shell.ts";
 
 export interface SlurmSettings {
   readonly cgroupPlugin: "cgroup/v1" | "cgroup/v2";
+  /** Whether the machine runs systemd. */
+  readonly systemd: boolean;
   /** Program that is both Prolog and Epilog; undefined leaves them out. */
   readonly hook: string | undefined;
   /** How long slurmctld waits for a silent node before it is DOWN and its jobs are lost. */
@@ -59,7 +62,8 @@ export function slurmConf(layout: Layout, settings: SlurmSettings): string {
     "KillWait=5",
     "UnkillableStepTimeout=30",
     `SlurmdTimeout=${settings.slurmdTimeoutS}`,
-    "TCPTimeout=5",
+    `TCPTimeout=${5 * slowness}`,
+    `MessageTimeout=${10 * slowness}`,
     "DefMemPerCPU=512",
   ];
   if (settings.hook !== undefined)
@@ -95,13 +99,15 @@ export function cgroupConf(settings: SlurmSettings): string {
     "ConstrainCores=yes",
     "ConstrainRAMSpace=yes",
   ];
-  if (settings.cgroupPlugin === "cgroup/v2") lines.push("IgnoreSystemd=yes"); // the slurmds are nobody's unit
+  // The slurmds are nobody's unit, but each asks systemd for the scope of its jobs, as a site's does.
+  if (settings.cgroupPlugin === "cgroup/v2")
+    lines.push(settings.systemd ? "IgnoreSystemdOnFailure=yes" : "IgnoreSystemd=yes");
   return `${lines.join("\n")}\n`;
 }
 
 /** plugstack.conf with our plugin; without one, a comment. */
-export function plugstackConf(plugin: string | undefined): string {
-  return plugin === undefined ? "# no plugin\n" : `optional ${plugin}\n`;
+export function plugstackConf(plugin: string | undefined, timeoutMs: number): string {
+  return plugin === undefined ? "# no plugin\n" : `optional ${plugin} timeout_ms=${timeoutMs}\n`;
 }
 
 /** mpi.conf: PMIx names its directory after the job only, and the nodes share /tmp, but not /dev/shm. */

@@ -26,9 +26,10 @@ import { cgroupDirs } from "../../agent/cgroup/layout.ts";
 import { type CpuPriority, settleRoot } from "../../agent/cgroup/priority.ts";
 import { freezeGuest, guestFrost, guestQuotaCores, holdQuota } from "../../agent/cgroup/throttle.ts";
 import { clearGuest } from "../../agent/reclaim/clear.ts";
+import { slowness } from "../../deploy/testbed/shell.ts";
 import { eventually, fakeStarter } from "../unit/agent/fake-starter.ts";
 import { leaseOf, localClient } from "../unit/agent/local-client.ts";
-import { end, last, layout, lease, mib, rootName, skip, slowness, world } from "./world.ts";
+import { end, last, layout, lease, mib, rootName, skip, world } from "./world.ts";
 
 const limits = { cores: [last], mems: "0", cpuQuotaCores: 1, memoryBytes: 64 * mib, pidsMax: 20 };
 

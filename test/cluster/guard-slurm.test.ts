@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { discoverCgroups } from "../../agent/cgroup/layout.ts";
 import { startCluster } from "../../deploy/testbed/cluster.ts";
 import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { until } from "../../deploy/testbed/shell.ts";
@@ -19,6 +20,8 @@ relax_ms = 1000
 cost_max_percent = 5
 [freeze]
 max_ms = 600000
+[job_cpu_pressure]
+use = false
 [job_refaults]
 use = false
 [node_memory_pressure]
@@ -52,8 +55,10 @@ test("beside a real job a guest that spins is throttled, frozen and ended; its c
     const held = await hold(cluster, alice, "n3", "n1", "region");
     const guests = guestCgroups("n1").filter((name) => !name.startsWith("lease_pool-"));
     assert.equal(guests.length, 1);
-    const enter = ["cpuset", "cpu", "freezer"]
-      .map((controller) => `echo $$ > /sys/fs/cgroup/${controller}/sublet_n1/${guests[0]}/cgroup.procs`)
+    const { mounts } = discoverCgroups();
+    const places = (["cpuset", "cpu", "freezer"] as const).flatMap((name) => mounts.get(name) ?? []);
+    const enter = [...new Set(places)]
+      .map((mount) => `echo $$ > ${mount}/sublet_n1/${guests[0]}/cgroup.procs`)
       .join(" && ");
     const hog = spawn("sh", ["-c", `${enter} && while :; do :; done`], { stdio: "ignore" });
     const ended = once(hog, "exit");

@@ -13,10 +13,11 @@ import { cgroupDirs } from "../../agent/cgroup/layout.ts";
 import { guestFrost, guestQuotaCores } from "../../agent/cgroup/throttle.ts";
 import { watchPressure } from "../../agent/guard/trigger.ts";
 import { page } from "../../deploy/testbed/main-job/sampler.ts";
+import { slowness } from "../../deploy/testbed/shell.ts";
 import type { DurabilityName } from "../../src/rpc/messages.ts";
 import { eventually } from "../unit/agent/fake-starter.ts";
 import { type LocalClient, localClient } from "../unit/agent/local-client.ts";
-import { busyIn, end, last, lease, makeJob, skip, slowness, type World, world } from "./world.ts";
+import { busyIn, end, last, lease, makeJob, skip, type World, world } from "./world.ts";
 
 const patienceMs = 30_000 * slowness;
 

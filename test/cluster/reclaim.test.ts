@@ -6,6 +6,8 @@ import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, afterEach, before, test } from "node:test";
+import { type GuestTree, guestDirs } from "../../agent/cgroup/guests.ts";
+import { discoverCgroups } from "../../agent/cgroup/layout.ts";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
 import { stage } from "../../deploy/testbed/main-job/stage.ts";
 import { enter } from "../../deploy/testbed/namespaces.ts";
@@ -152,7 +154,8 @@ test("reclaim: a lease by its id, with a budget that its client lets pass; anoth
     outcomesOf(node).map((each) => [each.node, each.leasesEnded, each.lending]),
     [["n1", 1, "LENDING_ON"]],
   );
-  assert.ok(!existsSync(`/sys/fs/cgroup/memory/sublet_n1/lease_${other.lease.id}`));
+  const guests: GuestTree = { layout: discoverCgroups(), root: "sublet_n1" };
+  assert.ok(!guestDirs(guests, other.lease.id).some((dir) => existsSync(dir)));
   await other.letGo();
   const gone = await admin(root, "--json", "reclaim", "--lease", client.id);
   assert.deepEqual([gone.status, outcomesOf(gone)[0]?.code], [1, 5]);

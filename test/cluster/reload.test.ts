@@ -4,9 +4,10 @@ import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path";
 import { test } from "node:test";
 import { listGuests } from "../../agent/cgroup/guests.ts";
+import { slowness } from "../../deploy/testbed/shell.ts";
 import { eventually } from "../unit/agent/fake-starter.ts";
 import { localClient } from "../unit/agent/local-client.ts";
-import { last, lease, skip, slowness, world } from "./world.ts";
+import { last, lease, skip, world } from "./world.ts";
 
 const patienceMs = 20_000 * slowness;
 

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { cgroupDirs, discoverCgroups } from "../../agent/cgroup/layout.ts";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
 import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { until } from "../../deploy/testbed/shell.ts";
@@ -64,7 +65,8 @@ test("--sublet: srun, sbatch and salloc carry it to their job; a bad word is ref
 });
 
 /** What a job sees of guests at its first instruction: their processes. */
-const guests = "cat /sys/fs/cgroup/pids/sublet_n1/*/cgroup.procs 2>/dev/null | wc -l";
+const [root] = cgroupDirs(discoverCgroups(), "sublet_n1");
+const guests = `cat ${root}/*/cgroup.procs 2>/dev/null | wc -l`;
 
 test("without a prolog: the step takes back its job's cores, those only, before its first instruction", async () => {
   const cluster = await startCluster({ waitForLockMs: 60_000, hook: false, agentSettings: { pool_max: 0 } });

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Cluster } from "../../deploy/testbed/cluster.ts";
 import { enter } from "../../deploy/testbed/namespaces.ts";
-import { baseEnv, until } from "../../deploy/testbed/shell.ts";
+import { baseEnv, slowness, until } from "../../deploy/testbed/shell.ts";
 import { mungeSocket, slurmConfPath } from "../../deploy/testbed/slurm-conf.ts";
 import type { LeaseMessage } from "../../src/rpc/messages.ts";
 
@@ -41,6 +41,7 @@ const node = (cluster: Cluster, script: string): string[] => [
 const envOf = (cluster: Cluster): Record<string, string> => ({
   SLURM_CONF: slurmConfPath(cluster.stateDir),
   SUBLET_MUNGE_SOCKET: mungeSocket(cluster.stateDir),
+  ...(slowness === 1 ? {} : { SUBLET_TIMEOUT_MS: String(10_000 * slowness) }),
 });
 
 export interface Said {
@@ -95,7 +96,7 @@ export async function hold(
   });
   const ended = once(child, "close");
   const said = once(createInterface({ input: child.stdout }), "line", {
-    signal: AbortSignal.timeout(20_000),
+    signal: AbortSignal.timeout(20_000 * slowness),
   });
   const line = await Promise.race([said, ended.then(() => undefined)]);
   assert.ok(line !== undefined, `uid ${user.uid} got no lease on ${on}`);

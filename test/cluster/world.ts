@@ -23,13 +23,12 @@ import { type GuestTree, listGuests, removeRoot } from "../../agent/cgroup/guest
 import { type CgroupLayout, cgroupDirs, discoverCgroups } from "../../agent/cgroup/layout.ts";
 import { freezeGuest } from "../../agent/cgroup/throttle.ts";
 import { clearGuest } from "../../agent/reclaim/clear.ts";
+import { slowness } from "../../deploy/testbed/shell.ts";
 import type { DurabilityName } from "../../src/rpc/messages.ts";
 import { eventually, type FakeStarter, fakeStarter } from "../unit/agent/fake-starter.ts";
 import { type LocalClient, leaseOf } from "../unit/agent/local-client.ts";
 
 export const mib = 1024 * 1024;
-/** An emulated machine (test/vm) says how much slower it is. */
-export const slowness = Number(process.env.SUBLET_TEST_SLOWNESS ?? "1");
 
 function layoutHere(): CgroupLayout | undefined {
   if (process.getuid?.() !== 0) return undefined;

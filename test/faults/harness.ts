@@ -7,6 +7,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before } from "node:test";
+import { cgroupDirs, discoverCgroups } from "../../agent/cgroup/layout.ts";
 import { type Cluster, type ClusterOptions, startCluster } from "../../deploy/testbed/cluster.ts";
 import { send } from "../../deploy/testbed/daemons.ts";
 import { defaultStateDir } from "../../deploy/testbed/layout.ts";
@@ -159,16 +160,21 @@ export async function metric(daemon: string, name: string, labels?: string): Pro
   return [...values.values()].reduce((sum, value) => sum + value, 0);
 }
 
-/** Guest cgroups of a node, as directories of the cpuset controller. */
+/** Where the guests of a node are: the directory of the cpuset controller. */
+function guestRoot(node: string): string {
+  return cgroupDirs(discoverCgroups(), `sublet_${node}`)[0] ?? "";
+}
+
+/** Names of the guest cgroups of a node. */
 export function guestCgroups(node: string): string[] {
-  const root = `/sys/fs/cgroup/cpuset/sublet_${node}`;
+  const root = guestRoot(node);
   return existsSync(root) ? readdirSync(root).filter((name) => name.startsWith("lease_")) : [];
 }
 
 /** Pids of one guest. */
 export function pidsIn(node: string, name: string): number[] {
   try {
-    const procs = readFileSync(`/sys/fs/cgroup/cpuset/sublet_${node}/${name}/cgroup.procs`, "utf8");
+    const procs = readFileSync(join(guestRoot(node), name, "cgroup.procs"), "utf8");
     return procs.split("\n").filter(Boolean).map(Number);
   } catch {
     return []; // it was removed between the listing and the look

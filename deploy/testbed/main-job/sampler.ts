@@ -1,8 +1,9 @@
 /** Samples the daemons' own metrics while jobs run. One request a daemon and tick; it stops when told. */
+import { slowness } from "../shell.ts";
 import { metricValues, type Sample } from "./figures.ts";
 
 /** Fetches one page. @throws when the daemon does not answer within the time. */
-export async function page(url: string, timeoutMs = 2000): Promise<string> {
+export async function page(url: string, timeoutMs = 2000 * slowness): Promise<string> {
   // A connection of its own: one that was kept may be closed by the daemon just when the request is sent.
   const response = await fetch(url, {
     headers: { connection: "close" },

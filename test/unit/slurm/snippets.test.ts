@@ -38,6 +38,7 @@ function slurmSays(snippet: string): string {
 
 const testbed: SlurmSettings = {
   cgroupPlugin: "cgroup/v2",
+  systemd: true,
   hook: "/usr/lib/sublet/bin/sublet-hook",
   slurmdTimeoutS: 300,
   more: [],
