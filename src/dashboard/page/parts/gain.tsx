@@ -142,16 +142,14 @@ function sideText(name: string, { waitedPercent, nodes, jobCoreHours }: WaitingS
 function comparisonRow(what: string, found: WaitingComparison): [string, string, string] {
   const { lending, heldOut, differencePercent, lowPercent, highPercent } = found;
   const sides = [lending, heldOut].filter(({ waitedPercent }) => waitedPercent !== null).length;
+  const waited = `Waiting of jobs: ${sideText("nodes that lend", lending)}; ${sideText("held out", heldOut)}`;
   const about =
-    sides > 0
-      ? `Waiting of jobs: ${sideText("nodes that lend", lending)}; ${sideText("held out", heldOut)}`
-      : "waiting of jobs on nodes that lend, less that on held-out nodes";
-  const value =
     differencePercent !== null
-      ? `${points(differencePercent, true)} (95 %: ${points(lowPercent, true)} to ${points(highPercent, true)})`
-      : sides === 2
-        ? tooLittle
-        : none;
+      ? `95 %: ${points(lowPercent, true)} to ${points(highPercent, true)}. ${waited}`
+      : sides > 0
+        ? waited
+        : "waiting of jobs on nodes that lend, less that on held-out nodes";
+  const value = differencePercent !== null ? points(differencePercent, true) : sides === 2 ? tooLittle : none;
   return [`Hold-out difference, ${what}`, value, about];
 }
 
