@@ -67,15 +67,11 @@ if (["ä", "b", "a"].sort(new Intl.Collator("de").compare).join("") !== "aäb") 
 if (!/^\p{Lu}$/u.test("Ä") || "ﬁ".normalize("NFKC") !== "fi" || "ß".toUpperCase() !== "SS") throw new Error("characters");
 if (new TextDecoder("utf-16le").decode(Buffer.from("61e4", "latin1")) === "") throw new Error("decoder");'
 one "the trimmed Node knows time zones, numbers and characters" "$node" -e "$world"
-<<<<<<< HEAD
 day='const { Days } = await import(`${process.argv[1]}/usr/lib/sublet/src/common/days.js`);
 const said = new Days("Europe/Stockholm").clockAt(Date.UTC(2026, 10, 24, 23));
 if (said !== "2026-11-25 00:00:00") throw new Error(said);'
 one "and days, as the accounting names them" "$node" --input-type=module -e "$day" "$root"
-one "daemons end with their version" bash -c 'cd "$1" && for main in agent/daemon.js src/controller/main.js src/cli/main.js; do bin/node $main --version; done' versions "$root/usr/lib/sublet"
-=======
 one "daemons end with their version" bash -c 'cd "$1" && for main in agent/daemon.js src/controller/main.js src/cli/main.cjs; do bin/node $main --version; done' versions "$root/usr/lib/sublet"
->>>>>>> 9ebbaad (cli: the installed command keeps what V8 compiled, called functions too)
 
 # The spec is read here by Debian's rpmbuild, so that it has the same files: what is in folders of Debian's own, and pages, apart.
 one "rpms build" bash deploy/rpm/build.sh --nodeps
