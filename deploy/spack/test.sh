@@ -4,14 +4,12 @@
 # can show (concretizing, its compilers, its dependencies) is not shown. Ends with "N passed, N failed".
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-passed=0 failed=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-one() {
-  local name=$1
-  shift
-  if "$@" > "$work/log" 2>&1; then passed=$((passed + 1)); echo "ok   $name"; else failed=$((failed + 1)); echo "FAIL $name"; tail -n 40 "$work/log"; fi
-}
+# shellcheck disable=SC2034 # for steps.sh
+log=$work/log
+# shellcheck source=test/steps.sh
+. test/steps.sh
 # The sources as a checkout has them: nothing that a build has left.
 mkdir "$work/source"
 git ls-files -co --exclude-standard -z | while IFS= read -r -d '' file; do
@@ -28,7 +26,5 @@ C
 read -ra flags <<< "$(PKG_CONFIG_PATH=$pc pkg-config --cflags --libs sublet)"
 one "a program is built against the prefix" cc -Wall -Wextra -Werror -o "$work/client" "$work/client.c" "${flags[@]}"
 one "and runs with its library" env LD_LIBRARY_PATH="$(PKG_CONFIG_PATH=$pc pkg-config --variable=libdir sublet)" "$work/client"
-no() { ! "$@"; }
 one "nothing names the folder of the build" no grep -rlF "$work/build" "$work/prefix"
-echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+ended

@@ -4,14 +4,12 @@
 # shellcheck disable=SC2016 # what node and bash -c get expands there
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-passed=0 failed=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-one() {
-  local name=$1
-  shift
-  if "$@" > "$work/log" 2>&1; then passed=$((passed + 1)); echo "ok   $name"; else failed=$((failed + 1)); echo "FAIL $name"; tail -n 40 "$work/log"; fi
-}
+# shellcheck disable=SC2034 # for steps.sh
+log=$work/log
+# shellcheck source=test/steps.sh
+. test/steps.sh
 
 one "packages build" bash deploy/package/build.sh
 one "again, elsewhere, later, with another umask and zone" \
@@ -84,5 +82,4 @@ same_files() {
   comm -23 "$work/debian" "$work/rpm" | diff - "$work/more"
 }
 one "rpms have the files of the Debian packages" same_files
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+ended

@@ -1,13 +1,8 @@
 # shellcheck shell=bash
-# Sourced in the machine, under systemd: how a step is told, and a cluster of one node with what Debian has.
+# Sourced in the machine, under systemd: a cluster of one node with what Debian has, and what steps ask of it.
 # shellcheck disable=SC2016 # what eval gets expands there
-passed=0 failed=0
-show() { sed 's/^/    /' "$1" | tail -n "${2:-25}"; }
-one() {
-  local name=$1
-  shift
-  if "$@" > /tmp/log 2>&1; then passed=$((passed + 1)); echo "ok   $name"; else failed=$((failed + 1)); echo "FAIL $name: $*"; show /tmp/log; fi
-}
+# shellcheck source=test/steps.sh
+. ./steps.sh
 # until SECONDS COMMAND...
 until_true() {
   local end=$((SECONDS + $1))
@@ -17,9 +12,41 @@ until_true() {
     sleep 0.5
   done
 }
-no() { ! "$@"; }
-is() { [ "$1" = "$2" ] || { echo "$1, expected $2"; return 1; }; }
 property() { systemctl show --value -p "$2" "$1"; }
+
+# All files and users but what comes and goes by itself.
+everything() {
+  find / -xdev \( -path /payload -o -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /var/lib/dpkg \
+    -o -path /var/lib/apt -o -path /var/cache -o -path /var/lib/slurm -o -path /var/spool -o -path /var/lib/systemd/deb-systemd-helper-enabled \) \
+    -prune -o -print | grep -v -e '^/etc/.*-$' -e '^/var/lib/systemd/\(random\|timers\|timesync\|catalog\)' | sort
+  getent passwd
+  getent group
+}
+node_is() { until_true 60 eval 'is "$(sinfo --noheader --format %T)" '"$1"; }
+
+# A batch job on one core, and a client (hold.c) with a lease on the other.
+job_starts() {
+  job=$(sbatch --parsable --output=/dev/null --cpus-per-task=1 --mem=200 --wrap 'sleep 3600')
+  until_true 60 eval '[ "$(job_state)" = RUNNING ]'
+}
+job_state() { squeue --noheader --job "$job" --format %T; }
+client_starts() {
+  useradd --system --no-create-home user
+  install -m 755 hold libecho.so /usr/local/lib/
+  install -d -o user /tmp/user
+  su user -s /bin/sh -c 'exec /usr/local/lib/hold /usr/local/lib/libecho.so /tmp/user/progress' > /tmp/client 2>&1 &
+  client=$!
+  until_true 240 test -s /tmp/user/progress || { cat /tmp/client; return 1; }
+}
+client_is_gone() {
+  rm -f /usr/local/lib/{hold,libecho.so}
+  userdel user
+}
+# Prepared executors come and go with demand; what counts is that of the lease.
+lease() { cut -d' ' -f1 /tmp/user/progress; }
+calls() { cut -d' ' -f2 /tmp/user/progress; }
+goes_on() { local before; before=$(calls); until_true 30 eval "[ \$(calls) -gt $((before + 5)) ]" && kill -0 "$client"; }
+leased() { sublet leases --json | grep -c "\"$(lease)\""; }
 
 # A cluster of one node. Slurm resolves names only where there is an address beside the loopback's.
 ip link add sublet0 type dummy

@@ -1,27 +1,13 @@
 #!/bin/bash
 # Runs in the machine of machine.sh, as root, under systemd: a node with Slurm, two versions of the packages in old/ and
 # new/, a client and its function. Prints "ok NAME" or "FAIL NAME" per step, figures between, and "N passed, N failed".
-# shellcheck disable=SC2016 # what eval gets expands there
+# shellcheck disable=SC2016,SC2154 # what eval gets expands there; cluster.sh sets job and client
 cd /payload || exit 1
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 old=$(cat old/version) new=$(cat new/version)
 # shellcheck source=test/packages/cluster.sh
 . ./cluster.sh
 restarts() { systemctl restart "$1" || { journalctl --no-pager -u "$1" -n 20; return 1; }; }
-pids_of() { pidof "$1" | tr ' ' '\n' | sort -n | tr '\n' ' '; }
-# Prepared executors come and go with demand; what counts is that of the lease.
-lease() { cut -d' ' -f1 /tmp/progress; }
-calls() { cut -d' ' -f2 /tmp/progress; }
-goes_on() { local before; before=$(calls); until_true 30 eval "[ \$(cut -d' ' -f2 /tmp/progress) -gt $((before + 5)) ]" && kill -0 "$client"; }
-leased() { sublet leases --json | grep -c "\"$(lease)\""; }
-job_state() { squeue --noheader --job "$job" --format %T; }
-everything() {
-  find / -xdev \( -path /payload -o -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /var/lib/dpkg \
-    -o -path /var/lib/apt -o -path /var/cache -o -path /var/lib/slurm -o -path /var/spool -o -path /var/lib/systemd/deb-systemd-helper-enabled \) \
-    -prune -o -print | grep -v -e '^/etc/.*-$' -e '^/var/lib/systemd/\(random\|timers\|timesync\|catalog\)' | sort
-  getent passwd
-  getent group
-}
 
 everything > /tmp/before
 
@@ -89,18 +75,9 @@ one "which has the lines with the secrets, without them" planted
 one "and none of them" no grep -a -n -F -e planted-password -e planted-user -e planted-host -e planted-bearer -e "$key" -e "$munge_key" -e MUNGE: /tmp/bundle
 rm /etc/sublet/controller.conf.d/90-secret.toml /etc/sublet/password /etc/sublet/dashboard.key
 
-# A batch job on one core, a lease on the other.
-job=$(sbatch --parsable --output=/dev/null --cpus-per-task=1 --mem=200 --wrap 'sleep 3600')
-one "a batch job runs beside" until_true 60 eval '[ "$(job_state)" = RUNNING ]'
-useradd --system --no-create-home user 2> /dev/null
-install -m 755 hold libecho.so /usr/local/lib/
-touch /tmp/progress && chown user /tmp/progress
-su user -s /bin/sh -c 'umask 022; mkdir -p /tmp/user; exec /usr/local/lib/hold /usr/local/lib/libecho.so /tmp/user/progress' > /tmp/client 2>&1 &
-client=$!
-until_true 240 test -s /tmp/user/progress || cat /tmp/client
-rm -f /tmp/progress
-ln -s /tmp/user/progress /tmp/progress
-one "a client holds a lease and calls" goes_on
+one "a batch job runs beside" job_starts
+one "a client takes a lease" client_starts
+one "and calls on it" goes_on
 show /tmp/client 5
 first=$(lease)
 starter=$(property sublet-starter MainPID)
@@ -116,7 +93,7 @@ changed() {
   one "$3: the agent knows it" until_true 30 eval '[ "$(leased)" = 1 ]'
   one "$3: the controller is back" until_true 60 eval 'sublet --controller 127.0.0.1:7700 nodes --json | grep -q "\"vm\""'
   one "$3: the job goes on" eval 'is "$(job_state)" RUNNING'
-  one "$3: the node is not drained" until_true 60 eval "is \"\$(sinfo --noheader --format %T)\" mixed"
+  one "$3: the node is not drained" node_is mixed
 }
 agent=$(property sublet-agent MainPID)
 one "upgrade to $new" dpkg -i new/*.deb
@@ -167,12 +144,11 @@ one "no cgroup is left" eval 'is "$(find /sys/fs/cgroup -name "sublet*")" ""'
 one "no socket is left" no ls /run/sublet
 one "the job goes on" eval 'is "$(job_state)" RUNNING'
 one "jobs start, with the examples still in Slurm's folders" timeout 60 srun --mem=100 true
-one "the node is not drained" until_true 60 eval 'is "$(sinfo --noheader --format %T)" mixed'
+one "the node is not drained" node_is mixed
 rm -rf /etc/sublet/agent.conf.d /etc/sublet/controller.conf.d
 rmdir /etc/sublet 2> /dev/null
-rm -f /etc/slurm/{prolog,epilog}.d/50-sublet /etc/slurm/plugstack.conf.d/sublet.conf /usr/local/lib/{hold,libecho.so}
-userdel user
+rm -f /etc/slurm/{prolog,epilog}.d/50-sublet /etc/slurm/plugstack.conf.d/sublet.conf
+client_is_gone
 everything > /tmp/after
 one "nothing is left" diff /tmp/before /tmp/after
-echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+ended

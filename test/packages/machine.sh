@@ -14,17 +14,12 @@ done
 machine=$(bash deploy/vm/build.sh "${machine_packages[@]}")
 payload=$(mktemp -d)
 trap 'rm -rf "$payload"' EXIT
-mkdir "$payload/old" "$payload/new" "$payload/tree"
+mkdir "$payload/old" "$payload/new"
 cp build/packages-test/"$version"/*.deb "$payload/old/"
 cp build/packages-test/"$next"/*.deb "$payload/new/"
 echo "$version" > "$payload/old/version"
 echo "$next" > "$payload/new/version"
-# The client is built from what libsublet-dev and libsublet1 install.
-for package in "$payload"/old/libsublet*.deb; do dpkg-deb -x "$package" "$payload/tree"; done
-pc=$(dirname "$(find "$payload/tree" -name sublet.pc)")
-read -ra flags <<< "$(PKG_CONFIG_PATH=$pc pkg-config --define-variable=prefix="$payload/tree/usr" --cflags --libs sublet)"
-cc -std=gnu11 -Wall -Wextra -Werror -O2 -o "$payload/hold" test/packages/hold.c "${flags[@]}"
-rm -r "$payload/tree"
-cp build/native/functions/libecho.so deploy/slurm/prolog.example.sh deploy/slurm/plugstack.example.conf test/packages/cluster.sh "$payload/"
+put_cluster "$payload" "$payload/old"
+cp deploy/slurm/prolog.example.sh deploy/slurm/plugstack.example.conf "$payload/"
 install -m 755 test/packages/guest.sh "$payload/command"
 bash deploy/vm/run.sh --systemd --seconds 2400 --memory 3072 "$machine" "$payload"

@@ -23,12 +23,10 @@ mount -t proc none "$root/proc"
 mkdir "$root/payload"
 cp build/packages/*.deb "$root/payload/"
 
-passed=0 failed=0
-one() {
-  local name=$1
-  shift
-  if "$@" > "$work/log" 2>&1; then passed=$((passed + 1)); echo "ok   $name"; else failed=$((failed + 1)); echo "FAIL $name"; tail -n 30 "$work/log"; fi
-}
+# shellcheck disable=SC2034 # for steps.sh
+log=$work/log
+# shellcheck source=test/steps.sh
+. test/steps.sh
 inside() { timeout 120 chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
 everything() {
   (cd "$root" && find . \( -path ./payload -o -path ./proc -o -path ./var/lib/dpkg -o -path ./var/log -o -path ./var/cache \) -prune -o -print |
@@ -72,8 +70,7 @@ one "its pilot runs the unpacked programs" pilot
 mv "$root/usr/lib/sublet.away" "$root/usr/lib/sublet"
 mkdir -p "$root/etc/slurm"
 echo 'Prolog=/usr/lib/sublet/bin/sublet-hook' > "$root/etc/slurm/slurm.conf"
-refused() { ! inside dpkg --remove sublet-agent; }
-one "removal is refused while slurm.conf names the hook" refused
+one "removal is refused while slurm.conf names the hook" no inside dpkg --remove sublet-agent
 rm "$root/etc/slurm/slurm.conf"
 rmdir "$root/etc/slurm" 2> /dev/null || true # was not there before
 one "packages are removed" inside dpkg --remove "${ours[@]}"
@@ -82,5 +79,4 @@ one "packages install again" inside bash -c 'dpkg -i /payload/*.deb'
 one "purge" inside dpkg --purge "${ours[@]}"
 everything > "$work/after"
 one "nothing is left" diff "$work/before" "$work/after"
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+ended
