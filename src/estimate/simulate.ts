@@ -188,9 +188,10 @@ function lend(
 
 function spareOf(node: Node): Spare | undefined {
   const { cores, memoryMib } = node.timeline;
-  const taken = new Set([...node.book.leases.values()].flatMap((lease) => lease.cores));
+  const taken = new Uint8Array(cores);
+  for (const lease of node.book.leases.values()) for (const core of lease.cores) taken[core] = 1;
   const spare: number[] = [];
-  for (let core = cores - node.free; core < cores; core++) if (!taken.has(core)) spare.push(core);
+  for (let core = cores - node.free; core < cores; core++) if (taken[core] === 0) spare.push(core);
   if (spare.length === 0) return undefined;
   const idle = node.free === cores && node.freeMib === memoryMib;
   return {

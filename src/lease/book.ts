@@ -78,7 +78,8 @@ export function grantLease(
       "a lease wants 0 <= minCores <= cores, memory >= 0 and a term > 0",
     );
   if (spare.length === 0) return { granted: false, reason: "closed", message: "the node lends nothing now" };
-  const taken = new Set([...book.leases.values()].flatMap((lease) => lease.cores));
+  const taken = new Set<number>();
+  for (const lease of book.leases.values()) for (const core of lease.cores) taken.add(core);
   let reason: RefusalReason = "no_cores";
   let onlyShared = false;
   for (const offer of spare) {
@@ -137,13 +138,14 @@ export function renewLease(book: LeaseBook, id: string, nowMs: number): { book: 
 
 function end(book: LeaseBook, leases: Iterable<Lease>, event: LeaseEvent, reason: EndReason): EndDecision {
   const ended: Lease[] = [];
-  let next = book;
+  const next = new Map(book.leases);
   for (const lease of leases) {
     const last = { ...lease, state: nextLeaseState(lease.state, event), reason };
-    next = replace(next, last);
+    if (leaseEnded(last.state)) next.delete(last.id);
+    else next.set(last.id, last);
     ended.push(last);
   }
-  return { book: next, ended };
+  return ended.length === 0 ? { book, ended } : { book: { leases: next }, ended };
 }
 
 /** Its owner gives the lease back. @throws SubletError NOT_FOUND. */
@@ -153,7 +155,9 @@ export function releaseLease(book: LeaseBook, id: string): EndDecision {
 
 /** Ends every lease whose term is over, and takes back those whose budget is. */
 export function expireLeases(book: LeaseBook, nowMs: number): EndDecision {
-  const late = [...book.leases.values()].filter((lease) => lease.expiresAtMs <= nowMs);
+  const late: Lease[] = [];
+  for (const lease of book.leases.values()) if (lease.expiresAtMs <= nowMs) late.push(lease);
+  if (late.length === 0) return { book, ended: late };
   let { book: next, ended } = end(
     book,
     late.filter(({ state }) => state !== "DRAINING"),
