@@ -1,7 +1,7 @@
 /**
  * From the request for a lease to the first answer, ROUNDS times with a pause between, and in the same rounds what a
- * fork, an exec and a wait cost here. One line of JSON per round: microseconds of the lease, of the first call, of the
- * spawn.
+ * fork, an exec and a wait cost here, and a byte to a process that slept through the pause and back. One line of JSON
+ * per round: microseconds of the lease, of the first call, of the spawn, of the byte.
  *
  *   sublet-cold-leases NODE ROUNDS PAUSE_MS LIBRARY [BYTES FOLDER...]
  *
@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -46,8 +47,36 @@ static double spawn_us(void)
     return micros() - begin;
 }
 
+/** A process that answers each byte; it ends with us. @return our end of its socket, -1: none. */
+static int echo_start(void)
+{
+    int ends[2];
+    char byte;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        return -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(ends[0]);
+        while (read(ends[1], &byte, 1) == 1 && write(ends[1], &byte, 1) == 1) {
+        }
+        _exit(0);
+    }
+    close(ends[1]);
+    return pid < 0 ? -1 : ends[0];
+}
+
+static double wake_us(int echo)
+{
+    char byte = 0;
+    double begin = micros();
+    if (write(echo, &byte, 1) != 1 || read(echo, &byte, 1) != 1)
+        return -1;
+    return micros() - begin;
+}
+
+/** wake: what a byte there and back took before; 0: it was not asked. */
 static sublet_status one_round(sublet_session *session, sublet_function_ref *function, const char *node,
-                               const char *which)
+                               const char *which, double wake)
 {
     char in = 0, out[16];
     size_t size;
@@ -73,8 +102,8 @@ static sublet_status one_round(sublet_session *session, sublet_function_ref *fun
     double answered = micros();
     sublet_lease_release(lease);
     if (status == SUBLET_OK)
-        printf("{\"lease_us\":%.1f,\"call_us\":%.1f,\"spawn_us\":%.1f,\"which\":\"%s\"}\n", leased - begin,
-               answered - leased, spawn_us(), which);
+        printf("{\"lease_us\":%.1f,\"call_us\":%.1f,\"spawn_us\":%.1f,\"wake_us\":%.1f,\"which\":\"%s\"}\n",
+               leased - begin, answered - leased, spawn_us(), wake, which);
     return status;
 }
 
@@ -95,7 +124,7 @@ static sublet_status one_session(const char *node, const char *path, const char 
     sublet_function_ref *function;
     sublet_status status = open_empty(path, &session, &function);
     if (status == SUBLET_OK)
-        status = one_round(session, function, node, which);
+        status = one_round(session, function, node, which, 0);
     sublet_close(session);
     return status;
 }
@@ -144,12 +173,17 @@ static sublet_status leases(char **argv)
 {
     sublet_session *session = NULL;
     sublet_function_ref *function;
+    int echo = echo_start(); /* before there are threads */
     sublet_status status = open_empty(argv[4], &session, &function);
     for (int i = 0; i < atoi(argv[2]) && status == SUBLET_OK; i++) {
-        status = one_round(session, function, argv[1], "");
+        double wake = wake_us(echo);
+        pause_ms(atoi(argv[3]));
+        status = one_round(session, function, argv[1], "", wake);
         pause_ms(atoi(argv[3]));
     }
     sublet_close(session);
+    if (echo >= 0)
+        close(echo);
     return status;
 }
 

@@ -3,7 +3,9 @@
  * on the client's node by way of a controller (lease_here_first = false), against which granting there is compared.
  * Libraries of two sizes: what the first call costs where the node has the library, where it is sent, and where the node reads
  * it from a folder that it shares (code_from_paths).
- * Every round also takes a bare spawn (fork, exec of /bin/true, wait), the floor of any start of a process.
+ * Every round also takes a bare spawn (fork, exec of /bin/true, wait), the floor of any start of a process, and a byte to a
+ * process that slept before and back: from the pool, on the client's node, a lease and its first call are eight such trips (three
+ * by door, agent and starter; greeting, library, which asks the starter, name and call).
  */
 import { chmodSync, cpSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -19,6 +21,7 @@ interface Round {
   readonly lease_us: number;
   readonly call_us: number;
   readonly spawn_us: number;
+  readonly wake_us: number;
   /** Of a library that was made for it: number of its folder, first or again; else empty. */
   readonly which: string;
 }
@@ -41,6 +44,7 @@ async function roundsOf(
 function rowsOf(what: string, found: readonly Round[], mark: number): Row[] {
   const totals = found.map((each) => (each.lease_us + each.call_us) / 1000);
   const spawn = medianOf(found.map((each) => each.spawn_us)) / 1000;
+  const wake = medianOf(found.map((each) => each.wake_us)) / 1000;
   const part = (name: "lease_us" | "call_us"): Row => ({
     what: `  of it ${name === "lease_us" ? "the lease" : "library and first call"}`,
     value: medianOf(found.map((each) => each[name])) / 1000,
@@ -65,6 +69,12 @@ function rowsOf(what: string, found: readonly Round[], mark: number): Row[] {
       value: medianOf(totals),
       unit: "ms",
       baseline: { what: "fork, exec, wait", value: spawn },
+    },
+    {
+      what: "  against a sleeping process's answer",
+      value: medianOf(totals),
+      unit: "ms",
+      baseline: { what: "a byte there and back", value: wake },
     },
   ];
 }
