@@ -7,8 +7,8 @@
  * stays until `stopCluster`; a start meanwhile is refused.
  */
 import { readFileSync } from "node:fs";
-import { dirname } from "node:path";
-import { SubletError } from "../../src/common/errors.ts";
+import { dirname, join } from "node:path";
+import { SubletError, toSubletError } from "../../src/common/errors.ts";
 import { bringUp, makeUser, stateFile } from "./bring-up.ts";
 import { findLeftovers, type Leftovers, removeTestbed } from "./cleanup.ts";
 import {
@@ -228,11 +228,16 @@ export class Cluster extends SlurmClient {
 
   /** Waits until the controller has heard of every node, from its agent and from Slurm. */
   async waitKnown(timeoutMs = 30_000): Promise<void> {
+    let found = "it does not answer";
     await until("the controller knows every node", timeoutMs, async () => {
       const text = await page(`${this.metricsUrl("controller")}/metrics`);
       const figure = (name: string): number => metricValues(text, name).get("") ?? Number.NaN;
-      const known = figure("sublet_agents") >= this.layout.nodes.length;
-      return known && figure("sublet_snapshot_age_seconds") >= 0 ? true : undefined;
+      const [agents, ageSeconds] = [figure("sublet_agents"), figure("sublet_snapshot_age_seconds")];
+      found = `${agents} agents of ${this.layout.nodes.length}, Slurm asked ${ageSeconds} s ago`;
+      return agents >= this.layout.nodes.length && ageSeconds >= 0 ? true : undefined;
+    }).catch((thrown: unknown) => {
+      const log = readFileSync(join(this.stateDir, "log/controller.log"), "utf8").split("\n").slice(-20);
+      throw new Error(`${toSubletError(thrown).message}: ${found}\n${log.join("\n")}`, { cause: thrown });
     });
   }
 

@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
 # The agent's cgroup tests, the starter's and the sandbox's on cgroup v2 alone (unified hierarchy, systemd), in a virtual
 # machine made of Debian's packages: this host may have v1. Ends with "N passed, N failed". Not part of the gate.
+#
+#   test/vm/cgroup2.sh [--slurm [SUITE...]]
+#
+#   --slurm  slurm.sh in place of that: what needs a Slurm
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+if [ "${1:-}" = --slurm ]; then exec bash test/vm/slurm.sh "${@:2}"; fi
 bash deploy/setup/setup.sh
 machine=$(bash deploy/vm/build.sh libseccomp2 libprotobuf-c1 libmunge2 munge)
 payload=$(mktemp -d)
