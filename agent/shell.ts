@@ -146,7 +146,10 @@ export class Shell {
    */
   dispatch(event: AgentEvent): void {
     this.#queue.push(event);
-    if (this.#running) return;
+    if (!this.#running) this.#run();
+  }
+
+  #run(): void {
     this.#running = true;
     let later = true;
     try {
@@ -187,14 +190,22 @@ export class Shell {
     }
   }
 
+  /** What listeners set off meanwhile is handled after all have heard all: see #changed. */
   #tellNews(): void {
-    for (const effect of this.#news.splice(0)) this.#tell(effect);
+    const running = this.#running;
+    this.#running = true;
+    try {
+      for (const effect of this.#news.splice(0)) this.#tell(effect);
+    } finally {
+      this.#running = running;
+    }
   }
 
   #changed(): void {
     clearTimeout(this.#newsTimer);
     this.#newsTimer = undefined;
     this.#tellNews();
+    if (!this.#running && this.#queue.length > 0) this.#run();
     for (const listener of this.#listeners) listener.onChanged?.();
   }
 

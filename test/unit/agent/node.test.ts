@@ -227,3 +227,26 @@ test("a lease is answered before anybody else hears of it, and then all is heard
   await ask("c");
   while (!heard.includes("ready")) await new Promise((resolve) => setTimeout(resolve, 1));
 });
+
+test("what a listener sets off is heard after what all were hearing", async (t) => {
+  const { shell } = await world(t);
+  const heard: string[] = [];
+  shell.listen({
+    onEffect: ({ type }) => {
+      if (type === "ready") shell.dispatch({ type: "executor_exited", leaseId: "a" });
+    },
+  });
+  shell.listen({ onEffect: ({ type }) => heard.push(type) });
+  await shell.ask({
+    type: "grant",
+    leaseId: "a",
+    request: { kind: "function", cores: 1, minCores: 1, memoryBytes: mib, termMs: 60_000 },
+    owner: { uid: 1, gid: 1, jobId: 1, node: "n1" },
+    holder: undefined,
+    token: "00".repeat(32),
+  });
+  shell.settle();
+  assert.equal(heard.filter((each) => each === "lease").length, 3);
+  const [ready, ended] = ["ready", "ended"].map((each) => heard.indexOf(each));
+  assert.ok((ready ?? -1) >= 0 && heard.indexOf("lease", ready) < (ended ?? -1), heard.join());
+});
