@@ -4,9 +4,10 @@
  * The program runs itself under ptrace, with all that it starts, and with counting.so preloaded. When the worker loses
  * its core, the client yields and at last sleeps, which takes locks and system calls; and each of them is a disturbance
  * again, since the tracer needs a core, too. So calls are counted by the thousand: a thousand calls without anything
- * shows that no call makes any, and 10^5 such calls must be seen. All of it runs before the machine's other work, where
- * that is allowed; else it takes as many thousands as it takes, and is given up when less than one in a thousand is
- * left alone.
+ * shows that no call makes any, and 10^5 such calls are looked for. Beside other work it takes as many thousands as it
+ * takes, before other work's turn where that is allowed; after half a minute one thousand that were left alone suffice.
+ * (Not SCHED_FIFO: client and worker that poll on both cores are held back by the kernel for 50 ms of each second, and
+ * whatever else the kernel has to do waits for them.)
  */
 #include "fixture.h"
 
@@ -17,13 +18,13 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define BATCH_CALLS  1000
-#define QUIET_MIN    100
-#define LOUD_MAX     3000
-#define LOUD_A_QUIET 1000
+#define BATCH_CALLS 1000
+#define QUIET_MAX   100
+#define TRY_NS      (30 * 1000 * 1000 * 1000ULL)
 
 struct shared {
     _Atomic int client;
@@ -78,7 +79,7 @@ static void hot_calls_touch_nothing_but_the_ring(void **state)
     atomic_store(&shared->worker, worker);
     atomic_store(&shared->client, getpid());
     uint32_t quiet = 0, failed = 0, batch = 0;
-    for (; quiet < QUIET_MIN && batch < LOUD_MAX + quiet * LOUD_A_QUIET; batch++) {
+    for (uint64_t end = time_ns() + TRY_NS; quiet < QUIET_MAX && time_ns() < end; batch++) {
         uint64_t there = counted_there(counted), here = counted_here(), calls = atomic_load(&shared->calls);
         for (uint32_t i = 0; i < BATCH_CALLS; i++)
             failed += sublet_buffer_invoke(empty, i * 4, NULL) != SUBLET_OK;
@@ -90,7 +91,7 @@ static void hot_calls_touch_nothing_but_the_ring(void **state)
     printf("%u of %u times %d calls: no system call, no lock, no allocation in client and worker\n", quiet, batch,
            BATCH_CALLS);
     assert_int_equal(failed, 0);
-    assert_int_equal(quiet, QUIET_MIN);
+    assert_true(quiet > 0);
 }
 
 static void note_call(pid_t pid)
@@ -140,9 +141,8 @@ int main(int count, char **arguments)
         execv("/proc/self/exe", arguments);
         return 1;
     }
-    struct sched_param first = {.sched_priority = 1};
-    if (sched_setscheduler(0, SCHED_FIFO, &first) != 0) /* for all that are started from here, too */
-        printf("beside other work this may take long: no right to SCHED_FIFO\n");
+    if (setpriority(PRIO_PROCESS, 0, -20) != 0) /* for all that are started from here, too */
+        printf("beside other work this may take long: no right to a priority\n");
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pid_t child = fork();
     if (child == 0) {
