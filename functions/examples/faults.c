@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sublet/function.h"
@@ -148,14 +149,14 @@ SUBLET_FUNCTION(fork_bomb)
     return 0;
 }
 
-/** Forks, and both come back. The result is the u32 of the process that it returns in. */
+/** Forks, and both come back, the child first. The result is the u32 of the process that it returns in. */
 SUBLET_FUNCTION(fork_return)
 {
     (void)in;
     pid_t pid = fork();
     uint32_t own = (uint32_t)getpid();
     if (pid > 0)
-        usleep(2000); /* the child is first */
+        (void)waitpid(pid, NULL, 0); /* the child is first: both write the result where the caller reads it */
     if (pid < 0 || context->out_bytes < sizeof(own))
         return 1;
     memcpy(out, &own, sizeof(own));
