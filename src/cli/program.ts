@@ -55,6 +55,7 @@ Examples:
   sublet trace ./libprice.so price          where the time of a call goes
   sublet drain 'n[1-4]' --budget 60 --reason disk   lend nothing there, and have it empty in a minute
   sublet doctor                             what is wrong with this node, and how to mend it
+  sublet doctor --require controller        the same; without a controller it has failed
   sublet doctor --cluster                   is every agent well? equal answers in one line
   sublet doctor --bundle out.tar.gz         the same and more, for who shall help, without secrets
 `;
@@ -249,25 +250,35 @@ export function commandTree(output: Output, environment: NodeJS.ProcessEnv): Tre
     .description(
       "check this node: cgroups, kernel, Slurm, munge, sockets, fabric, clock; says how to mend each",
     )
+    .addOption(
+      new Option(
+        "--require <check...>",
+        "count warnings of these checks as failures, as in --require controller",
+      )
+        .default([], "none")
+        .conflicts(["cluster", "bundle"]),
+    )
     .option("--cluster", "ask every agent instead, and group equal answers (needs a controller)")
     .option("--bundle <file.tar.gz>", "write what somebody else needs to help, without secrets, into a file")
     .option("--log-lines <n>", "bundle: last lines of each daemon", integer(0, 1_000_000), 5000)
     .option("--agent-file <file>", "bundle: agent.toml where it is not the default one")
     .option("--controller-file <file>", "bundle: controller.toml where it is not the default one")
-    .action(async (options: Partial<BundleOptions> & { logLines: number; cluster?: true }) => {
-      if (options.cluster === true) {
-        const { clusterDoctor } = await import("./doctor/cluster.ts");
-        result = exitStatus[await clusterDoctor(session())];
-        return;
-      }
-      if (options.bundle !== undefined) {
-        const { bundle } = await import("./doctor/bundle.ts");
-        await bundle(session(), { ...options, bundle: options.bundle }, environment);
-        return;
-      }
-      const { doctor } = await import("./doctor/doctor.ts");
-      if (!(await doctor(session()))) result = exitStatus.failed;
-    });
+    .action(
+      async (options: Partial<BundleOptions> & { logLines: number; cluster?: true; require: string[] }) => {
+        if (options.cluster === true) {
+          const { clusterDoctor } = await import("./doctor/cluster.ts");
+          result = exitStatus[await clusterDoctor(session())];
+          return;
+        }
+        if (options.bundle !== undefined) {
+          const { bundle } = await import("./doctor/bundle.ts");
+          await bundle(session(), { ...options, bundle: options.bundle }, environment);
+          return;
+        }
+        const { doctor } = await import("./doctor/doctor.ts");
+        if (!(await doctor(session(), options.require))) result = exitStatus.failed;
+      },
+    );
   addCompletionCommands(program, session, output);
   return { program, json, result: () => result };
 }

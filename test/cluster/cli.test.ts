@@ -168,6 +168,7 @@ test("wrong usage ends with 2 and says what is right", async () => {
     [["invoke", "x.so", "f", "--cores", "65"], /whole number from 0 to 64/],
     [["invoke", "x.so"], /missing required argument/],
     [["invoke", "x.so", "f", "--data", "x", "--in", "y"], /cannot be used with/],
+    [["doctor", "--cluster", "--require", "controller"], /cannot be used with/],
     [["--config", "/no/such.toml", "leases"], /no\/such\.toml/],
     [["--controller", "nowhere", "nodes"], /host:port/],
   ] as const) {
@@ -188,8 +189,12 @@ interface Finding {
 }
 
 /** What the doctor finds, by check; all that are well when `well`. */
-async function doctor(options: Parameters<typeof sublet>[4] = {}): Promise<Map<string, Finding>> {
-  const said = await sublet(cluster, "n1", root, ["--controller", controller, "--json", "doctor"], options);
+async function doctor(
+  options: Parameters<typeof sublet>[4] = {},
+  ...more: readonly string[]
+): Promise<Map<string, Finding>> {
+  const args = ["--controller", controller, "--json", "doctor", ...more];
+  const said = await sublet(cluster, "n1", root, args, options);
   const { healthy, findings } = said.json() as { healthy: boolean; findings: Finding[] };
   assert.equal(
     healthy,
@@ -216,7 +221,7 @@ test("doctor: a healthy node", async (t) => {
   await clean();
   const findings = await doctor();
   for (const { check, result, found } of findings.values()) t.diagnostic(`${check}: ${result}, ${found}`);
-  const text = await asked(root, "doctor");
+  const text = await asked(root, "doctor", "--require", "controller");
   assert.equal(text.status, 0);
   assert.match(text.out, /^ok +cgroups /);
   assert.match(text.out, /\n\d+ ok, \d+ to look at, 0 failed$/);
@@ -227,7 +232,7 @@ const kills: readonly [daemon: string, check: string, result: string, says: RegE
   ["munged", "munge", "fail", /munged does not answer.*-> start munged/],
   ["slurmctld", "slurmctld", "fail", /DOWN.*-> start slurmctld/],
   ["agent-n1", "agent", "fail", /agent\.sock: no agent listens there.*-> start sublet-agent/],
-  ["controller", "agent", "warn", /without a controller.*-> start sublet-controller/],
+  ["controller", "controller", "warn", /connected to none.*-> start sublet-controller/],
 ];
 for (const [daemon, check, result, says] of kills)
   test(`doctor: ${daemon} is gone`, async () => {
@@ -242,6 +247,9 @@ for (const [daemon, check, result, says] of kills)
         assert.match(found[2], says);
         return true;
       });
+      // What a roll-out asks for: with a warning alone its canary would pass.
+      const strict = await doctor({ env: { SUBLET_TIMEOUT_MS: "4000" } }, "--require", check);
+      assert.equal(strict.get(check)?.result, "fail");
     } finally {
       await cluster.startDaemon(daemon);
     }

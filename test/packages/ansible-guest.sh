@@ -33,7 +33,7 @@ sublet_nodes:
       listen: 127.0.0.1:7701
       metrics_listen: "127.0.0.1:{{ metrics_port | default(7702) }}"
       fabric_address: 10.9.0.1
-      controllers: ["127.0.0.1:7700"]
+      controllers: ["127.0.0.1:{{ controller_port | default(7700) }}"]
       trusted_uids: [0, 620]
       # Here an agent takes long to start: the lease outlasts it.
       lease_term_ms: 600000
@@ -112,6 +112,14 @@ kept wrong
 one "which names it" grep -q 'log\.level' /tmp/wrong
 one "and leaves the old ones" cmp /tmp/settings /etc/sublet/agent.conf.d/10-site.toml
 one "with the same agent" is "$(property sublet-agent MainPID)" "$agent"
+
+one "a canary that reaches no controller ends the roll-out" no rollout --limit canary --tags settings -e level=debug -e metrics_port=7712 -e controller_port=7799
+kept alone
+show /tmp/alone 20
+one "whose doctor says so" eval 'task alone "sublet : Nothing is wrong with this node" | grep -q "fail *controller"'
+one "and only warns when nobody requires one" eval 'sublet doctor | grep "^warn *controller"'
+one "guest and job go on without it" undisturbed
+one "with the right one it passes" rollout --limit canary --tags settings -e level=debug -e metrics_port=7712
 
 # Off, and away.
 one "the off switch" play off.yml

@@ -120,14 +120,18 @@ const agent: Check = (facts) => {
       facts.agent.why,
       `start sublet-agent on this node (its run_dir must hold ${facts.agentSocket}), or name its socket with --agent-socket`,
     );
-  const { node, controllerConnected } = facts.agent.value;
-  if (!controllerConnected)
-    return warn(
-      "agent",
-      `${node} answers, without a controller: only this node's own capacity can be leased here`,
-      "start sublet-controller, and name it in `controllers` of agent.toml",
-    );
-  return ok("agent", `${node} answers, connected to a controller`);
+  return ok("agent", `${facts.agent.value.node} answers`);
+};
+
+const controller: Check = (facts) => {
+  const name = "controller";
+  if (!facts.agent.ok) return warn(name, "not known: no agent answers here", "see agent");
+  if (facts.agent.value.controllerConnected) return ok(name, "the agent is connected to one");
+  return warn(
+    name,
+    "the agent is connected to none: only this node's own capacity can be leased here",
+    "start sublet-controller, name it in `controllers` of agent.toml, and let this node reach its port, 7700; the agent's log says why it is refused",
+  );
 };
 
 const starter: Check = (facts) => {
@@ -270,6 +274,7 @@ const checks: readonly Check[] = [
   slurmJobs,
   munge,
   agent,
+  controller,
   starter,
   fabric,
   clock,
@@ -281,5 +286,19 @@ export function judge(facts: Facts): Finding[] {
     ...accountingFindings(facts),
     ...wiringFindings(facts),
     ...neighbourFindings(facts),
+  ];
+}
+
+/** What the site cannot do without: of these checks, one that only warns has failed, and so has one that was not made. */
+export function required(findings: readonly Finding[], names: readonly string[]): Finding[] {
+  const missing = [...new Set(names)].filter((name) => findings.every(({ check }) => check !== name));
+  return [
+    ...findings.map(
+      (each): Finding =>
+        each.result === "warn" && names.includes(each.check) ? { ...each, result: "fail" } : each,
+    ),
+    ...missing.map((name) =>
+      fail(name, "required, and not checked here", "correct --require: it takes the names in this list"),
+    ),
   ];
 }

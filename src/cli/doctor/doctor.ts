@@ -1,7 +1,7 @@
 /** `sublet doctor`: is this node fit for Sublet, and if not, what to do. */
 import { type Output, wrap, writeJson } from "../output.ts";
 import type { Session } from "../session.ts";
-import { judge } from "./checks.ts";
+import { judge, required } from "./checks.ts";
 import type { Finding } from "./facts.ts";
 import { gatherFacts } from "./gather.ts";
 
@@ -19,9 +19,9 @@ export function formatFindings(findings: readonly Finding[], width: Output["widt
   return `${lines.join("\n")}\n${count("ok")} ok, ${count("warn")} to look at, ${count("fail")} failed\n`;
 }
 
-/** True when nothing failed. */
-export async function doctor(session: Session): Promise<boolean> {
-  const findings = judge(await gatherFacts(session));
+/** True when nothing failed. A warning of a check in `require` is a failure. */
+export async function doctor(session: Session, require: readonly string[]): Promise<boolean> {
+  const findings = required(judge(await gatherFacts(session)), require);
   const healthy = findings.every(({ result }) => result !== "fail");
   if (session.json) writeJson(session.output, { healthy, findings });
   else session.output.write(formatFindings(findings, session.output.width));

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { judge } from "../../../src/cli/doctor/checks.ts";
+import { judge, required } from "../../../src/cli/doctor/checks.ts";
 import { formatFindings } from "../../../src/cli/doctor/doctor.ts";
-import type { Facts, Result } from "../../../src/cli/doctor/facts.ts";
+import type { Facts, Finding, Result } from "../../../src/cli/doctor/facts.ts";
 import { clockOffsetMs, parseCgroupMounts, parseSlurmConfig } from "../../../src/cli/doctor/parse.ts";
 
 const healthy: Facts = {
@@ -154,9 +154,9 @@ const cases: readonly [string, Partial<Facts>, string, Result, RegExp, RegExp][]
         value: { node: "n1", controllerConnected: false, findings: { "fabric.address": "10.77.0.11" } },
       },
     },
-    "agent",
+    "controller",
     "warn",
-    /without a controller/,
+    /connected to none/,
     /agent\.toml/,
   ],
   [
@@ -257,8 +257,8 @@ describe("doctor's checks", () => {
       assert.equal(finding.result, result);
       assert.match(finding.found, says);
       assert.match(finding.mend ?? "", mends);
-      // Without an agent nobody names the fabric's address.
-      const follows = check === "agent" ? ["fabric"] : [];
+      // Without an agent nobody names the fabric's address, or knows of a controller.
+      const follows = check === "agent" ? ["fabric", "controller"] : [];
       for (const other of findings)
         if (other !== finding && !follows.includes(other.check))
           assert.equal(other.result, "ok", JSON.stringify(other));
@@ -284,7 +284,35 @@ describe("doctor's report", () => {
     const text = formatFindings(judge({ ...healthy, agent: no("x ".repeat(100)) }), 60);
     for (const line of text.split("\n")) assert.ok(line.length <= 60, line);
     assert.match(text, /^fail {2}agent {11}x x/m);
-    assert.match(text, /9 ok, 1 to look at, 1 failed\n$/);
+    assert.match(text, /9 ok, 2 to look at, 1 failed\n$/);
+  });
+});
+
+describe("what a site requires", () => {
+  const alone = judge({ ...healthy, ...found({}), pressure: false, accounting: undefined });
+  const results = (findings: readonly Finding[]) =>
+    Object.fromEntries(
+      findings.filter(({ result }) => result !== "ok").map((each) => [each.check, each.result]),
+    );
+
+  it("fails where the doctor only warns, and nothing else does", () => {
+    assert.deepEqual(results(alone), { kernel: "warn", fabric: "warn" });
+    assert.deepEqual(results(required(alone, ["fabric", "munge"])), { kernel: "warn", fabric: "fail" });
+    assert.deepEqual(required(alone, []), alone);
+  });
+  it("fails on an agent that talks to no controller, or is not there", () => {
+    const { value } = found({ "fabric.address": "10.77.0.11" }).agent;
+    for (const agent of [{ ok: true, value: { ...value, controllerConnected: false } }, no("no")] as const)
+      assert.equal(results(required(judge({ ...healthy, agent }), ["controller"])).controller, "fail");
+    assert.deepEqual(results(required(judge(healthy), ["controller"])), {});
+  });
+  it("fails on a check that was not made, and says that it was not", () => {
+    assert.deepEqual(results(required(judge(healthy), ["controler"])), { controler: "fail" });
+    const [last] = required(alone, ["accounting"]).slice(-1);
+    assert.match(
+      `${last?.check} ${last?.found} ${last?.mend}`,
+      /accounting required, and not checked.*--require/,
+    );
   });
 });
 
