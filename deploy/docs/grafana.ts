@@ -1,4 +1,9 @@
-/** deploy/grafana/sublet.json: the Grafana dashboard, as data. Variables: datasource, cluster, partition, node. */
+/**
+ * deploy/grafana/sublet.json: the Grafana dashboard, as data. Variables: datasource, cluster, partition, node.
+ *
+ * Agents do not know their partitions: their series have the label `partitions` from the list of targets (agents.sh). The
+ * pattern of "All" matches series without it, too, so that a list without labels costs no more than the choice.
+ */
 
 interface Target {
   readonly expr: string;
@@ -8,14 +13,15 @@ interface Target {
 const onCluster = 'cluster=~"$cluster"';
 /** A series is of all partitions of its nodes, as one list. */
 const onPartition = `${onCluster}, partitions=~"(.*,)?($partition)(,.*)?"`;
-const onNode = `${onCluster}, instance=~"$node"`;
+/** With "All" nodes this is what keeps to the partition. */
+const onNode = `${onPartition}, instance=~"$node"`;
 
 /** Each of several controllers tells the whole cluster's. */
 const ofPartitions = (expr: string, by = ""): string =>
   `sum${by === "" ? "" : ` by (${by})`} (max by (cluster, partitions${by === "" ? "" : `, ${by}`}) (${expr}))`;
 
 const waitedOn = (name: string, resource: string, mode: string): string =>
-  `sum(rate(sublet_${name}_total{${onCluster}, resource="${resource}"}[15m]) ` +
+  `sum(rate(sublet_${name}_total{${onPartition}, resource="${resource}"}[15m]) ` +
   `and on (cluster, instance) sublet_lending_mode{mode="${mode}"} == 1)`;
 
 function panel(
@@ -196,7 +202,7 @@ function panels(): object[] {
     panel(
       next(),
       "Node: cores",
-      "Of the nodes chosen above",
+      "Of the nodes and partitions chosen above",
       "short",
       { x: 0, y: 36 },
       [{ expr: `sum by (state) (sublet_cores{${onNode}, state=~"jobs|leased|spare"})`, legend: "{{state}}" }],
@@ -206,7 +212,7 @@ function panels(): object[] {
     panel(
       next(),
       "Node: memory",
-      "Of the nodes chosen above",
+      "Of the nodes and partitions chosen above",
       "bytes",
       { x: 12, y: 36 },
       [
@@ -252,7 +258,7 @@ export function grafanaDashboard(): string {
             "Partition",
             'label_values(sublet_partition_nodes{cluster=~"$cluster"}, partition)',
           ),
-          query("node", "Node", 'label_values(sublet_cores{cluster=~"$cluster"}, instance)'),
+          query("node", "Node", `label_values(sublet_cores{${onPartition}}, instance)`),
         ],
       },
       panels: panels(),

@@ -76,6 +76,12 @@ bounded words, never names, ids or users; the controller's \`sublet_partition_*\
 - **Targets**: \`controllers.json\` and \`agents.json\` beside it, as in \`[{"targets": ["n1:7702", "n2:7702"]}]\`. **Controllers alone are enough**: they tell the sums over all nodes by what agents report,
   and rules, dashboards and the alerts that jobs may feel (\`SubletHookMissed\`, \`SubletReclaimSlow\`, \`SubletGuardBusy\`) live on these. Agents add what single nodes do:
   \`SubletAgentsSilent\`, \`SubletGuardPowerless\`, \`SubletAgentHeavy\`, \`SubletUsageLost\`, and the name of the node in the others.
+  Their list is what a timer on a host that Slurm answers writes (\`sinfo\`, once; the port is the agents' \`metrics_listen\`):
+
+      cd /etc/prometheus
+      /usr/share/sublet/prometheus/agents.sh 7702 > agents.json.new && mv agents.json.new agents.json
+
+  It has each node's partitions as the label \`partitions\`, since agents do not know them. A list of your own may have it too; without it a partition that is chosen in Grafana has no nodes to choose from.
 - **Where the documentation is**: \`sublet_docs\` in \`external_labels\`. Controllers serve it beside their dashboard at \`/docs/\`; any copy of the site (\`npm run docs:site\`) will do. Links to the
   [runbook](runbook.md) in Alertmanager begin with it; the label itself is taken off every alert before it is sent.
 
@@ -84,7 +90,7 @@ of all of them, so that sums are right, and \`partitions=~"(.*,)?debug(,.*)?"\` 
 
 ## Grafana
 
-\`/usr/share/sublet/grafana\` (\`deploy/grafana\`) has the dashboard and its provisioning, with the variables data source, cluster, partition and node:
+\`/usr/share/sublet/grafana\` (\`deploy/grafana\`) has the dashboard and its provisioning, with the variables data source, cluster, partition and node. The nodes to choose from are those of the partitions that are chosen, by the label of the targets (see above):
 
     cp /usr/share/sublet/grafana/provisioning.yml /etc/grafana/provisioning/dashboards/sublet.yml
     cp /usr/share/sublet/grafana/datasource.yml /etc/grafana/provisioning/datasources/sublet.yml   # unless it has your Prometheus already

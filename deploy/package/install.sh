@@ -65,6 +65,7 @@ install -D -m 644 deploy/systemd/sublet.catalog "$to/usr/lib/systemd/catalog/sub
 
 # For the site's Prometheus and Grafana.
 install -D -m 644 -t "$to/usr/share/sublet/prometheus" deploy/prometheus/{prometheus,rules,alerts}.yml
+install -D -m 755 -t "$to/usr/share/sublet/prometheus" deploy/prometheus/agents.sh
 install -D -m 644 -t "$to/usr/share/sublet/grafana" deploy/grafana/{sublet.json,provisioning.yml,datasource.yml}
 
 # Manual pages and completions, as far as the tree has them.

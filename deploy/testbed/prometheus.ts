@@ -14,11 +14,15 @@ export function prometheusDaemon(layout: Layout): DaemonSpec {
   for (const name of ["rules.yml", "alerts.yml"]) copyFileSync(join(shipped, name), join(dir, name));
   const host = (name: string): string => new URL(metricsUrl(layout, name) ?? "http://none").host;
   const targets = {
-    controllers: [host("controller")],
-    agents: layout.nodes.map((node) => host(`agent-${node.name}`)),
+    controllers: { targets: [host("controller")] },
+    // As agents.sh has them, but for their addresses, which no name server knows.
+    agents: {
+      targets: layout.nodes.map((node) => host(`agent-${node.name}`)),
+      labels: { partitions: "main" },
+    },
   };
-  for (const [name, hosts] of Object.entries(targets))
-    writeFileSync(join(dir, `${name}.json`), JSON.stringify([{ targets: hosts }]));
+  for (const [name, group] of Object.entries(targets))
+    writeFileSync(join(dir, `${name}.json`), JSON.stringify([group]));
   const config = readFileSync(join(shipped, "prometheus.yml"), "utf8");
   const [, pace = ""] = /^ {2}(scrape_interval: \S+)$/m.exec(config) ?? [];
   writeFileSync(join(dir, "prometheus.yml"), config.replace(pace, "scrape_interval: 1s"));

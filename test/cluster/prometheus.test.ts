@@ -164,18 +164,40 @@ test("the variables of the Grafana dashboard have values, and partitions choose"
   for (const { name, query } of templating.list) {
     if (typeof query === "string") continue;
     const [, selector = "", label = ""] = /^label_values\((.*), (\w+)\)$/.exec(query.query) ?? [];
-    const found = await ask(selector.replaceAll("$cluster", "mycluster").replaceAll("$partition", ".*"));
-    values.set(name, [...new Set(found.map(({ metric }) => metric[label] ?? ""))].sort());
+    for (const partition of [".*", "main", "no-such-partition"]) {
+      const found = await ask(
+        selector.replaceAll("$cluster", "mycluster").replaceAll("$partition", partition),
+      );
+      values.set(`${name} ${partition}`, [...new Set(found.map(({ metric }) => metric[label] ?? ""))].sort());
+    }
   }
-  assert.deepEqual(values.get("cluster"), ["mycluster"]);
-  assert.deepEqual(values.get("partition"), ["main"]);
-  assert.equal(values.get("node")?.length, 3);
+  assert.deepEqual(values.get("cluster .*"), ["mycluster"]);
+  assert.deepEqual(values.get("partition .*"), ["main"]);
+  assert.equal(values.get("node .*")?.length, 3);
+  assert.deepEqual(values.get("node main"), values.get("node .*"));
+  assert.deepEqual(values.get("node no-such-partition"), []);
+  // A list of targets without partitions: "All" is all.
+  const unlabelled = 'sublet_cluster_cores{partitions=~"(.*,)?(.*)(,.*)?", state="total"}';
+  assert.equal((await ask(unlabelled)).length, 1);
   const cores = (partition: string): string =>
     `sum(sublet_partition_cores{partitions=~"(.*,)?(${partition})(,.*)?", state="total"})`;
   assert.equal((await ask(cores("no-such-partition"))).length, 0);
   const [ours] = await ask(cores("main"));
   const [all] = await ask('sublet_cluster_cores{state="total"}');
   assert.equal(ours?.value[1], all?.value[1]);
+});
+
+test("the list of targets that is made from Slurm has every node with its partition", async () => {
+  const script = join(treeRoot, "deploy/prometheus/agents.sh");
+  const { stdout, stderr } = await cluster.runOnNode("n1", ["sh", script, "7777"]);
+  assert.equal(stderr, "");
+  assert.deepEqual(
+    JSON.parse(stdout),
+    cluster.layout.nodes.map(({ name }) => ({
+      targets: [`${name}:7777`],
+      labels: { partitions: "main" },
+    })),
+  );
 });
 
 test("all alerts are loaded, and none of them fires on a cluster that is well", async () => {

@@ -1,7 +1,8 @@
 /** Rules, alerts, Grafana and the runbook against each other and against the metrics that the code declares. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -33,7 +34,111 @@ const asked = (file: string): string[] =>
 const promtool = (...args: string[]) =>
   spawnSync("promtool", args, { cwd: join(root, "deploy/prometheus"), encoding: "utf8" });
 
+/** The labels of each metric, by the page of metrics; those of the list of targets are added where it makes them. */
+const labelsOf = new Map(
+  [...read("docs/metrics.md").matchAll(/^\| `(\w+)` \| \w+ \| ([^|]*)\|/gm)].map(
+    ([, name = "", labels = ""]) => [name, [...labels.matchAll(/`(\w+)`/g)].map(([, label]) => label ?? "")],
+  ),
+);
+const ofTargets = ["cluster", "instance", "job"];
+const ofAgents = new Set(
+  [...(read("docs/metrics.md").split(/^## (?:Agent|Controller)$/m)[1] ?? "").matchAll(/^\| `(\w+)`/gm)].map(
+    ([, name]) => name ?? "",
+  ),
+);
+
+interface Dashboard {
+  readonly panels: readonly {
+    readonly title: string;
+    readonly targets: readonly { readonly expr: string }[];
+  }[];
+  readonly templating: {
+    readonly list: readonly { readonly name: string; readonly query: string | { readonly query: string } }[];
+  };
+}
+const grafana = (): Dashboard => JSON.parse(read("deploy/grafana/sublet.json"));
+const variables = (): Map<string, string> =>
+  new Map(
+    grafana().templating.list.flatMap(({ name, query }) =>
+      typeof query === "string" ? [] : [[name, query.query] as const],
+    ),
+  );
+
+/** agents.sh where Slurm says `lines`. */
+function agentsOf(lines: string, ...args: readonly string[]) {
+  const folder = mkdtempSync(join(tmpdir(), "sublet-agents-"));
+  try {
+    writeFileSync(join(folder, "said"), lines);
+    writeFileSync(join(folder, "sinfo"), `#!/bin/sh\n[ -s ${folder}/said ] || exit 1\ncat ${folder}/said\n`, {
+      mode: 0o755,
+    });
+    return spawnSync("sh", [join(root, "deploy/prometheus/agents.sh"), ...args], {
+      encoding: "utf8",
+      env: { PATH: `${folder}:${process.env.PATH}` },
+    });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+describe("what ships for Grafana", () => {
+  it("asks every metric by labels that it has", () => {
+    const exprs = [
+      ...grafana().panels.flatMap(({ targets }) => targets.map(({ expr }) => expr)),
+      ...variables().values(),
+    ];
+    let count = 0;
+    for (const expr of exprs)
+      for (const [, name = "", within = ""] of expr.matchAll(/\b((?:sublet|process)_\w+)\{([^}]*)\}/g)) {
+        const known = [
+          ...(labelsOf.get(name) ?? []),
+          ...ofTargets,
+          ...(ofAgents.has(name) ? ["partitions"] : []),
+        ];
+        for (const [, label = ""] of within.matchAll(/(\w+)\s*(?:=~|!=|!~|=)/g)) {
+          count++;
+          assert.ok(known.includes(label), `${name} has no label ${label}: ${expr}`);
+        }
+      }
+    assert.ok(count > 50, `${count} labels`);
+  });
+  it("narrows each choice by those before it, and what is shown by all of them", () => {
+    const asks = variables();
+    assert.deepEqual([...asks.keys()], ["cluster", "partition", "node"]);
+    assert.match(asks.get("partition") ?? "", /\$cluster/);
+    assert.match(asks.get("node") ?? "", /\$cluster.*\$partition/);
+    let ofNodes = 0;
+    for (const { title, targets } of grafana().panels)
+      for (const { expr } of targets)
+        for (const [, name = "", within = ""] of expr.matchAll(/\b((?:sublet|process)_\w+)\{([^}]*)\}/g)) {
+          // This one is joined to what is chosen already.
+          if (name === "sublet_lending_mode") continue;
+          assert.match(within, /\$cluster/, `${title}: ${expr}`);
+          // What "All" nodes are is for the partition to say.
+          const ofNode = within.includes("$node") || /^sublet_(cores|memory_bytes|job_)/.test(name);
+          if (ofNode) assert.match(within, /\$partition/, `${title}: ${expr}`);
+          if (ofNode) ofNodes++;
+        }
+    assert.ok(ofNodes >= 8, `${ofNodes} of nodes`);
+  });
+});
+
 describe("what ships for Prometheus", () => {
+  it("makes the list of agents of what Slurm says: each node once, with all its partitions", () => {
+    const ran = agentsOf("n2 long\nn1 short\nn10 long\nn2 long\nn2 short\n");
+    assert.equal(ran.status, 0, ran.stderr);
+    assert.deepEqual(JSON.parse(ran.stdout), [
+      { targets: ["n1:7702"], labels: { partitions: "short" } },
+      { targets: ["n10:7702"], labels: { partitions: "long" } },
+      { targets: ["n2:7702"], labels: { partitions: "long,short" } },
+    ]);
+    assert.match(agentsOf("n1 a\n", "9").stdout, /"n1:9"/);
+  });
+  it("prints no list when Slurm does not answer", () => {
+    const ran = agentsOf("");
+    assert.notEqual(ran.status, 0);
+    assert.equal(ran.stdout, "");
+  });
   it("is a configuration that Prometheus takes", () => {
     const ran = promtool("check", "config", "prometheus.yml");
     assert.equal(ran.status, 0, ran.stdout + ran.stderr);
