@@ -137,33 +137,60 @@ static void end_guest(struct starter *starter, struct guest *guest, const char *
         kill(guest->pid, SIGKILL);
 }
 
-void guests_hand_out(struct starter *starter, const struct start_request *request, struct waiter asker)
+struct guest *guests_prepared(struct starter *starter, const char *name, uid_t uid)
 {
-    char why[ERROR_BYTES] = "";
-    struct guest *guest = find_lease(starter, request->pool);
+    struct guest *guest = find_lease(starter, name);
+    return guest != NULL && guest->state == GUEST_PREPARED && guest->uid == uid ? guest : NULL;
+}
+
+bool guests_bind(struct starter *starter, const struct start_request *request, struct guest *guest,
+                 char why[ERROR_BYTES])
+{
     char *meta = strdup(request->meta);
-    if (guest == NULL || guest->state != GUEST_PREPARED || guest->uid != request->uid)
-        snprintf(why, sizeof(why), "no guest %s is prepared for uid %u", request->pool, (unsigned)request->uid);
-    else if (find_lease(starter, request->lease) != NULL)
-        snprintf(why, sizeof(why), "lease %s is live", request->lease);
+    if (find_lease(starter, request->lease) != NULL)
+        snprintf(why, ERROR_BYTES, "lease %s is live", request->lease);
     else if (starter->ending || meta == NULL)
-        snprintf(why, sizeof(why), starter->ending ? "the starter is ending" : "out of memory");
+        snprintf(why, ERROR_BYTES, starter->ending ? "the starter is ending" : "out of memory");
     else if (!launch_bind(request, guest, why))
         end_guest(starter, guest, why);
     if (why[0] != '\0') {
         free(meta);
-        server_answer_error(starter, asker, why);
-        return;
+        return false;
     }
     free(guest->meta);
     guest->meta = meta;
     memcpy(guest->lease, request->lease, sizeof(guest->lease));
     guest->owner = request->owner_uid;
     guest->keeper = 0;
-    guest->asker = asker;
     guest->state = GUEST_STARTING;
     guest->end_ns = monotonic_ns() + HANDED_OUT_TIMES * starter->ready_timeout_ns;
+    return true;
+}
+
+void guests_hand_out(struct starter *starter, const struct start_request *request, struct waiter asker)
+{
+    char why[ERROR_BYTES] = "";
+    struct guest *guest = guests_prepared(starter, request->pool, request->uid);
+    if (guest == NULL)
+        snprintf(why, sizeof(why), "no guest %s is prepared for uid %u", request->pool, (unsigned)request->uid);
+    else if (guest->voucher != NULL)
+        snprintf(why, sizeof(why), "guest %s is vouched for", request->pool);
+    if (why[0] != '\0' || !guests_bind(starter, request, guest, why)) {
+        server_answer_error(starter, asker, why);
+        return;
+    }
+    guest->asker = asker;
     tell_started(starter, guest);
+}
+
+void guests_tell_redeemed(struct starter *starter, struct guest *guest, const char *pool, uint64_t job)
+{
+    guest->was_ready = guest->tell_end = true;
+    text_begin(&starter->text);
+    text_add(&starter->text, "verb=REDEEMED\nlease=%s\npool=%s\njob=%llu\nport=%u\nstats=/proc/%d/fd/%d\n",
+             guest->lease, pool, (unsigned long long)job, guest->port, (int)getpid(), guest->stats_fd);
+    server_send(starter, guest->asker.client);
+    guest->asker.client = 0;
 }
 
 /** It has come up; who asked for it hears so, unless that was told already. */
@@ -206,13 +233,6 @@ void guests_on_ready(struct starter *starter, uint64_t serial)
             take_ready(starter, &starter->guests[i]);
 }
 
-static void answer_ok(struct starter *starter, struct waiter waiter)
-{
-    text_begin(&starter->text);
-    text_add(&starter->text, "id=%llu\nok=1\n", (unsigned long long)waiter.id);
-    server_send(starter, waiter.client);
-}
-
 /** Answers those who wait for the end of a guest: ok, or why it has not ended yet. */
 static void answer_waiters(struct starter *starter, struct guest *guest, const char *error)
 {
@@ -225,7 +245,7 @@ static void answer_waiters(struct starter *starter, struct guest *guest, const c
             server_answer_error(starter, waiter, error);
             continue;
         }
-        answer_ok(starter, waiter);
+        server_answer_ok(starter, waiter);
     }
 }
 
@@ -261,6 +281,7 @@ static void on_exit_of(struct starter *starter, struct guest *guest, int status)
         server_send_all(starter);
     }
     free(ended.meta);
+    voucher_free(ended.voucher);
 }
 
 void guests_reap(struct starter *starter)
@@ -284,7 +305,7 @@ void guests_stop(struct starter *starter, const char *lease, struct waiter waite
 {
     struct guest *guest = find_lease(starter, lease);
     if (guest == NULL) { /* what was asked for holds */
-        answer_ok(starter, waiter);
+        server_answer_ok(starter, waiter);
         return;
     }
     for (size_t i = 0; i < WAITERS_MAX; i++) {

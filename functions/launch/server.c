@@ -129,6 +129,13 @@ void server_answer_error(struct starter *starter, struct waiter waiter, const ch
     server_send(starter, waiter.client);
 }
 
+void server_answer_ok(struct starter *starter, struct waiter waiter)
+{
+    text_begin(&starter->text);
+    text_add(&starter->text, "id=%llu\nok=1\n", (unsigned long long)waiter.id);
+    server_send(starter, waiter.client);
+}
+
 static void answer_stop(struct starter *starter, struct waiter waiter)
 {
     const char *lease = message_get(&starter->message, "lease");
@@ -175,12 +182,20 @@ static bool handle_frame(struct starter *starter, struct client *client, char *t
         answer_stop(starter, waiter);
     else if (strcmp(verb, "LIST") == 0)
         answer_list(starter, waiter);
+    else if (strcmp(verb, "VOUCH") == 0)
+        voucher_take(starter, waiter);
+    else if (strcmp(verb, "UNVOUCH") == 0)
+        voucher_drop_all(starter, waiter);
+    else if (strcmp(verb, "REDEEM") == 0)
+        voucher_redeem(starter, waiter);
     else if (strcmp(verb, "CODE") == 0)
         code_set(starter, waiter);
     else if (strcmp(verb, "PATHS") == 0)
         code_paths_set(starter, waiter);
     else
-        server_answer_error(starter, waiter, "unknown verb; there are START, PREPARE, STOP, LIST, CODE and PATHS");
+        server_answer_error(
+            starter, waiter,
+            "unknown verb; there are START, PREPARE, STOP, LIST, CODE, PATHS, VOUCH, UNVOUCH and REDEEM");
     return true;
 }
 

@@ -10,6 +10,7 @@
 #include "launch/code.h"
 #include "launch/message.h"
 #include "launch/request.h"
+#include "launch/voucher.h"
 
 enum { CLIENTS_MAX = 16, GUESTS_MAX = 256, WAITERS_MAX = 4 };
 
@@ -60,6 +61,8 @@ struct guest {
     /** PREPARING and PREPARED: whose it is, and where its configuration goes; else 0 and -1. */
     uint64_t keeper;
     int config_fd;
+    /** PREPARED: the lease that it is granted to ahead; NULL: none. */
+    struct voucher *voucher;
     char lease[LEASE_MAX + 1];
     char unix_path[SOCKET_PATH_BYTES];
     char *meta;
@@ -107,6 +110,7 @@ int server_run(struct starter *starter);
 void server_send(struct starter *starter, uint64_t client);
 void server_send_all(struct starter *starter);
 void server_answer_error(struct starter *starter, struct waiter waiter, const char *error);
+void server_answer_ok(struct starter *starter, struct waiter waiter);
 
 /** Starts the process of a guest and fills in its pid, port and ready_fd. On false, `why` says why and nothing is left.
  */
@@ -120,6 +124,13 @@ void launch_remove_socket(const char *path);
 void guests_start(struct starter *starter, const struct start_request *request, bool prepare, struct waiter asker);
 /** START with pool=. */
 void guests_hand_out(struct starter *starter, const struct start_request *request, struct waiter asker);
+/** The prepared guest of this name and uid; NULL: there is none. */
+struct guest *guests_prepared(struct starter *starter, const char *name, uid_t uid);
+/** Makes a prepared guest that of a lease. On false, `why` says why; it may have ended then. */
+bool guests_bind(struct starter *starter, const struct start_request *request, struct guest *guest,
+                 char why[ERROR_BYTES]);
+/** Tells guest->asker of a lease that was handed out without it. */
+void guests_tell_redeemed(struct starter *starter, struct guest *guest, const char *pool, uint64_t job);
 void guests_stop(struct starter *starter, const char *lease, struct waiter waiter);
 void guests_list(struct starter *starter, struct waiter waiter);
 /** READY, an error, or the end of a guest that is coming up. */
