@@ -13,17 +13,22 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PLACES = VISITORS_MAX + ROOT_VISITORS, BACKLOG = 512, EVENTS = 64, RETRY_MS = 5, SPARE_FDS = 96 };
-enum { OF_LISTENER = PLACES, OF_STDIN };
+enum { OF_LISTENER = PLACES, OF_STDIN, OF_STARTER };
+/** The starter answers at once; one that is busy is not waited for. */
+enum { ASKED_MS = 50 };
 
 /** What an event is about: the place, its generation (places are used again), and which end. */
 #define TAG(place, generation, agent) ((uint64_t)(generation) << 32 | (uint64_t)(place) << 1 | ((agent) ? 1u : 0u))
 
 static struct visitor *visitors[PLACES];
 static uint32_t generations[PLACES];
-static uint32_t unmet; /* visitors that the agent has not taken yet */
+static uint32_t unmet;  /* visitors that the agent has not taken yet */
+static uint32_t asking; /* visitors with a question to the starter */
+static uint32_t last_asked;
 static uint32_t places = PLACES;
 static int epoll_fd;
 static const char *inner_path;
@@ -67,6 +72,7 @@ static void leave(uint32_t place)
         close(visitor->agent_fd);
     } else
         unmet--;
+    asking -= visitor->asked != 0;
     visitors[place] = NULL;
     generations[place]++;
     close_user(visitor->fd);
@@ -87,9 +93,52 @@ static void serve(uint32_t place)
         return;
     }
     uint32_t from_user = visitor->said_all || visitor->up.bytes != NULL ? 0 : EPOLLIN;
-    uint32_t from_agent = visitor->heard_all || visitor->down.bytes != NULL ? 0 : EPOLLIN;
+    uint32_t from_agent = visitor->heard_all || visitor->asked != 0 || visitor->down.bytes != NULL ? 0 : EPOLLIN;
+    bool to_agent = visitor->up.sent < visitor->up.seen;
     watch(place, false, &visitor->events, from_user | (visitor->down.bytes != NULL ? EPOLLOUT : 0));
-    watch(place, true, &visitor->agent_events, from_agent | (visitor->up.bytes != NULL ? EPOLLOUT : 0));
+    watch(place, true, &visitor->agent_events, from_agent | (to_agent ? EPOLLOUT : 0));
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+bool ask_for(struct visitor *visitor, const struct lease_ask *ask)
+{
+    last_asked = last_asked == UINT32_MAX ? 1 : last_asked + 1;
+    if (!redeem_ask(last_asked, visitor->uid, visitor->gid, ask))
+        return false;
+    visitor->asked = last_asked;
+    visitor->asked_end_ms = now_ms() + ASKED_MS;
+    asking++;
+    return true;
+}
+
+static void answered(uint32_t place, const struct redeemed *said)
+{
+    asking--;
+    relay_answered(visitors[place], said);
+    serve(place);
+}
+
+static void take_redeemed(const struct redeemed *said)
+{
+    for (uint32_t i = 0; asking > 0 && i < places; i++)
+        if (visitors[i] != NULL && visitors[i]->asked != 0 && visitors[i]->asked == said->id) {
+            answered(i, said);
+            return;
+        }
+}
+
+static void end_questions(void)
+{
+    int64_t now = now_ms();
+    for (uint32_t i = 0; asking > 0 && i < places; i++)
+        if (visitors[i] != NULL && visitors[i]->asked != 0 && visitors[i]->asked_end_ms <= now)
+            answered(i, NULL);
 }
 
 /** Lets the agent know of a visitor. He waits while the agent's queue is full. */
@@ -149,8 +198,9 @@ static struct visitor *visitor_of(int fd)
     }
     uint32_t who[] = {(uint32_t)peer.pid, peer.uid, peer.gid};
     memcpy(visitor->up.bytes, who, sizeof(who));
-    visitor->up.have = sizeof(who);
+    visitor->up.have = visitor->up.seen = sizeof(who);
     visitor->uid = peer.uid;
+    visitor->gid = peer.gid;
     return visitor;
 }
 
@@ -223,17 +273,34 @@ static bool watch_plain(int fd, uint64_t what)
     return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
+/** The agent's word: whether there are vouchers. False: it has ended. */
+static bool heed_agent(void)
+{
+    char words[64];
+    ssize_t got = read(STDIN_FILENO, words, sizeof(words));
+    if (got <= 0)
+        return got < 0 && errno == EINTR;
+    int fd = redeem_open(words[got - 1] == '+');
+    if (fd >= 0 && !watch_plain(fd, OF_STARTER))
+        fprintf(stderr, "sublet-door: the starter cannot be watched: %s\n", strerror(errno));
+    return true;
+}
+
 static void run(int listener)
 {
     struct epoll_event events[EVENTS];
     for (bool late = false;;) {
-        int count = epoll_wait(epoll_fd, events, EVENTS, late || unmet > 0 ? RETRY_MS : -1);
+        int count = epoll_wait(epoll_fd, events, EVENTS, late || unmet > 0 || asking > 0 ? RETRY_MS : -1);
         for (int i = 0; i < count; i++) {
             uint32_t place = (uint32_t)events[i].data.u64 >> 1;
-            if (place == OF_STDIN)
+            if (place == OF_STDIN && !heed_agent())
                 return;
             if (place == OF_LISTENER)
                 let_in(listener);
+            else if (place == OF_STARTER)
+                redeem_read(take_redeemed);
+            else if (place >= PLACES)
+                continue;
             else if (visitors[place] != NULL && generations[place] == (uint32_t)(events[i].data.u64 >> 32) &&
                      visitors[place]->agent_fd >= 0)
                 serve(place);
@@ -241,18 +308,22 @@ static void run(int listener)
         for (uint32_t i = 0; unmet > 0 && i < places; i++)
             if (visitors[i] != NULL && visitors[i]->agent_fd < 0)
                 meet(i);
+        end_questions();
         late = close_late();
     }
 }
 
 int main(int count, char **arguments)
 {
-    if (count != 3) {
-        fprintf(stderr, "usage: %s PUBLIC-SOCKET AGENT-SOCKET, by sublet-agent; ends when standard input does\n",
-                arguments[0]);
+    if (count != 3 && count != 4) {
+        fprintf(
+            stderr,
+            "usage: %s PUBLIC-SOCKET AGENT-SOCKET [STARTER-SOCKET], by sublet-agent; ends when standard input does\n",
+            arguments[0]);
         return 2;
     }
     inner_path = arguments[2];
+    redeem_at(count == 4 ? arguments[3] : NULL);
     fcntl(STDOUT_FILENO, F_SETFL, fcntl(STDOUT_FILENO, F_GETFL) | O_NONBLOCK);
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);

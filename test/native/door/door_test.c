@@ -2,33 +2,18 @@
  * sublet-door between users and an echo: bytes and credentials arrive, descriptors that are passed along do not, and
  * whoever passes some makes nobody wait. The echo sends back whom the door announced, then what it reads.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
+#include "door_case.h"
 #include "lingering.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-enum { PATH_BYTES = 64, PATIENCE_MS = 10000, WHO_BYTES = 12 };
+enum { WHO_BYTES = 12 };
 
 struct scene {
     char folder[PATH_BYTES], path[PATH_BYTES + 8], inner[PATH_BYTES + 8];
@@ -42,20 +27,6 @@ static int64_t now_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static int unix_socket(const char *path, bool listens)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-    if (listens) {
-        unlink(path);
-        assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-        assert_int_equal(listen(fd, 16), 0);
-    } else
-        assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    return fd;
 }
 
 /** One process per connection: echoes until its end. */
@@ -133,18 +104,6 @@ static int tear_down(void **state)
     assert_int_equal(rmdir(scene->folder), 0);
     free(scene);
     return 0;
-}
-
-/** Reads all of it, or fails. */
-static void read_all(int fd, void *bytes, size_t size)
-{
-    for (size_t have = 0; have < size;) {
-        struct pollfd entry = {.fd = fd, .events = POLLIN};
-        assert_int_equal(poll(&entry, 1, PATIENCE_MS), 1);
-        ssize_t got = read(fd, (char *)bytes + have, size - have);
-        assert_true(got > 0);
-        have += (size_t)got;
-    }
 }
 
 static int visit(const struct scene *scene, uint32_t uid)
