@@ -94,8 +94,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         ? { program: join(config.nativeDir, "bin", "sublet-starter"), args: ["--run-dir", config.runDir] }
         : undefined,
       timeoutMs: starterTimeoutMs,
+      onRedeemed: (redeemed) => shell.vouchers.redeemed(redeemed),
       onExited: (leaseId) => {
         shell.pool.exited(leaseId);
+        shell.vouchers.exited(leaseId);
         shell.dispatch({ type: "executor_exited", leaseId });
       },
       onLost,
@@ -301,8 +303,13 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     onNotify: (holder, guest) => handlers.notify(holder, guest),
     onDraining: (guest) => handlers.draining(guest),
   });
-  const door = { program: join(config.nativeDir, "bin", "sublet-door"), log };
+  const door = {
+    program: join(config.nativeDir, "bin", "sublet-door"),
+    starterPath: join(config.runDir, "starter.sock"),
+    log,
+  };
   const local = await serveLocal(join(config.runDir, "agent.sock"), handlers, door);
+  shell.vouchers.setDesk({ ...handlers.desk, open: local.openVouchers });
   const metrics = await serveMetrics({
     listen: config.metricsListen,
     registry,

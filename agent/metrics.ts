@@ -152,6 +152,7 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
       metrics.poolExecutors.set(shell.pool.size);
       for (const [outcome, count] of [
         ["hit", shell.pool.hits],
+        ["redeemed", shell.pool.redeemed],
         ["miss", shell.pool.misses],
       ] as const) {
         metrics.poolTakes.inc({ outcome }, count - (poolCounted.get(outcome) ?? 0));

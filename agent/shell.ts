@@ -11,11 +11,13 @@ import { guestMeta } from "./executor/meta.ts";
 import { Pool, type PoolOptions, type Prepared } from "./executor/pool.ts";
 import type { Starter, StartOrder } from "./executor/starter.ts";
 import type { LeaseStats } from "./executor/stats.ts";
+import { Vouchers } from "./executor/vouchers.ts";
 import { LeaseSteps } from "./lease-steps.ts";
 import { coresWithoutJobs } from "./reactor/draft.ts";
 import type { AgentEvent, Answer, Effect } from "./reactor/events.ts";
 import { nextWakeMs, react } from "./reactor/react.ts";
 import { type AgentState, type Guest, initialState, type NodeSetup } from "./reactor/state.ts";
+import { inTheWayOf } from "./reactor/vouchers.ts";
 import { clearGuest, heldWorthBytes } from "./reclaim/clear.ts";
 
 export interface ShellLog {
@@ -77,6 +79,7 @@ const poolMemoryBytes = 256 * 1024 * 1024;
 
 export class Shell {
   readonly pool: Pool;
+  readonly vouchers: Vouchers;
   readonly steps = new LeaseSteps(() => this.nowMs());
   readonly code: CodeCache;
   readonly #options: ShellOptions;
@@ -111,6 +114,20 @@ export class Shell {
       stop: async (name) => this.#starter?.stop(name, stopTimeoutMs),
       cores: () => this.#poolCores(),
       onProblem: (message) => options.log.warn({}, message),
+      onReady: () => this.vouchers.later(),
+    });
+    this.vouchers = new Vouchers({
+      pool: this.pool,
+      state: () => this.#state,
+      nowMs: () => this.nowMs(),
+      dispatch: (event) => this.dispatch(event),
+      starter: () => this.#starter,
+      limit: (leaseId, limits, prepared) => this.#limitPrepared(leaseId, limits, prepared),
+      order: (guest, limits, { name }) =>
+        this.#orderOf(guest, limits, guestDirs(options.tree, guest.lease.id), name),
+      release: (leaseId) => void this.#releaseUnclaimed(leaseId),
+      openStats: (guest, path) => this.#openStats(guest, path),
+      onProblem: (message) => options.log.warn({}, message),
     });
     this.code = new CodeCache({
       maxBytes: options.codeCacheBytes ?? 0,
@@ -136,6 +153,7 @@ export class Shell {
 
   setStarter(starter: Starter | undefined): void {
     this.#starter = starter;
+    this.vouchers.starterChanged();
     this.code.setConnected(starter !== undefined);
     this.dispatch({ type: "starter", up: starter !== undefined });
   }
@@ -171,6 +189,7 @@ export class Shell {
       else this.#changed();
       this.#arm();
       this.pool.check();
+      this.vouchers.check();
       this.code.check();
     }
   }
@@ -210,7 +229,17 @@ export class Shell {
   }
 
   /** Handles an event that wants an answer. Rejects with a SubletError. */
-  ask(event: Ask): Promise<Answer> {
+  async ask(event: Ask): Promise<Answer> {
+    const hooked = event.type === "prolog" || event.type === "step";
+    if (
+      this.vouchers.size > 0 &&
+      (hooked || (event.type === "grant" && inTheWayOf(this.#state, event.request)))
+    )
+      await this.vouchers.withdraw();
+    return this.#askNow(event);
+  }
+
+  #askNow(event: Ask): Promise<Answer> {
     if (event.type === "grant") {
       this.steps.begin(event.leaseId);
       this.sampleMemory(memoryFreshMs);
@@ -250,6 +279,7 @@ export class Shell {
   close(): void {
     this.settle();
     this.#abort.abort();
+    this.vouchers.close();
     this.pool.close();
     this.code.close();
     clearTimeout(this.#timer);
@@ -390,8 +420,7 @@ export class Shell {
     const { tree, log, startTimeoutMs } = this.#options;
     const { id } = guest.lease;
     try {
-      const alarms = limitGuest(tree, id, limits, prepared.limits);
-      if (alarms.length > 0) throw new SubletError("INTERNAL", alarms.join("; "));
+      this.#limitPrepared(id, limits, prepared);
       this.steps.mark(id, "cgroup");
       const order = this.#orderOf(
         { ...guest, uid: prepared.uid },
@@ -408,12 +437,28 @@ export class Shell {
     } catch (thrown) {
       if (this.#state.guests.get(id)?.phase !== "starting") throw thrown; // its end sees to the executor
       log.warn({ lease: id, message: toSubletError(thrown).message }, "prepared executor is of no use");
-      this.pool.discard(id, prepared);
+      void this.pool.discard(id, prepared);
       return false;
     }
   }
 
-  async #prepare(prepared: Prepared, cgroups: readonly string[]): Promise<void> {
+  #limitPrepared(leaseId: string, limits: GuestLimits, prepared: Prepared): void {
+    const alarms = limitGuest(this.#options.tree, leaseId, limits, prepared.limits);
+    if (alarms.length > 0) throw new SubletError("INTERNAL", alarms.join("; "));
+  }
+
+  /** Its client has gone while it was handed out, or its stream was cut. */
+  async #releaseUnclaimed(leaseId: string): Promise<void> {
+    if (this.#state.guests.get(leaseId)?.holder !== undefined) return;
+    try {
+      await this.ask({ type: "release", leaseId, asker: { uid: 0, all: true } });
+      this.#options.log.info({ lease: leaseId }, "a lease that nobody holds was given back");
+    } catch {
+      // It has ended by itself.
+    }
+  }
+
+  async #prepare(prepared: Prepared, cgroups: readonly string[]): Promise<{ port: number }> {
     if (this.#starter === undefined) throw new SubletError("UNAVAILABLE", "sublet-starter is not connected");
     const { name, uid } = prepared;
     const order: StartOrder = {
@@ -430,7 +475,7 @@ export class Shell {
       token: "0".repeat(64),
       meta: "",
     };
-    await this.#starter.prepare(order, this.#options.startTimeoutMs);
+    return this.#starter.prepare(order, this.#options.startTimeoutMs);
   }
 
   /** Where prepared executors may sleep, and code be kept: nowhere while a job comes, or memory is short, or nothing is lent at all. */

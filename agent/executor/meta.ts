@@ -62,6 +62,14 @@ export function guestMeta({ lease, uid, grantedUnixMs, token }: Guest, name?: st
 /** A guest of an earlier life, and the name of its cgroup where that is not the lease's. */
 export type FoundGuest = AdoptedGuest & { readonly name?: string };
 
+const jobAt = 9;
+
+/** The same meta for whichever job it will be: `mark` stands where its number does. */
+export function metaForAnyJob(meta: string, mark: string): string {
+  const values: unknown[] = JSON.parse(meta);
+  return JSON.stringify(values.with(jobAt, mark)).replace(JSON.stringify(mark), () => mark);
+}
+
 /** The guest that the line describes; undefined when it is not ours. */
 export function parseMeta(line: string, leaseId: string, port: number): FoundGuest | undefined {
   let json: unknown;

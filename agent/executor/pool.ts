@@ -21,6 +21,8 @@ export interface Prepared {
   readonly name: string;
   readonly uid: number;
   readonly cores: readonly number[];
+  /** Where its executor listens already. */
+  readonly port: number;
   /** What its cgroup was given. */
   readonly limits: GuestLimits;
 }
@@ -38,11 +40,13 @@ export interface PoolOptions {
   readonly memoryBytes: number;
   readonly nowMs: () => number;
   /** Has the starter prepare one; rejects when there is no starter. */
-  readonly prepare: (prepared: Prepared, cgroups: readonly string[]) => Promise<void>;
+  readonly prepare: (prepared: Prepared, cgroups: readonly string[]) => Promise<{ port: number }>;
   readonly stop: (name: string) => Promise<void>;
   /** Cores that a prepared executor may sleep on; none: there shall be no pool now. */
   readonly cores: () => readonly number[];
   readonly onProblem: (message: string) => void;
+  /** One more is ready. */
+  readonly onReady?: () => void;
 }
 
 const fillDelayMs = 20;
@@ -61,8 +65,11 @@ export class Pool {
   #filling: Prepared | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
+  /** Those that were lent to vouchers: ready all the same. */
+  readonly #lent = new Set<Prepared>();
   hits = 0;
   misses = 0;
+  redeemed = 0;
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -71,7 +78,12 @@ export class Pool {
   }
 
   get size(): number {
-    return this.#ready.length;
+    return this.#ready.length + this.#lent.size;
+  }
+
+  /** Whether there may be prepared executors now. */
+  get open(): boolean {
+    return this.#max > 0 && this.#options.cores().length > 0;
   }
 
   /** The configuration was read again. */
@@ -94,10 +106,38 @@ export class Pool {
     return prepared;
   }
 
-  /** It could not be handed out: it ends, and the lease has no cgroup of this name any more. */
-  discard(leaseId: string, prepared: Prepared): void {
+  /** One for a lease that is granted ahead. At most half of all, so that other requests find some, too. */
+  lend(leaseId: string): Prepared | undefined {
+    if (this.#lent.size >= Math.ceil(this.size / 2)) return undefined;
+    const prepared = this.#ready.shift();
+    if (prepared === undefined) return undefined;
+    this.#lent.add(prepared);
+    this.#names.set(leaseId, prepared.name);
+    return prepared;
+  }
+
+  /** It was not used: the next may have it. */
+  giveBack(leaseId: string, prepared: Prepared): void {
+    if (!this.#lent.delete(prepared)) return;
     this.#names.delete(leaseId);
-    void this.#end(prepared);
+    this.#ready.unshift(prepared);
+    this.check();
+  }
+
+  /** The lease that it was lent for runs. */
+  redeem(prepared: Prepared): void {
+    if (!this.#lent.delete(prepared)) return;
+    this.redeemed += 1;
+    this.#starts.push(this.#options.nowMs());
+    this.#later(fillDelayMs);
+  }
+
+  /** It could not be handed out: it ends, and the lease has no cgroup of this name any more. */
+  async discard(leaseId: string, prepared: Prepared): Promise<void> {
+    this.#names.delete(leaseId);
+    this.#lent.delete(prepared);
+    this.#later(fillDelayMs);
+    await this.#end(prepared);
   }
 
   /** The guest of a lease is gone, wherever it came from. */
@@ -164,8 +204,9 @@ export class Pool {
     if (this.#filling !== undefined) return this.#later(fillDelayMs);
     const cores = this.#options.cores();
     const target = this.#target();
-    for (const prepared of this.#ready.splice(target)) void this.#end(prepared);
-    const uid = cores.length > 0 && this.#ready.length < target ? this.#freeUid() : undefined;
+    for (const prepared of this.#ready.splice(Math.max(0, target - this.#lent.size)))
+      void this.#end(prepared);
+    const uid = cores.length > 0 && this.size < target ? this.#freeUid() : undefined;
     const [oldest] = this.#starts;
     if (oldest !== undefined)
       this.#later(Math.max(fillDelayMs, oldest + this.#options.idleMs - this.#options.nowMs()) + 1);
@@ -177,15 +218,17 @@ export class Pool {
       memoryBytes: this.#options.memoryBytes,
       pidsMax: 80,
     };
-    const prepared = { name: `pool-${randomBytes(9).toString("base64url")}`, uid, cores, limits };
+    let prepared = { name: `pool-${randomBytes(9).toString("base64url")}`, uid, cores, limits, port: 0 };
     this.#filling = prepared;
     this.#taken.set(uid, prepared.name);
     try {
-      await this.#options.prepare(prepared, createGuest(this.#options.tree, prepared.name, limits));
+      const dirs = createGuest(this.#options.tree, prepared.name, limits);
+      prepared = { ...prepared, ...(await this.#options.prepare(prepared, dirs)) };
       if (this.#closed) return void (await this.#end(prepared));
       this.#ready.push(prepared);
       this.check(); // what came meanwhile
       this.#later(1);
+      this.#options.onReady?.();
     } catch (thrown) {
       this.#options.onProblem(`no executor could be prepared: ${toSubletError(thrown).message}`);
       await this.#end(prepared);

@@ -36,6 +36,29 @@ export interface StartOrder {
   readonly pool?: string;
 }
 
+/** A lease that is granted ahead: to this owner, when he makes this request. */
+export interface VoucherOrder {
+  /** START's, with `pool`. In its meta the job's number may be written as jobMark. */
+  readonly order: StartOrder;
+  readonly ownerGid: number;
+  /** Which of the owner's jobs; undefined: any. */
+  readonly jobId: number | undefined;
+  /** Bytes of a LeaseRequest. */
+  readonly request: Buffer;
+  /** A LocalResponse without its id. */
+  readonly answer: Buffer;
+}
+
+/** In a voucher's meta, the number of the job that redeems it. */
+export const jobMark = "$JOB";
+
+/** A voucher's lease was handed out. */
+export interface Redeemed {
+  readonly leaseId: string;
+  readonly jobId: number;
+  readonly stats: string | undefined;
+}
+
 export interface ListedExecutor {
   readonly leaseId: string;
   readonly pid: number;
@@ -54,7 +77,11 @@ export interface Starter {
    * Starts an executor that waits for its order; it goes when this connection does. leaseId is its name; what binds it to a
    * lease is filled with anything valid.
    */
-  prepare(order: StartOrder, timeoutMs: number): Promise<void>;
+  prepare(order: StartOrder, timeoutMs: number): Promise<{ port: number }>;
+  /** Leaves a lease with a prepared executor, to be handed out when it is asked for; see onRedeemed. */
+  vouch(voucher: VoucherOrder, timeoutMs: number): Promise<void>;
+  /** No voucher of this connection can be redeemed when this resolves; of those that were, onRedeemed was told before. */
+  unvouch(timeoutMs: number): Promise<void>;
   /** SIGKILL, reap, unlink the socket. A lease that it does not know is no error. */
   stop(leaseId: string, timeoutMs: number): Promise<void>;
   list(timeoutMs: number): Promise<ListedExecutor[]>;
@@ -73,6 +100,7 @@ export interface StarterOptions {
   readonly timeoutMs: number;
   readonly onExited: (leaseId: string, waitStatus: number) => void;
   readonly onLost: () => void;
+  readonly onRedeemed?: (redeemed: Redeemed) => void;
 }
 
 interface Pending {
@@ -187,6 +215,12 @@ export async function connectStarter(options: StarterOptions): Promise<Starter> 
       if (leaseId !== undefined) options.onExited(leaseId, Number(fieldOf(fields, "status") ?? -1));
       return;
     }
+    if (fieldOf(fields, "verb") === "REDEEMED") {
+      const leaseId = fieldOf(fields, "lease");
+      const jobId = numberOf(fields, "job", 0xffff_ffff);
+      if (leaseId !== undefined) options.onRedeemed?.({ leaseId, jobId, stats: fieldOf(fields, "stats") });
+      return;
+    }
     const id = Number(fieldOf(fields, "id"));
     const waiting = pending.get(id);
     if (waiting === undefined) return; // Its deadline has passed.
@@ -242,7 +276,19 @@ export async function connectStarter(options: StarterOptions): Promise<Starter> 
       };
     },
     async prepare(order, timeoutMs) {
-      await call("PREPARE", startFields(order), timeoutMs);
+      return { port: numberOf(await call("PREPARE", startFields(order), timeoutMs), "port", 65535) };
+    },
+    async vouch({ order, ownerGid, jobId, request, answer }, timeoutMs) {
+      const own: Field[] = [
+        ["owner_gid", `${ownerGid}`],
+        ["job", jobId === undefined ? "any" : `${jobId}`],
+        ["ask", request.toString("hex")],
+        ["answer", answer.toString("hex")],
+      ];
+      await call("VOUCH", [...startFields(order), ...own], timeoutMs);
+    },
+    async unvouch(timeoutMs) {
+      await call("UNVOUCH", [], timeoutMs);
     },
     async stop(leaseId, timeoutMs) {
       await call("STOP", [["lease", leaseId]], timeoutMs);

@@ -78,13 +78,13 @@ const loopback = "127.0.0.1";
 export function onlyOwn<H extends LocalHandlers>(handlers: H, uid: number): H {
   return {
     ...handlers,
-    async request(connection, request) {
+    async request(connection, request, body) {
       if (connection.peer.uid !== uid)
         throw new SubletError(
           "PERMISSION_DENIED",
           `this is a pilot of uid ${uid}: it serves that user only, since guests have his rights`,
         );
-      return handlers.request(connection, request);
+      return handlers.request(connection, request, body);
     },
   };
 }

@@ -8,13 +8,17 @@ import type { EndDecision } from "../../src/lease/book.ts";
 import type { GuestLimits } from "../cgroup/limits.ts";
 import { jobsOnNode } from "../consent/sharing.ts";
 import type { Effect } from "./events.ts";
-import type { AgentState, Guest, KnownJob, NodeSetup, Wait } from "./state.ts";
+import type { AgentState, Guest, KnownJob, NodeSetup, Voucher, Wait } from "./state.ts";
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 export interface Draft
-  extends Omit<Mutable<AgentState>, "guests" | "jobs" | "announced" | "said" | "uses" | "waits"> {
+  extends Omit<
+    Mutable<AgentState>,
+    "guests" | "vouchers" | "jobs" | "announced" | "said" | "uses" | "waits"
+  > {
   guests: Map<string, Guest>;
+  vouchers: Map<string, Voucher>;
   jobs: Map<number, KnownJob>;
   announced: Map<number, number>;
   said: Map<number, JobFacts>;
@@ -39,6 +43,7 @@ export function draftOf(state: AgentState, nowMs: number, unixMs: number): Draft
   return {
     ...state,
     guests: new Map(state.guests),
+    vouchers: new Map(state.vouchers),
     jobs: new Map(state.jobs),
     announced: new Map(state.announced),
     said: new Map(state.said),
@@ -50,8 +55,9 @@ export function draftOf(state: AgentState, nowMs: number, unixMs: number): Draft
   };
 }
 
-/** The spare capacity by all facts of the draft. */
-export function spareOf(draft: Omit<AgentState, "spare">) {
+/** The spare capacity by all facts of the draft, without what is kept for leases that do not run yet. */
+export function spareOf(draft: Omit<AgentState, "spare">, kept: readonly Lease[] = []) {
+  const keptBytes = (lease: Lease): number => lease.memoryBytes + overheadBytes(draft.setup, lease.kind);
   const guests = [...draft.guests.values()];
   const known = [...draft.jobs.values()];
   const untouched = guests.reduce(
@@ -61,7 +67,7 @@ export function spareOf(draft: Omit<AgentState, "spare">) {
         0,
         guest.lease.memoryBytes + overheadBytes(draft.setup, guest.lease.kind) - guest.touchedBytes,
       ),
-    0,
+    kept.reduce((sum, lease) => sum + keptBytes(lease), 0),
   );
   return spareCapacity({
     inventory: {
@@ -75,10 +81,10 @@ export function spareOf(draft: Omit<AgentState, "spare">) {
       ...draft.announced.keys(),
       ...known.filter((job) => job.cores === undefined).map((job) => job.jobId),
     ],
-    leases: guests.map((guest) => ({
-      class: guest.lease.class,
-      cores: guest.lease.cores,
-      memoryBytes: guest.lease.memoryBytes + overheadBytes(draft.setup, guest.lease.kind),
+    leases: [...guests.map(({ lease }) => lease), ...kept].map((lease) => ({
+      class: lease.class,
+      cores: lease.cores,
+      memoryBytes: keptBytes(lease),
     })),
     memoryAvailableBytes: draft.memoryAvailableBytes - untouched,
     unallocated: draft.setup.consent.unallocated,

@@ -2,7 +2,14 @@
 
 import type { UseSample } from "../../src/capacity/shared.ts";
 import type { SubletError } from "../../src/common/errors.ts";
-import type { EndReason, JobFacts, LeaseRequest, Principal, SlurmJobFacts } from "../../src/common/nouns.ts";
+import type {
+  Billing,
+  EndReason,
+  JobFacts,
+  LeaseRequest,
+  Principal,
+  SlurmJobFacts,
+} from "../../src/common/nouns.ts";
 import type { GuestLimits } from "../cgroup/limits.ts";
 import type { SeenJob } from "../jobs/scan.ts";
 import type { LendingMode } from "../lending/mode.ts";
@@ -37,6 +44,19 @@ export type AgentEvent =
   | { type: "renew"; call: number; leaseId: string; asker: Asker; holder: number | undefined }
   | { type: "release"; call: number; leaseId: string; asker: Asker }
   | { type: "hold"; leaseId: string; holder: number }
+  /** Grant this ahead, to be served by a prepared executor (its uid, its port). Nothing happens where it cannot be. */
+  | {
+      type: "vouch";
+      leaseId: string;
+      request: LeaseRequest;
+      owner: Principal;
+      token: string;
+      uid: number;
+      port: number;
+    }
+  | { type: "unvouch"; leaseIds: readonly string[] }
+  /** What was granted ahead was asked for, by this job of its owner's. */
+  | { type: "redeemed"; leaseId: string; jobId: number; holder?: number; billing?: Billing }
   | { type: "holder_gone"; holder: number }
   | ({ type: "prolog"; call: number; jobId: number } & Partial<JobFacts>)
   /** The job's cores (Linux numbers) and memory on this node, before its tasks start. No cores: not known. */

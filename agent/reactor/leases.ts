@@ -1,6 +1,6 @@
 /** Leases: asked for, started, renewed, given back, over. Each handler takes the draft and one event. */
 import { SubletError } from "../../src/common/errors.ts";
-import type { Lease } from "../../src/common/nouns.ts";
+import type { Lease, LeaseRequest } from "../../src/common/nouns.ts";
 import {
   activateLease,
   adoptLease,
@@ -52,6 +52,16 @@ function freeUid(draft: Draft): number {
   throw refusal(draft, "closed", `all ${guestUidCount} uids for guests are in use`);
 }
 
+/** What is granted of a request at most, and at least. */
+export function boundedRequest(draft: Draft, request: LeaseRequest): LeaseRequest {
+  const minBytes = request.kind === "function" ? minFunctionMemoryBytes : 0;
+  return {
+    ...request,
+    termMs: Math.min(request.termMs, draft.setup.leaseTermMaxMs),
+    memoryBytes: Math.max(minBytes, request.memoryBytes),
+  };
+}
+
 export function onGrant(draft: Draft, event: Event<"grant">): void {
   checkRequest(event);
   const { call, leaseId, owner } = event;
@@ -65,12 +75,11 @@ export function onGrant(draft: Draft, event: Event<"grant">): void {
     else draft.guests.set(leaseId, { ...known, callers: [...known.callers, call] });
     return;
   }
-  const termMs = Math.min(event.request.termMs, draft.setup.leaseTermMaxMs);
-  const minBytes = event.request.kind === "function" ? minFunctionMemoryBytes : 0;
-  const request = { ...event.request, termMs, memoryBytes: Math.max(minBytes, event.request.memoryBytes) };
+  const request = boundedRequest(draft, event.request);
   if (draft.lending !== "on")
     throw refusal(draft, "closed", `lends nothing: its mode is ${draft.lending.replace("_", "-")}`);
-  const spare = spareOf(draft);
+  const kept = [...draft.vouchers.values()].map((voucher) => voucher.lease);
+  const spare = spareOf(draft, kept);
   const decision = grantLease(
     draft.book,
     leaseId,

@@ -36,6 +36,7 @@ import {
   onStartFailed,
 } from "./leases.ts";
 import type { AgentState } from "./state.ts";
+import { onRedeemed, onUnvouch, onVouch } from "./vouchers.ts";
 
 /** Memory is offered in steps, so that the kernel's breathing is no news. */
 const memoryStepBytes = 64 * 1024 * 1024;
@@ -68,6 +69,15 @@ function handle(draft: Draft, event: AgentEvent): void {
       break;
     case "hold":
       onHold(draft, event);
+      break;
+    case "vouch":
+      onVouch(draft, event);
+      break;
+    case "unvouch":
+      onUnvouch(draft, event);
+      break;
+    case "redeemed":
+      onRedeemed(draft, event);
       break;
     case "holder_gone":
       onHolderGone(draft, event);

@@ -12,6 +12,7 @@ import type { JobFacts, Lease, SlurmJobFacts, Spare } from "../../src/common/nou
 import type { ConsentConfig } from "../../src/config/consent.ts";
 import type { LeaseBook } from "../../src/lease/book.ts";
 import { emptyBook } from "../../src/lease/book.ts";
+import type { GuestLimits } from "../cgroup/limits.ts";
 import type { LendingMode } from "../lending/mode.ts";
 import type { Spell } from "../offer/spell.ts";
 
@@ -87,6 +88,11 @@ export interface Guest {
   readonly callers: readonly number[];
 }
 
+/** A lease that is granted before it is asked for, and the prepared executor that is to serve it. */
+export interface Voucher extends Pick<Guest, "lease" | "uid" | "token" | "port"> {
+  readonly limits: GuestLimits;
+}
+
 export interface KnownJob {
   readonly jobId: number;
   /** undefined while its cgroup has none. */
@@ -119,6 +125,8 @@ export interface AgentState {
   readonly setup: NodeSetup;
   readonly book: LeaseBook;
   readonly guests: ReadonlyMap<string, Guest>;
+  /** By lease. Their capacity is offered, but granted to nobody else. */
+  readonly vouchers: ReadonlyMap<string, Voucher>;
   readonly jobs: ReadonlyMap<number, KnownJob>;
   /** Jobs that a prolog announced and whose cgroup was not seen yet, with the end of patience. */
   readonly announced: ReadonlyMap<number, number>;
@@ -160,6 +168,7 @@ export function initialState(setup: NodeSetup): AgentState {
     setup,
     book: emptyBook,
     guests: new Map(),
+    vouchers: new Map(),
     jobs: new Map(),
     announced: new Map(),
     said: new Map(),

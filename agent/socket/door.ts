@@ -17,10 +17,13 @@ export interface DoorOptions {
   readonly path: string;
   /** Where this agent listens. */
   readonly innerPath: string;
+  readonly starterPath: string;
   readonly log: ShellLog;
 }
 
 export interface Door {
+  /** Whether the starter may be asked for leases that were granted ahead. */
+  openVouchers(open: boolean): void;
   close(): void;
 }
 
@@ -30,9 +33,10 @@ const againMs = 200;
 const tellEveryMs = 10_000;
 
 /** @throws SubletError FAILED_PRECONDITION: it does not start; it has said why on our standard error. */
-export async function openDoor({ program, path, innerPath, log }: DoorOptions): Promise<Door> {
+export async function openDoor({ program, path, innerPath, starterPath, log }: DoorOptions): Promise<Door> {
   let door: DoorProcess | undefined;
   let closed = false;
+  let vouchers = false;
   let toldMs = Number.NEGATIVE_INFINITY;
 
   function hear(line: string): void {
@@ -43,7 +47,7 @@ export async function openDoor({ program, path, innerPath, log }: DoorOptions): 
   }
 
   async function start(): Promise<void> {
-    const child = spawn(program, [path, innerPath], { stdio: ["pipe", "pipe", "inherit"] });
+    const child = spawn(program, [path, innerPath, starterPath], { stdio: ["pipe", "pipe", "inherit"] });
     child.stdin.on("error", () => undefined);
     child.stdout.setEncoding("utf8");
     let text = "";
@@ -72,6 +76,7 @@ export async function openDoor({ program, path, innerPath, log }: DoorOptions): 
       );
     }
     door = child;
+    if (vouchers) child.stdin.write("+");
     if (closed) child.kill("SIGKILL");
     else void gone.then(again);
   }
@@ -87,6 +92,11 @@ export async function openDoor({ program, path, innerPath, log }: DoorOptions): 
 
   await start();
   return {
+    openVouchers(open) {
+      if (open === vouchers) return;
+      vouchers = open;
+      door?.stdin.write(open ? "+" : "-");
+    },
     close() {
       closed = true;
       door?.kill("SIGKILL");

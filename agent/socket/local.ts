@@ -12,6 +12,7 @@ import { SubletError, toSubletError } from "../../src/common/errors.ts";
 import { logEvent } from "../../src/common/log-events.ts";
 import type { Principal } from "../../src/common/nouns.ts";
 import { jobFactsFromWire, leaseRequestFromWire, reasonToWire, stateToWire } from "../../src/rpc/convert.ts";
+import { encodeLocalResponse, leaseRequestBytes } from "../../src/rpc/local.ts";
 import type {
   Init,
   LeaseMessage,
@@ -27,6 +28,7 @@ import type {
   ReceiptMessage,
 } from "../../src/rpc/messages.ts";
 import { briefReceipt } from "../../src/rpc/receipts.ts";
+import type { VoucherDesk } from "../executor/vouchers.ts";
 import type { JobWatcher } from "../jobs/watch.ts";
 import type { NodeAdmin } from "../node/admin.ts";
 import { endpointMessage, type Identification, leaseMessage } from "../offer/messages.ts";
@@ -64,7 +66,7 @@ export interface LocalOptions {
   readonly log: ShellLog;
   readonly receipts?: Pick<Receipts, "of">;
   /** Whose account leases are counted to; a pilot's are nobody's. */
-  readonly billed?: Pick<Billed, "admit" | "mayGrant">;
+  readonly billed?: Pick<Billed, "admit" | "mayGrant" | "mayGrantAll" | "of">;
 }
 
 interface Session {
@@ -103,6 +105,8 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
   draining(guest: Guest): void;
   /** The same of leases on other nodes. */
   remoteDraining(leases: readonly LeaseMessage[]): void;
+  /** For leases that are granted ahead. */
+  desk: Omit<VoucherDesk, "open">;
 } {
   const { shell, controllers, admin } = options;
   const sessions = new Map<number, Session>();
@@ -208,13 +212,27 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     alone = { times: 0, toldAtMs: nowMs };
   }
 
-  async function lease(connection: Connection, wanted: LocalLease): Promise<Init<LocalResponse>> {
+  /** He may ask for the same again. */
+  function remember(wanted: LocalLease, owner: Principal, body: Buffer): void {
+    const bytes = leaseRequestBytes(body);
+    if (bytes === undefined || wanted.request?.kind !== "LEASE_KIND_FUNCTION") return;
+    const wish = leaseRequestFromWire(wanted.request, shell.state.setup.leaseTermMs);
+    shell.vouchers.asked({ request: Buffer.from(bytes), wish, owner, message: wanted.request });
+  }
+
+  async function lease(
+    connection: Connection,
+    wanted: LocalLease,
+    body: Buffer,
+  ): Promise<Init<LocalResponse>> {
     const session = sessionOf(connection);
     const owner = principal(connection, wanted.jobId);
     if (wanted.request === null) throw new SubletError("INVALID_ARGUMENT", "lease without a request");
     if (controllers.length > 0 && mayServe(wanted.request, owner))
       try {
-        return { body: "leased", leased: await leaseHere(connection, wanted, owner, undefined) };
+        const leased = await leaseHere(connection, wanted, owner, undefined);
+        remember(wanted, owner, body);
+        return { body: "leased", leased };
       } catch (thrown) {
         if (!(thrown instanceof SubletError) || thrown.code !== "RESOURCE_EXHAUSTED") throw thrown;
         options.log.debug({ message: thrown.message }, "not granted here: the controller is asked");
@@ -339,10 +357,10 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
   }
 
   return {
-    async request(connection: Connection, request: LocalRequest) {
+    async request(connection: Connection, request: LocalRequest, body: Buffer) {
       switch (request.body) {
         case "lease":
-          return lease(connection, request.lease);
+          return lease(connection, request.lease, body);
         case "renew":
           return renew(connection, request.renew);
         case "release":
@@ -374,6 +392,28 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
       shell.dispatch({ type: "holder_gone", holder: connection.id });
       const owner = principal(connection, 0);
       for (const [leaseId, node] of session?.remote ?? []) abandon(leaseId, node, owner);
+    },
+    redeemed(connection, { leaseId, jobId }) {
+      sessionOf(connection);
+      shell.vouchers.claimed(leaseId, jobId, connection.id);
+    },
+    desk: {
+      mayGrant: ({ message: request, owner }) =>
+        options.billed?.mayGrantAll() !== false && controllers.length > 0 && mayServe(request, owner),
+      billing: (owner) => options.billed?.of(owner),
+      newLeaseId: () => newLeaseId(options.self().node),
+      newToken,
+      answer(guest) {
+        const { owner, ...lease } = message(guest);
+        return encodeLocalResponse({
+          body: "leased",
+          leased: {
+            // Written before it is granted: its owner knows who he is, and when it was.
+            lease: { ...lease, owner: null, grantedUnixMs: 0 },
+            endpoint: endpointMessage(guest, options.self()),
+          },
+        }).subarray(4);
+      },
     },
     remoteEnded(leases) {
       for (const { id, node, state, reason } of leases)

@@ -9,7 +9,12 @@ import { chmodSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { errorCodes, SubletError, toSubletError } from "../../src/common/errors.ts";
-import { decodeLocalRequest, encodeLocalResponse, FrameReader } from "../../src/rpc/local.ts";
+import {
+  decodeLocalRequest,
+  encodeLocalResponse,
+  FrameReader,
+  type RedeemedMark,
+} from "../../src/rpc/local.ts";
 import type { Init, LocalRequest, LocalResponse } from "../../src/rpc/messages.ts";
 import { type PeerCredential, peerCredential } from "../../src/rpc/peer.ts";
 import { isServed } from "../../src/rpc/served.ts";
@@ -24,12 +29,16 @@ export interface Connection {
 }
 
 export interface LocalHandlers {
-  /** The answer's body; id and code are filled in. Throws what becomes an error answer. */
-  request(connection: Connection, request: LocalRequest): Promise<Init<LocalResponse>>;
+  /** The answer's body; id and code are filled in. Throws what becomes an error answer. `body`: as it came. */
+  request(connection: Connection, request: LocalRequest, body: Buffer): Promise<Init<LocalResponse>>;
+  /** The door has answered a request for a lease. */
+  redeemed?(connection: Connection, mark: RedeemedMark): void;
   closed(connection: Connection): void;
 }
 
 export interface LocalServer {
+  /** Whether there are leases that were granted ahead, for the door. */
+  openVouchers(open: boolean): void;
   close(): Promise<void>;
 }
 
@@ -78,9 +87,10 @@ function serveConnection(
   id: number,
   handlers: LocalHandlers,
   ending: () => boolean,
+  behindDoor: boolean,
 ): void {
   let openCalls = 0;
-  const reader = new FrameReader();
+  const reader = new FrameReader({ marks: behindDoor });
   const connection: Connection = {
     id,
     peer,
@@ -96,9 +106,9 @@ function serveConnection(
     connection.send({ id: id_, code: errorCodes[error.code], message: error.message.slice(0, 4096) });
   }
 
-  async function serve(request: LocalRequest): Promise<void> {
+  async function serve(request: LocalRequest, body: Buffer): Promise<void> {
     try {
-      const response = await handlers.request(connection, request);
+      const response = await handlers.request(connection, request, body);
       connection.send({ ...response, id: request.id, code: 0, message: "" });
     } catch (thrown) {
       fail(request.id, thrown);
@@ -109,7 +119,12 @@ function serveConnection(
 
   socket.on("data", (chunk: Buffer) => {
     try {
-      for (const body of reader.push(chunk)) {
+      for (const frame of reader.pushFrames(chunk)) {
+        if ("redeemed" in frame) {
+          handlers.redeemed?.(connection, frame.redeemed);
+          continue;
+        }
+        const { body } = frame;
         const request = decodeLocalRequest(body);
         if (request.id === 0) throw new SubletError("INVALID_ARGUMENT", "id 0 is for notices");
         if (openCalls >= maxOpenCalls) {
@@ -117,7 +132,7 @@ function serveConnection(
           continue;
         }
         openCalls += 1;
-        void serve(request);
+        void serve(request, body);
       }
     } catch (thrown) {
       fail(0, thrown);
@@ -141,6 +156,7 @@ async function listen(server: Server, path: string, mode: number): Promise<void>
 
 export interface DoorWay {
   readonly program: string;
+  readonly starterPath: string;
   readonly log: ShellLog;
 }
 
@@ -158,7 +174,7 @@ export async function serveLocal(path: string, handlers: LocalHandlers, way?: Do
 
   function admit(socket: Socket, peer: PeerCredential | undefined): void {
     if (peer === undefined) socket.destroy();
-    else serveConnection(socket, peer, nextId++, handlers, () => ending);
+    else serveConnection(socket, peer, nextId++, handlers, () => ending, way !== undefined);
   }
 
   const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -172,6 +188,7 @@ export async function serveLocal(path: string, handlers: LocalHandlers, way?: Do
   await listen(server, way === undefined ? path : innerPath, way === undefined ? 0o666 : 0o600);
   const door = way === undefined ? undefined : await openDoor({ ...way, path, innerPath });
   return {
+    openVouchers: (open) => door?.openVouchers(open),
     close: () =>
       new Promise((resolve) => {
         ending = true;

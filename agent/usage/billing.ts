@@ -48,6 +48,11 @@ export class QuotasTold {
     return exhausted.every(({ account }) => account !== billing.account);
   }
 
+  /** Whether any account has nothing left. */
+  any(nowMs: number): boolean {
+    return this.#now(nowMs).length > 0;
+  }
+
   /** What the owner is told; undefined: he may have a lease. */
   refusal(billing: Billing | undefined, node: string, nowMs: number): SubletError | undefined {
     const account = billing?.account ?? "";
@@ -76,6 +81,11 @@ export class Billed {
   /** Whether no controller need be asked. */
   mayGrant(owner: Principal): boolean {
     return this.#told.mayGrant(this.of(owner), this.#shell.nowMs());
+  }
+
+  /** Whether anybody may have a lease, whatever his account. */
+  mayGrantAll(): boolean {
+    return !this.#told.any(this.#shell.nowMs());
   }
 
   /** @throws SubletError RESOURCE_EXHAUSTED when the owner's account has nothing left. */

@@ -177,8 +177,8 @@ export function agentMetrics(registry: Registry) {
     drained: gauge(registry, "drained", { help: "1 while an administrator has drained this node, else 0." }),
     poolExecutors: gauge(registry, "pool_executors", { help: "Executors kept ready for leases to come." }),
     poolTakes: counter(registry, "pool_takes_total", {
-      help: "Leases for functions that found a prepared executor (hit) or did not (miss).",
-      labels: { outcome: ["hit", "miss"] },
+      help: "Leases for functions that found a prepared executor (hit), were granted ahead together with one (redeemed), or found none (miss).",
+      labels: { outcome: ["hit", "redeemed", "miss"] },
     }),
     codeCacheBytes: gauge(registry, "code_cache_bytes", {
       help: "Memory of libraries that are kept for the next leases of their users.",

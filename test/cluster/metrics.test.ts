@@ -83,7 +83,7 @@ const ofAgent: Golden = {
   sublet_usage_lost_records_total: ["counter"],
   sublet_drained: ["gauge"],
   sublet_pool_executors: ["gauge"],
-  sublet_pool_takes_total: ["counter", { outcome: ["hit", "miss"] }],
+  sublet_pool_takes_total: ["counter", { outcome: ["hit", "redeemed", "miss"] }],
   sublet_code_cache_bytes: ["gauge"],
   sublet_code_cache_libraries: ["gauge"],
   sublet_code_cache_lookups_total: ["counter", { outcome: ["hit", "miss", "path"] }],

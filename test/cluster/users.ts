@@ -75,6 +75,17 @@ export interface Held {
   letGo(): Promise<void>;
 }
 
+/** A script of this folder that runs as `user` on node `from`. */
+function startScript(cluster: Cluster, user: User, from: string, script: string, words: readonly string[]) {
+  const argv = [...as(user), ...node(cluster, `test/cluster/${script}`), ...words];
+  const [file = "", ...args] = enter(cluster.stateDir, from, argv);
+  const child = spawn(file, args, {
+    stdio: ["pipe", "pipe", "inherit"],
+    env: { ...baseEnv, ...envOf(cluster) },
+  });
+  return { child, ended: once(child, "close"), lines: createInterface({ input: child.stdout }) };
+}
+
 /** A lease on node `on` held by a client of `user` on node `from`. */
 export async function hold(
   cluster: Cluster,
@@ -83,25 +94,38 @@ export async function hold(
   on: string,
   kind = "function",
 ): Promise<Held> {
-  const argv = enter(cluster.stateDir, from, [
-    ...as(user),
-    ...node(cluster, "test/cluster/hold.ts"),
-    on,
-    kind,
-  ]);
-  const [file = "", ...args] = argv;
-  const child = spawn(file, args, {
-    stdio: ["pipe", "pipe", "inherit"],
-    env: { ...baseEnv, ...envOf(cluster) },
-  });
-  const ended = once(child, "close");
-  const said = once(createInterface({ input: child.stdout }), "line", {
-    signal: AbortSignal.timeout(20_000 * slowness),
-  });
+  const { child, ended, lines } = startScript(cluster, user, from, "hold.ts", [on, kind]);
+  const said = once(lines, "line", { signal: AbortSignal.timeout(20_000 * slowness) });
   const line = await Promise.race([said, ended.then(() => undefined)]);
   assert.ok(line !== undefined, `uid ${user.uid} got no lease on ${on}`);
   return {
     lease: JSON.parse(String(line[0])) as LeaseMessage,
+    async letGo() {
+      child.stdin.end();
+      await ended;
+    },
+  };
+}
+
+/** A client that leases the same on its own node again and again; see again.ts. */
+export interface Regular {
+  say(word: "lease" | "renew" | "release"): Promise<LeaseMessage & { readonly error?: string }>;
+  kill(): Promise<void>;
+  letGo(): Promise<void>;
+}
+
+export function regular(cluster: Cluster, user: User, where: string): Regular {
+  const { child, ended, lines } = startScript(cluster, user, where, "again.ts", [where]);
+  return {
+    async say(word) {
+      const line = once(lines, "line", { signal: AbortSignal.timeout(20_000 * slowness) });
+      child.stdin.write(`${word}\n`);
+      return JSON.parse(String((await line)[0]));
+    },
+    async kill() {
+      child.kill("SIGKILL");
+      await ended;
+    },
     async letGo() {
       child.stdin.end();
       await ended;

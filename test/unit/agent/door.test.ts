@@ -5,7 +5,12 @@ import { openDoor } from "../../../agent/socket/door.ts";
 
 const quiet = (): void => undefined;
 const log = { debug: quiet, info: quiet, warn: quiet, error: quiet };
-const paths = { path: "/tmp/nobody.sock", innerPath: "/tmp/nobody-inner.sock", log };
+const paths = {
+  path: "/tmp/nobody.sock",
+  innerPath: "/tmp/nobody-inner.sock",
+  starterPath: "/tmp/none.sock",
+  log,
+};
 
 test("a door that is not there, or that ends at once", async () => {
   await assert.rejects(openDoor({ ...paths, program: "/nonexistent/sublet-door" }), {

@@ -83,7 +83,7 @@ export async function fakeStarter(
     if (verb === "PREPARE") {
       if (options.processes === true) throw new Error("prepares nothing");
       prepared.add(lease);
-      return [];
+      return [["port", `${++nextPort}`]];
     }
     if (verb === "LIST")
       return [...fake.live].flatMap(([id, guest]): Field[] => [

@@ -75,11 +75,11 @@ test("only the pilot's own user is served, not even root", async () => {
   };
   const own = onlyOwn(handlers, 1000);
   const asked = (peer: number) =>
-    own.request({ id: 1, peer: { uid: peer, gid: 1, pid: 1 }, send: () => undefined }, {
-      id: 1,
-      body: "status",
-      status: {},
-    } as never);
+    own.request(
+      { id: 1, peer: { uid: peer, gid: 1, pid: 1 }, send: () => undefined },
+      { id: 1, body: "status", status: {} } as never,
+      Buffer.alloc(0),
+    );
   await asked(1000);
   for (const other of [0, 1001]) await assert.rejects(asked(other), /pilot of uid 1000/);
   assert.deepEqual(served, [1000]);

@@ -38,6 +38,7 @@ function world(t: TestContext, changes: { max?: number; idleMs?: number } = {}) 
     async prepare(prepared) {
       if (here.fail) throw new Error("told to fail");
       here.prepared.push(prepared);
+      return { port: 4000 };
     },
     async stop(name) {
       here.stopped.push(name);

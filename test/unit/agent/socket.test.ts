@@ -115,10 +115,11 @@ async function world(
     onDraining: (guest) => handlers.draining(guest),
   });
   const as: LocalHandlers = {
-    request: (connection, request) =>
+    request: (connection, request, body) =>
       handlers.request(
         here.peer === undefined ? connection : { ...connection, peer: { pid: 1, ...here.peer } },
         request,
+        body,
       ),
     closed: handlers.closed,
   };

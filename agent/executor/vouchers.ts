@@ -1,0 +1,328 @@
+/**
+ * Leases granted before they are asked for. Who asks twice for the same is likely to ask again: some of the prepared
+ * executors are bound ahead to a lease of that user for that very request, which the starter hands out when the door shows
+ * it the request (functions/launch/voucher.h). The client then waits for neither this process nor a controller; all that
+ * is decided about such a lease was decided here, before.
+ *
+ *   a lease is granted the ordinary way ─► demand ─► executor lent by the pool, capacity kept (reactor), cgroup limited
+ *   ─► VOUCH ─► redeemed: a lease as any other                          (told by the starter, and by the client's stream)
+ *            └► withdrawn: UNVOUCH, capacity free again, executor ended
+ *
+ * What can go wrong goes the way of withdrawing: a job comes, lending ends, memory is short, somebody else wants the
+ * capacity, a controller or a quota has something against it (looked at each second), the demand is old. After UNVOUCH was
+ * answered none can be redeemed any more; hooks wait for that answer, and then take back what was redeemed before like any
+ * lease. Should the starter not answer, its executors are ended by their cgroups, and only then is their capacity free.
+ */
+import { SubletError, toSubletError } from "../../src/common/errors.ts";
+import type { Billing, LeaseRequest, Principal } from "../../src/common/nouns.ts";
+import type { LeaseRequestMessage } from "../../src/rpc/messages.ts";
+import type { GuestLimits } from "../cgroup/limits.ts";
+import type { AgentEvent } from "../reactor/events.ts";
+import type { AgentState, Guest } from "../reactor/state.ts";
+import { againstVouchers } from "../reactor/vouchers.ts";
+import { metaForAnyJob } from "./meta.ts";
+import type { Pool, Prepared } from "./pool.ts";
+import { jobMark, type Redeemed, type Starter, type StartOrder, type VoucherOrder } from "./starter.ts";
+
+/** What somebody asked for and got. */
+export interface Demand {
+  /** Bytes of the LeaseRequest, as they came. */
+  readonly request: Buffer;
+  readonly message: LeaseRequestMessage;
+  readonly wish: LeaseRequest;
+  readonly owner: Principal;
+}
+
+/** Who knows of users and of the world. */
+export interface VoucherDesk {
+  /** Whether this node may grant that now without asking anybody. */
+  readonly mayGrant: (demand: Demand) => boolean;
+  readonly billing: (owner: Principal) => Billing | undefined;
+  readonly newLeaseId: () => string;
+  readonly newToken: () => string;
+  /** The LocalResponse for the lease, without an id. */
+  readonly answer: (guest: Guest) => Buffer;
+  /** Whether there is anything to redeem, for the door. */
+  readonly open: (open: boolean) => void;
+}
+
+export interface VouchersOptions {
+  readonly pool: Pool;
+  readonly state: () => AgentState;
+  readonly nowMs: () => number;
+  readonly dispatch: (event: AgentEvent) => void;
+  readonly starter: () => Starter | undefined;
+  /** Gives the prepared executor's cgroup the limits of the lease. @throws SubletError when they do not take. */
+  readonly limit: (leaseId: string, limits: GuestLimits, prepared: Prepared) => void;
+  readonly order: (guest: Guest, limits: GuestLimits, prepared: Prepared) => StartOrder;
+  readonly release: (leaseId: string) => void;
+  readonly openStats: (guest: Guest, path: string | undefined) => void;
+  readonly onProblem: (message: string) => void;
+}
+
+/** Demand is forgotten after this; the pool does the same. */
+const demandMs = 60_000;
+const lookMs = 1_000;
+/** After a lease: its client comes first. */
+const fillDelayMs = 30;
+const callTimeoutMs = 1_000;
+/** A lease that was handed out must be in its client's stream by then. */
+const claimMs = 2_000;
+
+function same(a: Demand, b: Demand): boolean {
+  return a.owner.uid === b.owner.uid && a.owner.gid === b.owner.gid && a.request.equals(b.request);
+}
+
+export class Vouchers {
+  readonly #options: VouchersOptions;
+  #desk: VoucherDesk | undefined;
+  #demand: (Demand & { atMs: number }) | undefined;
+  /** What was asked last, where that is something else. */
+  #other: Demand | undefined;
+  /** By lease: not known to be redeemed. */
+  readonly #held = new Map<string, Prepared>();
+  #withdrawing: Promise<void> | undefined;
+  #filling = false;
+  /** This starter knows of none. */
+  #refused = false;
+  #timer: NodeJS.Timeout | undefined;
+  #look: NodeJS.Timeout | undefined;
+  readonly #claims = new Map<string, NodeJS.Timeout>();
+  #closed = false;
+
+  constructor(options: VouchersOptions) {
+    this.#options = options;
+  }
+
+  /** From here on there may be some. */
+  setDesk(desk: VoucherDesk): void {
+    this.#desk = desk;
+  }
+
+  get size(): number {
+    return this.#held.size;
+  }
+
+  /** A lease for functions was granted on this node the ordinary way, to one who may come again. */
+  asked(demand: Demand): void {
+    if (this.#demand !== undefined && !same(demand, this.#demand)) {
+      const twice = this.#other !== undefined && same(demand, this.#other);
+      this.#other = demand;
+      if (!twice && this.#options.nowMs() - this.#demand.atMs < demandMs) return;
+      void this.withdraw();
+    }
+    this.#other = undefined;
+    this.#demand = { ...demand, atMs: this.#options.nowMs() };
+    this.later();
+  }
+
+  /** Looks whether more can be made. */
+  later(): void {
+    if (this.#closed || this.#desk === undefined || this.#demand === undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#fill(), fillDelayMs);
+  }
+
+  async #fill(): Promise<void> {
+    if (this.#filling) return this.later();
+    this.#filling = true;
+    try {
+      while (await this.#one());
+    } catch (thrown) {
+      const { message } = toSubletError(thrown);
+      if (message.includes("unknown verb")) this.#refused = true;
+      else this.#options.onProblem(`no lease could be granted ahead: ${message}`);
+    } finally {
+      this.#filling = false;
+    }
+  }
+
+  /** False: no more. */
+  async #one(): Promise<boolean> {
+    const desk = this.#desk;
+    const demand = this.#demand;
+    const starter = this.#options.starter();
+    const { pool, state, dispatch } = this.#options;
+    if (desk === undefined || demand === undefined || starter === undefined) return false;
+    if (this.#closed || this.#refused || this.#withdrawing !== undefined || !this.#wanted()) return false;
+    const leaseId = desk.newLeaseId();
+    const prepared = pool.lend(leaseId);
+    if (prepared === undefined) return false;
+    const { wish, owner } = demand;
+    const token = desk.newToken();
+    const { uid, port } = prepared;
+    dispatch({ type: "vouch", leaseId, request: wish, owner, token, uid, port });
+    const voucher = state().vouchers.get(leaseId);
+    if (voucher === undefined) {
+      pool.giveBack(leaseId, prepared);
+      return false;
+    }
+    this.#held.set(leaseId, prepared);
+    try {
+      await starter.vouch(this.#orderOf(desk, demand, leaseId, prepared), callTimeoutMs);
+    } catch (thrown) {
+      if (this.#held.has(leaseId)) await this.#drop(leaseId, prepared);
+      throw thrown;
+    }
+    if (!this.#held.has(leaseId)) return false; // withdrawn, or redeemed, meanwhile
+    desk.open(true);
+    this.#look ??= setInterval(() => this.#lookAgain(), lookMs);
+    return true;
+  }
+
+  #orderOf(desk: VoucherDesk, { request, owner }: Demand, leaseId: string, prepared: Prepared): VoucherOrder {
+    const { state, limit, order } = this.#options;
+    const voucher = state().vouchers.get(leaseId);
+    if (voucher === undefined) throw new SubletError("INTERNAL", `lease ${leaseId} is not granted ahead`);
+    const { lease, limits } = voucher;
+    limit(leaseId, limits, prepared);
+    const guest: Guest = {
+      ...voucher,
+      lease: { ...lease, state: "ACTIVE" },
+      phase: "running",
+      grantedUnixMs: Date.now(),
+      startedAtMs: this.#options.nowMs(),
+      holder: undefined,
+      touchedBytes: 0,
+      cores: limits.cores,
+      callers: [],
+    };
+    const start = order({ ...guest, lease: { ...guest.lease, owner } }, limits, prepared);
+    return {
+      order: { ...start, meta: metaForAnyJob(start.meta, jobMark) },
+      ownerGid: owner.gid,
+      jobId: undefined,
+      request,
+      answer: desk.answer(guest),
+    };
+  }
+
+  /** Whether the demand is there, and nothing is against granting it. */
+  #wanted(): boolean {
+    const demand = this.#demand;
+    if (demand === undefined || this.#options.nowMs() - demand.atMs >= demandMs) return false;
+    return !this.#against() && this.#desk?.mayGrant(demand) === true;
+  }
+
+  /** The pool has less patience with memory that gets short. */
+  #against(): boolean {
+    return !this.#options.pool.open || againstVouchers(this.#options.state()) !== undefined;
+  }
+
+  #lookAgain(): void {
+    if (!this.#wanted()) void this.withdraw();
+  }
+
+  /** The node's state has changed. */
+  check(): void {
+    if (this.#held.size > 0 && this.#against()) void this.withdraw();
+  }
+
+  /** When this resolves none can be redeemed, and what was redeemed is known. Never rejects. */
+  withdraw(): Promise<void> {
+    if (this.#withdrawing !== undefined) return this.#withdrawing;
+    if (this.#held.size === 0) return Promise.resolve();
+    this.#withdrawing = this.#withdraw().finally(() => {
+      this.#withdrawing = undefined;
+    });
+    return this.#withdrawing;
+  }
+
+  async #withdraw(): Promise<void> {
+    this.#shut();
+    let dead = false;
+    try {
+      await this.#options.starter()?.unvouch(callTimeoutMs);
+    } catch (thrown) {
+      dead = true;
+      this.#options.onProblem(
+        `leases granted ahead end with their executors: ${toSubletError(thrown).message}`,
+      );
+    }
+    const ends = [...this.#held].map(([leaseId, prepared]) => {
+      if (!dead) this.#free(leaseId);
+      return this.#drop(leaseId, prepared);
+    });
+    if (dead) await Promise.all(ends);
+  }
+
+  #free(leaseId: string): void {
+    if (this.#options.state().vouchers.has(leaseId))
+      this.#options.dispatch({ type: "unvouch", leaseIds: [leaseId] });
+  }
+
+  /** Ends its executor, unless that has become a lease's; then its capacity is free. */
+  async #drop(leaseId: string, prepared: Prepared): Promise<void> {
+    this.#held.delete(leaseId);
+    if (this.#options.state().guests.has(leaseId)) return void this.#options.pool.redeem(prepared);
+    await this.#options.pool.discard(leaseId, prepared);
+    this.#free(leaseId);
+  }
+
+  #shut(): void {
+    clearInterval(this.#look);
+    this.#look = undefined;
+    this.#desk?.open(false);
+  }
+
+  /** The starter has handed one out. */
+  redeemed({ leaseId, jobId, stats }: Redeemed): void {
+    const prepared = this.#held.get(leaseId);
+    this.#held.delete(leaseId);
+    this.#hand(leaseId, jobId, undefined);
+    if (prepared !== undefined) this.#options.pool.redeem(prepared);
+    const guest = this.#options.state().guests.get(leaseId);
+    if (guest === undefined) return;
+    this.#options.openStats(guest, stats);
+    if (this.#demand !== undefined) this.#demand.atMs = this.#options.nowMs();
+    if (this.#held.size === 0) this.#shut();
+    if (guest.holder !== undefined || guest.phase !== "running") return;
+    this.#claims.set(
+      leaseId,
+      setTimeout(() => {
+        this.#claims.delete(leaseId);
+        this.#options.release(leaseId);
+      }, claimMs),
+    );
+  }
+
+  /** The client's stream says that this lease is its. */
+  claimed(leaseId: string, jobId: number, holder: number): void {
+    clearTimeout(this.#claims.get(leaseId));
+    this.#claims.delete(leaseId);
+    this.#hand(leaseId, jobId, holder);
+  }
+
+  #hand(leaseId: string, jobId: number, holder: number | undefined): void {
+    const voucher = this.#options.state().vouchers.get(leaseId);
+    const billing = voucher && this.#desk?.billing({ ...voucher.lease.owner, jobId });
+    this.#options.dispatch({
+      type: "redeemed",
+      leaseId,
+      jobId,
+      ...(holder === undefined ? {} : { holder }),
+      ...(billing === undefined ? {} : { billing }),
+    });
+  }
+
+  /** The starter says that an executor has ended. */
+  exited(name: string): void {
+    for (const [leaseId, prepared] of this.#held)
+      if (prepared.name === name) void this.#drop(leaseId, prepared);
+    if (this.#held.size === 0) this.#shut();
+  }
+
+  /** Another starter, or none: the last one's executors are gone. */
+  starterChanged(): void {
+    this.#refused = false;
+    this.#shut();
+    for (const [leaseId, prepared] of [...this.#held]) void this.#drop(leaseId, prepared);
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    for (const timer of this.#claims.values()) clearTimeout(timer);
+    this.starterChanged();
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * Leases that were granted ahead, on a real cluster: handed out at the door without the agent, taken back for a job before
+ * its first instruction, kept by the next agent, and never left behind, whoever is killed.
+ */
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { after, afterEach, before, test } from "node:test";
+import { discoverCgroups } from "../../agent/cgroup/layout.ts";
+import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
+import { metricValues } from "../../deploy/testbed/main-job/figures.ts";
+import { page } from "../../deploy/testbed/main-job/sampler.ts";
+import { until } from "../../deploy/testbed/shell.ts";
+import { alice, allLend, bob, type Regular, regular, root, sublet } from "./users.ts";
+
+let cluster: Cluster;
+before(async () => {
+  cluster = await startCluster({ waitForLockMs: 60_000 });
+  await allLend(cluster);
+});
+afterEach(() => cluster?.mend());
+after(async () => {
+  await cluster?.stop();
+});
+
+async function figure(name: string, labels: string): Promise<number> {
+  const text = await page(`${cluster.metricsUrl("agent-n1")}/metrics`);
+  return metricValues(text, name).get(labels) ?? 0;
+}
+const redeemed = (): Promise<number> => figure("sublet_pool_takes_total", 'outcome="redeemed"');
+
+/** Cgroups of guests on n1 in which there are processes, prepared ones included. */
+function populated(): string[] {
+  const mount = discoverCgroups().mounts.get("cpuset") ?? "";
+  const has = (name: string): boolean =>
+    readFileSync(`${mount}/sublet_n1/${name}/cgroup.procs`, "utf8") !== "";
+  return readdirSync(`${mount}/sublet_n1`).filter((name) => name.startsWith("lease_") && has(name));
+}
+
+/** Leases and gives back until one was handed out at the door, and keeps that. */
+async function redeem(client: Regular) {
+  return until("a lease that was granted ahead", 30_000, async () => {
+    const had = await redeemed();
+    const lease = await client.say("lease");
+    assert.equal(lease.error, undefined);
+    if ((await redeemed()) > had) return lease;
+    await client.say("release");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    return undefined;
+  });
+}
+
+async function listed(): Promise<{ id: string; owner: { uid: number }; state: string }[]> {
+  const said = await sublet(cluster, "n1", root, ["--json", "leases"]);
+  assert.equal(said.status, 0, said.error);
+  return said.json().leases;
+}
+
+test("the second equal lease of a user is handed out at the door, and is a lease like any other", async () => {
+  const client = regular(cluster, alice, "n1");
+  const lease = await redeem(client);
+  assert.equal(lease.state, "LEASE_STATE_ACTIVE");
+  assert.ok(lease.remainingMs > 0 && lease.cores.length === 1);
+  const [own] = (await listed()).filter(({ id }) => id === lease.id);
+  assert.deepEqual([own?.owner.uid, own?.state], [alice.uid, "LEASE_STATE_ACTIVE"]);
+  const renewed = await client.say("renew");
+  assert.deepEqual([renewed.id, renewed.error], [lease.id, undefined]);
+  // What was granted ahead for one user is not another's.
+  const other = regular(cluster, bob, "n1");
+  const had = await redeemed();
+  const his = await other.say("lease");
+  assert.equal(his.error, undefined);
+  assert.equal(await redeemed(), had);
+  await other.letGo();
+  assert.equal((await client.say("release")).error, undefined);
+  await client.letGo();
+  await until("no lease is left", 10_000, async () => ((await listed()).length === 0 ? true : undefined));
+});
+
+test("a job's first instruction finds neither such a lease nor one that could be handed out", async () => {
+  const client = regular(cluster, alice, "n1");
+  const lease = await redeem(client);
+  await until("another one is ready", 10_000, async () => (populated().length >= 2 ? true : undefined));
+  const cores = cluster.layout.nodes.find(({ name }) => name === "n1")?.cpus.length ?? 1;
+  const before = await figure("sublet_leases_ended_total", 'outcome="revoked",reason="batch_job"');
+  const job = await cluster.sbatch({
+    args: ["--nodelist=n1", `--ntasks=${cores}`, "--mem=256"],
+    script: "sleep 600\n",
+  });
+  await until("the job runs", 30_000, async () =>
+    (await cluster.squeue()).some((line) => line.startsWith(`${job} RUNNING`)) ? true : undefined,
+  );
+  assert.ok(!(await listed()).some(({ id }) => id === lease.id));
+  assert.equal(await figure("sublet_leases_ended_total", 'outcome="revoked",reason="batch_job"'), before + 1);
+  await until("nothing is prepared beside the job", 10_000, async () =>
+    populated().length === 0 ? true : undefined,
+  );
+  const had = await redeemed();
+  assert.notEqual((await client.say("lease")).error, undefined);
+  assert.equal(await redeemed(), had);
+  await client.letGo();
+});
+
+test("the agent is killed: the lease goes on under the next one, with nothing else left", async () => {
+  const client = regular(cluster, alice, "n1");
+  const lease = await redeem(client);
+  await cluster.killDaemon("agent-n1");
+  await cluster.startDaemon("agent-n1");
+  const [own] = (await listed()).filter(({ id }) => id === lease.id);
+  assert.equal(own?.owner.uid, alice.uid);
+  assert.equal(populated().filter((name) => name.startsWith("lease_pool-")).length, 1, "its executor alone");
+  await client.letGo();
+  await sublet(cluster, "n1", root, ["reclaim"]);
+  await until("no lease is left", 10_000, async () => ((await listed()).length === 0 ? true : undefined));
+});
+
+test("a client that is killed with its request on the way leaves no lease", async () => {
+  const client = regular(cluster, alice, "n1");
+  await redeem(client);
+  await client.say("release");
+  for (let i = 0; i < 5; i++) {
+    const hasty = regular(cluster, alice, "n1");
+    await hasty.say("lease");
+    await hasty.say("release");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    void hasty.say("lease").catch(() => undefined);
+    await new Promise((resolve) => setTimeout(resolve, i));
+    await hasty.kill();
+  }
+  await client.letGo();
+  await until("no lease is left", 10_000, async () => ((await listed()).length === 0 ? true : undefined));
+});

@@ -1,0 +1,290 @@
+/** Leases that are granted ahead: for whom, of which capacity, and every way in which they end before they are used. */
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { parseMeta } from "../../../agent/executor/meta.ts";
+import { jobMark, type Starter, type VoucherOrder } from "../../../agent/executor/starter.ts";
+import type { Demand } from "../../../agent/executor/vouchers.ts";
+import { Shell } from "../../../agent/shell.ts";
+import { SubletError } from "../../../src/common/errors.ts";
+import type { LeaseRequestMessage } from "../../../src/rpc/messages.ts";
+import { eventually } from "./fake-starter.ts";
+import { mib, owner, request, setup, token } from "./setup.ts";
+
+const message = { kind: "LEASE_KIND_FUNCTION" } as LeaseRequestMessage;
+const demand: Demand = { request: Buffer.from("0a01", "hex"), message, wish: request, owner };
+const bytes = (text: string): Buffer => Buffer.from(text);
+
+/** A shell on a starter that only notes what it is told, and hands out what a test says. */
+async function world(t: TestContext, { cores = 4 } = {}) {
+  const here = {
+    vouched: new Map<string, VoucherOrder>(),
+    doors: [] as boolean[],
+    problems: [] as string[],
+    released: [] as string[],
+    stopped: [] as string[],
+    mayGrant: true,
+  };
+  let leases = 0;
+  const fake: Starter = {
+    async start(order) {
+      return { pid: 1, port: 4000 + Number(order.pool !== undefined) };
+    },
+    prepare: async () => ({ port: 5000 }),
+    async vouch(voucher) {
+      here.vouched.set(voucher.order.leaseId, voucher);
+    },
+    async unvouch() {
+      here.vouched.clear();
+    },
+    async stop(leaseId) {
+      here.stopped.push(leaseId);
+    },
+    list: async () => [],
+    code: async () => undefined,
+    paths: async () => undefined,
+    close: () => undefined,
+  };
+  const note = (_fields: object, text: string): void => void here.problems.push(text);
+  const shell = new Shell({
+    setup: { ...setup, cores: Array.from({ length: cores }, (_, core) => core), guestUidCount: 500 },
+    tree: { layout: { version: 1, mounts: new Map(), missing: [] }, root: "none", names: new Map() },
+    log: { debug: () => undefined, info: () => undefined, warn: note, error: note },
+    availableBytes: () => 4096 * mib,
+    order: (guest) => ({
+      unixPath: `/run/x/${guest.lease.id}`,
+      tcpAddress: "127.0.0.1",
+      spinUs: 1,
+      executor: "/x",
+    }),
+    startTimeoutMs: 1000,
+    pool: { max: 4, idleMs: 60_000, uidFirst: 900, uidCount: 50 },
+  });
+  t.after(() => shell.close());
+  shell.dispatch({ type: "adopt", guests: [] });
+  shell.setStarter(fake);
+  shell.sampleMemory();
+  shell.vouchers.setDesk({
+    mayGrant: () => here.mayGrant,
+    billing: ({ jobId }) => ({ account: `of-${jobId}`, partition: "" }),
+    newLeaseId: () => `v${++leases}`,
+    newToken: () => token,
+    answer: (guest) => bytes(guest.lease.id),
+    open: (open) => void here.doors.push(open),
+  });
+  let grants = 0;
+  async function lease(wish = request, holder = 1): Promise<string> {
+    const leaseId = `g${++grants}`;
+    await shell.ask({ type: "grant", leaseId, request: wish, owner, holder, token });
+    return leaseId;
+  }
+  /** Somebody leases the ordinary way until `count` leases are granted ahead. */
+  async function ahead(count: number): Promise<string[]> {
+    for (let i = 0; i < 2 * count; i++) {
+      const leaseId = await lease();
+      shell.vouchers.asked(demand);
+      await shell.ask({ type: "release", leaseId, asker: { uid: owner.uid, all: false } });
+    }
+    await eventually("vouchers", () => here.vouched.size >= count);
+    return [...here.vouched.keys()];
+  }
+  const cleared = (): boolean => shell.state.vouchers.size === 0 && shell.vouchers.size === 0;
+  return Object.assign(here, { shell, fake, lease, ahead, cleared });
+}
+
+const offered = (shell: Shell): number => shell.state.spare.reduce((sum, part) => sum + part.cores.length, 0);
+
+test("who leased may find the next lease granted; its capacity is offered until it is used", async (t) => {
+  const { shell, ahead, vouched, doors } = await world(t);
+  const [leaseId = ""] = await ahead(1);
+  const voucher = vouched.get(leaseId);
+  assert.ok(voucher !== undefined);
+  const { order } = voucher;
+  assert.deepEqual(
+    [order.ownerUid, order.memoryBytes, order.token, order.cores.length, order.pool?.startsWith("pool-")],
+    [owner.uid, request.memoryBytes, token, 1, true],
+  );
+  assert.deepEqual(
+    [voucher.ownerGid, voucher.jobId, voucher.request],
+    [owner.gid, undefined, demand.request],
+  );
+  assert.deepEqual(voucher.answer, bytes(leaseId));
+  const found = parseMeta(order.meta.replace(jobMark, "99"), leaseId, 5000);
+  assert.deepEqual(
+    [found?.lease.owner, found?.name],
+    [{ ...owner, jobId: 99 }, order.pool],
+    "an agent that comes later adopts it",
+  );
+  assert.equal(offered(shell), 4);
+  assert.equal(shell.state.book.leases.size, 0);
+  assert.deepEqual(doors, [true]);
+
+  shell.vouchers.redeemed({ leaseId, jobId: 99, stats: undefined });
+  shell.vouchers.claimed(leaseId, 99, 8);
+  const guest = shell.state.guests.get(leaseId);
+  assert.deepEqual(
+    [guest?.phase, guest?.holder, guest?.port, guest?.lease.owner.jobId, guest?.lease.billing?.account],
+    ["running", 8, 5000, 99, "of-99"],
+  );
+  assert.equal(guest?.lease.state, "ACTIVE");
+  assert.ok((guest?.lease.expiresAtMs ?? 0) > shell.nowMs() + request.termMs - 1000);
+  assert.equal(offered(shell), 3);
+  assert.equal(shell.pool.redeemed, 1);
+  await eventually("the next one", () => vouched.size >= 2);
+});
+
+test("the client's stream may be heard before the starter", async (t) => {
+  const { shell, ahead } = await world(t);
+  const [leaseId = ""] = await ahead(1);
+  shell.vouchers.claimed(leaseId, 3, 8);
+  assert.equal(shell.state.guests.get(leaseId)?.holder, 8);
+  shell.vouchers.redeemed({ leaseId, jobId: 3, stats: undefined });
+  assert.deepEqual(
+    [shell.state.guests.get(leaseId)?.holder, shell.state.book.leases.size, shell.pool.redeemed],
+    [8, 1, 1],
+  );
+  shell.dispatch({ type: "holder_gone", holder: 8 });
+  assert.equal(shell.state.guests.get(leaseId)?.phase ?? "ending", "ending");
+});
+
+test("a hook is answered when none can be redeemed any more, and what was redeemed before is gone", async (t) => {
+  for (const type of ["prolog", "step"] as const) {
+    const { shell, ahead, cleared, ...here } = await world(t);
+    const [leaseId = "", other = ""] = await ahead(2);
+    const order: string[] = [];
+    here.fake.unvouch = async () => {
+      order.push("unvouch");
+      // The starter tells what it handed out before it answers.
+      shell.vouchers.redeemed({ leaseId, jobId: 5, stats: undefined });
+    };
+    const hook = { jobId: 9, stepId: 0, cores: [0, 1, 2, 3], memoryBytes: 0, uid: 1, consent: undefined };
+    const answer = await shell.ask({ ...hook, type, partition: "", account: "", qos: "" } as never);
+    order.push("answered");
+    assert.deepEqual(order, ["unvouch", "answered"], type);
+    assert.equal(answer.kind === "hook" && answer.leasesEnded, 1, "what was redeemed");
+    assert.ok(!shell.state.guests.has(leaseId) && !shell.state.vouchers.has(other));
+    assert.ok(cleared());
+    assert.equal(here.doors.at(-1), false);
+  }
+});
+
+test("somebody else wants the capacity: he gets it", async (t) => {
+  const { shell, ahead, lease, cleared } = await world(t, { cores: 2 });
+  await ahead(1);
+  await lease({ ...request, cores: 1 });
+  assert.equal(shell.vouchers.size, 1, "one core is beside it");
+  const [taken = ""] = [...shell.state.book.leases.values()].flatMap(({ cores }) => cores.map(String));
+  const [kept] = [...shell.state.vouchers.values()];
+  assert.ok(!kept?.lease.cores.map(String).includes(taken), "no core is in both");
+  await lease({ ...request, cores: 1 });
+  assert.ok(cleared());
+  assert.equal(shell.state.book.leases.size, 2);
+  await assert.rejects(lease(), /not enough spare|lends nothing/);
+});
+
+test("whatever ends lending ends them; one that is redeemed meanwhile goes at once", async (t) => {
+  const drain = { uid: 0, why: "test", sinceUnixMs: 1 };
+  for (const [event, reason] of [
+    [{ type: "lending", mode: "shadow" }, "admin"],
+    [{ type: "drain", call: 77, drain, budgetMs: undefined }, "admin"],
+    [{ type: "guard", leaseIds: [], closed: true }, "guard"],
+    [
+      {
+        type: "jobs",
+        jobs: [{ jobId: 9, cores: [0, 1, 2, 3], memoryLimitBytes: undefined, memoryUsedBytes: 1 }],
+      },
+      "batch_job",
+    ],
+    [{ type: "memory", availableBytes: 32 * mib, touchedBytes: new Map() }, "batch_job"],
+  ] as const) {
+    const { shell, ahead, cleared, ...here } = await world(t);
+    const [leaseId = ""] = await ahead(1);
+    const ended: string[] = [];
+    shell.listen({
+      onEffect: (effect) => effect.type === "ended" && ended.push(`${effect.guest.lease.reason}`),
+    });
+    here.fake.unvouch = async () => shell.vouchers.redeemed({ leaseId, jobId: 5, stats: undefined });
+    shell.dispatch(event as never);
+    await eventually(`the end by ${event.type}`, cleared);
+    await eventually("its guest is gone", () => !shell.state.guests.has(leaseId));
+    assert.deepEqual(ended, [reason], event.type);
+  }
+});
+
+test("a starter that does not answer: capacity is free when the executors are gone", async (t) => {
+  const { shell, ahead, lease, cleared, ...here } = await world(t, { cores: 2 });
+  await ahead(1);
+  const order: string[] = [];
+  here.fake.unvouch = async () => {
+    throw new SubletError("DEADLINE_EXCEEDED", "starter: no answer");
+  };
+  here.fake.stop = async (name) => void order.push(name.startsWith("pool-") ? "ended" : name);
+  const granted = lease({ ...request, cores: 2 }).then(() => order.push("granted"));
+  await granted;
+  assert.deepEqual(order.filter((what) => what === "ended" || what === "granted").slice(0, 2), [
+    "ended",
+    "granted",
+  ]);
+  assert.ok(cleared());
+  assert.match(here.problems.join(), /end with their executors: starter: no answer/);
+});
+
+test("a lease in nobody's stream is given back", async (t) => {
+  const { shell, ahead } = await world(t);
+  const [leaseId = ""] = await ahead(1);
+  shell.vouchers.redeemed({ leaseId, jobId: 5, stats: undefined });
+  assert.equal(shell.state.guests.get(leaseId)?.phase, "running");
+  await eventually("its end", () => !shell.state.guests.has(leaseId));
+});
+
+test("once something else is asked for changes nothing, twice does", async (t) => {
+  const { shell, ahead, vouched } = await world(t);
+  await ahead(1);
+  const other: Demand = { ...demand, request: Buffer.from("0a02", "hex") };
+  shell.vouchers.asked(other);
+  shell.vouchers.asked(demand);
+  shell.vouchers.asked(other);
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.ok([...vouched.values()].every((each) => each.request.equals(demand.request)));
+  shell.vouchers.asked(other);
+  await eventually("vouchers for the other", () =>
+    [...vouched.values()].some((each) => each.request.equals(other.request)),
+  );
+  assert.ok([...vouched.values()].every((each) => each.request.equals(other.request)));
+});
+
+test("what a controller or a quota has against it is seen within a second or so", async (t) => {
+  const here = await world(t);
+  await here.ahead(1);
+  here.mayGrant = false;
+  await eventually("the end", here.cleared);
+});
+
+test("an executor that ends, a starter that is lost, one that knows of none", async (t) => {
+  const { shell, ahead, cleared, vouched, ...here } = await world(t);
+  const [leaseId = ""] = await ahead(1);
+  const name = vouched.get(leaseId)?.order.pool ?? "";
+  shell.vouchers.exited(name);
+  await eventually("one less", () => !shell.state.vouchers.has(leaseId));
+  vouched.clear();
+  await ahead(1);
+  shell.setStarter(undefined);
+  await eventually("none", cleared);
+  let asked = 0;
+  here.fake.vouch = async () => {
+    asked += 1;
+    throw new SubletError("INTERNAL", "starter: unknown verb; there are START");
+  };
+  shell.setStarter(here.fake);
+  for (let i = 0; i < 3; i++) {
+    await here.lease();
+    shell.vouchers.asked(demand);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+  }
+  assert.equal(asked, 1);
+  assert.ok(cleared());
+  assert.equal(
+    here.problems.filter((text) => text.includes("granted ahead")).length,
+    0,
+    "and nobody was bothered",
+  );
+});
