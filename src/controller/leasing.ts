@@ -218,13 +218,13 @@ function nobody(
     ...refused.slice(-3).map(({ message }) => message.slice(0, 200)),
   ];
   const mib = Math.ceil(wish.memoryBytes / (1024 * 1024));
-  const what = `${wish.cores === 0 ? "" : `${wish.minCores || wish.cores} cores and `}${mib} MiB`;
+  const what = `${wish.cores === 0 ? "" : `${wish.minCores || wish.cores} ${(wish.minCores || wish.cores) === 1 ? "core" : "cores"} and `}${mib} MiB`;
   const where = wish.node === "" ? "no node has" : `node ${wish.node} does not have`;
   // Nobody could even be asked: the caller's agent then lends from its own node.
   const silent = placement.out.length === 0 && refused.every(({ code }) => code === "UNAVAILABLE");
   return new SubletError(
     silent ? "UNAVAILABLE" : "RESOURCE_EXHAUSTED",
-    `${where} ${what} to lend: ${why.length === 0 ? "no other agent reports" : why.join("; ")}`,
+    `${where} ${what} to lend: ${why.length > 0 ? why.join("; ") : wish.node === "" ? "no other agent reports" : "no agent of that name reports here; `sublet nodes` lists them"}`,
     {
       details: {
         reason: nearness.find((reason) => reasons.has(reason)) ?? "closed",

@@ -51,6 +51,37 @@ function refusalDetails(metadata: Metadata): Record<string, string | number> {
   }
 }
 
+/** In Node's words for why there is no connection. */
+const noConnection: readonly (readonly [RegExp, string])[] = [
+  [/\bECONNREFUSED\b/, "connection refused, nothing listens there"],
+  [/\b(ENOTFOUND|EAI_AGAIN)\b|^Name resolution failed/, "its name is not known here"],
+  [/\b(EHOSTUNREACH|ENETUNREACH)\b/, "no route to it"],
+  [/\b(ECONNRESET|EPIPE)\b/, "it closed the connection"],
+];
+
+/**
+ * What grpc-js says of its own inside ("Waiting for LB pick", "Resolution note: ") helps nobody who runs a job: said as a
+ * person would. What a callee said is left as it is.
+ */
+function inWords(code: number, said: string, address: string): string {
+  const late = /^Deadline exceeded after ([\d.]+) ?s/.exec(said);
+  if (code === status.DEADLINE_EXCEEDED && late !== null) {
+    const connected = said.includes("remote_addr");
+    return (
+      `${address} did not answer within ${Number(Number(late[1]).toPrecision(2))} s` +
+      (connected
+        ? ""
+        : ": no connection came about; is it up, is this its address, does a firewall drop what is sent?")
+    );
+  }
+  if (code !== status.UNAVAILABLE) return said;
+  const known = noConnection.find(([pattern]) => pattern.test(said))?.[1];
+  const why = said
+    .replace(/^No connection established\. Last error: (?:Error: )?/, "")
+    .replace(/\.? Resolution note: *$/, "");
+  return `${address} does not answer: ${known ?? why}`;
+}
+
 /** What grpc-js throws as a SubletError that names the callee. */
 export function fromGrpcError(thrown: unknown, address: string, method: string): SubletError {
   if (thrown instanceof SubletError) return thrown;
@@ -60,9 +91,7 @@ export function fromGrpcError(thrown: unknown, address: string, method: string):
   const text =
     error.code === status.UNIMPLEMENTED
       ? `${address} does not know ${method}: it runs another version`
-      : error.code === status.UNAVAILABLE
-        ? `${address} does not answer: ${said}`
-        : said;
+      : inWords(error.code, said, address);
   return new SubletError(errorCodeOf(error.code), text, {
     cause: thrown,
     details: refusalDetails(error.metadata),
