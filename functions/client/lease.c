@@ -1,5 +1,6 @@
 #include "client/lease.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -351,7 +352,13 @@ sublet_status sublet_lease_acquire(sublet_session *session, const sublet_lease_o
     uint64_t slot_bytes = in_bytes + out_bytes + RING_SLOT_ALIGN; /* or less */
     uint64_t memory = wanted.memory_bytes == 0 ? (UINT64_C(64) << 20) * cores : wanted.memory_bytes;
     if (cores > CONTROL_WORKERS_MAX || wanted.min_cores > cores)
-        return error_set(SUBLET_ERR_INVALID, "cores must be 1 to %u and min_cores not more", CONTROL_WORKERS_MAX);
+        return error_set(SUBLET_ERR_INVALID,
+                         "cores %u, min_cores %u: a lease has 1 to %u cores and min_cores is not more; take several "
+                         "leases for more",
+                         cores, wanted.min_cores, CONTROL_WORKERS_MAX);
+    if (memory >
+        INT64_MAX) /* a negative number of whoever counted; with the rings it would come round to a small one */
+        return error_set(SUBLET_ERR_INVALID, "memory_bytes %" PRIu64 " is no size", memory);
     if (slots > RING_SLOTS_MAX || in_bytes > RING_BUFFER_MAX || out_bytes > RING_BUFFER_MAX)
         return error_set(SUBLET_ERR_INVALID, "slots must be 1 to %u, in_bytes and out_bytes up to %u", RING_SLOTS_MAX,
                          RING_BUFFER_MAX);

@@ -97,6 +97,9 @@ sublet_status sublet_library_open(sublet_session *session, const char *path, sub
         free(full);
     if (library->handle == NULL) {
         const char *why = dlerror();
+        size_t named = library->path == NULL ? 0 : strlen(library->path); /* the loader often begins with it */
+        if (why != NULL && named != 0 && strncmp(why, library->path, named) == 0 && strncmp(why + named, ": ", 2) == 0)
+            why += named + 2;
         status = error_set(SUBLET_ERR_INVALID, "cannot load %s: %s", path, why == NULL ? "not a path" : why);
         goto free_bytes;
     }
@@ -120,7 +123,10 @@ static sublet_status find_here(struct sublet_library *library, const char *name,
     char marker[160];
     void *symbol = dlsym(library->handle, name);
     if (symbol == NULL)
-        return error_set(SUBLET_ERR_NOT_FOUND, "the library has no function %s", name);
+        return error_set(SUBLET_ERR_NOT_FOUND,
+                         "%s has no function %s: declare it with SUBLET_FUNCTION, in C++ as extern \"C\", in Fortran "
+                         "with bind(c); nm -D lists what is there",
+                         library->path == NULL ? "the library" : library->path, name);
     snprintf(marker, sizeof(marker), "sublet_form_%.127s", name);
     if (dlsym(library->handle, marker) != NULL)
         memcpy(&function->context, &symbol, sizeof(symbol));

@@ -207,12 +207,13 @@ export function loadLibsublet(path: string): Libsublet {
     free: library.func("sublet_call_free", "void", ["void *"]),
   };
 
+  /** `what` is named before what the library says; "": it says that itself. */
   const check = (status: number, what: string): void => {
     if (status === ok) return;
     const said = native.lastError() as string;
     throw new SubletError(
       codes[status] ?? "INTERNAL",
-      `${what}: ${said === "" ? `status ${status}` : said}`,
+      `${what === "" ? "" : `${what}: `}${said === "" ? `status ${status}` : said}`,
       {
         details: { status },
       },
@@ -260,8 +261,8 @@ export function loadLibsublet(path: string): Libsublet {
         ),
       ),
     release: (lease) => native.release(lease),
-    openLibrary: (session, path) => made(path, (out) => native.openLibrary(session, path, out)),
-    findFunction: (handle, name) => made(`function ${name}`, (out) => native.find(handle, name, out)),
+    openLibrary: (session, path) => made("", (out) => native.openLibrary(session, path, out)),
+    findFunction: (handle, name) => made("", (out) => native.find(handle, name, out)),
     call: (session, fn, input, outCapacity, options) => {
       const result = Buffer.alloc(outCapacity);
       const call = made("call", (out) =>

@@ -187,9 +187,12 @@ static void refused_arguments(void **state)
     assert_int_equal(sublet_open(&options, &none), SUBLET_ERR_INVALID);
     assert_int_equal(sublet_library_open(other, "/nonexistent.so", &library), SUBLET_ERR_NOT_FOUND);
     assert_int_equal(sublet_library_open(other, "/etc/passwd", &library), SUBLET_ERR_INVALID);
+    assert_non_null(strstr(sublet_last_error(), "cannot load /etc/passwd: "));
+    assert_null(strstr(strstr(sublet_last_error(), "/etc/passwd") + 1, "/etc/passwd")); /* named once */
     assert_int_equal(sublet_library_open(other, "/", &library), SUBLET_ERR_INVALID);
     assert_null(library);
     assert_int_equal(sublet_function_find(fixture->library, "no_such_function", &found), SUBLET_ERR_NOT_FOUND);
+    assert_non_null(strstr(sublet_last_error(), FUNCTIONS " has no function no_such_function: "));
     assert_int_equal(sublet_function_find(fixture->library, long_name, &found), SUBLET_ERR_INVALID);
     assert_int_equal(sublet_function_find(fixture->library, "", &found), SUBLET_ERR_INVALID);
     assert_int_equal(sublet_function_find(fixture->library, "empty", &found), SUBLET_OK);
@@ -215,6 +218,14 @@ static void refused_arguments(void **state)
     lease_options.cores = 2;
     lease_options.min_cores = 3;
     assert_int_equal(sublet_lease_acquire(other, &lease_options, &lease), SUBLET_ERR_INVALID);
+    lease_options.cores = 1000000;
+    assert_int_equal(sublet_lease_acquire(other, &lease_options, &lease), SUBLET_ERR_INVALID);
+    assert_non_null(strstr(sublet_last_error(), "cores 1000000, ")); /* what was asked for, and what is possible */
+    assert_non_null(strstr(sublet_last_error(), "1 to 64 cores"));
+    lease_options.cores = lease_options.min_cores = 1;
+    lease_options.memory_bytes = UINT64_MAX; /* with the rings it would be 9 MiB */
+    assert_int_equal(sublet_lease_acquire(other, &lease_options, &lease), SUBLET_ERR_INVALID);
+    assert_non_null(strstr(sublet_last_error(), "is no size"));
     sublet_close(other);
     sublet_close(NULL);
     sublet_call_free(NULL);
