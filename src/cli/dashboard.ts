@@ -28,7 +28,7 @@ function placeOf({ config }: Session, given: string | undefined): { url: string;
   const { controller } = config;
   if (controller === undefined)
     throw new SubletError(
-      "INVALID_ARGUMENT",
+      "UNAVAILABLE",
       "no controller is named; use --controller HOST:PORT or --url, or set `controller` or `dashboard_url` in the settings",
     );
   const host = controller.replace(/:\d+$/, "");

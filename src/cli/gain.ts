@@ -8,7 +8,7 @@ import type {
   WaitingComparisonMessage,
   WaitingSideMessage,
 } from "../rpc/messages.ts";
-import { type Column, formatTable } from "./output.ts";
+import { type Column, formatTable, wrap } from "./output.ts";
 import { type Session, withController } from "./session.ts";
 import { addWatchOption, show } from "./table-options.ts";
 
@@ -71,7 +71,7 @@ const measured = (percent: number): string =>
 function sideText(name: string, side: WaitingSideMessage | null): string {
   if (side === null || !Number.isFinite(side.waitedPercent)) return `${name}: none was watched`;
   const nodes = side.nodes.toLocaleString("en-US", { maximumFractionDigits: 1 });
-  const hours = side.jobCoreHours.toLocaleString("en-US", { maximumFractionDigits: 0 });
+  const hours = amount(side.jobCoreHours);
   return `${name}: ${side.waitedPercent.toFixed(2)} % of ${hours} job core hours on ${nodes} nodes`;
 }
 
@@ -107,6 +107,20 @@ function costLines(cost: GainCostMessage | null): string[] {
   ];
 }
 
+/** Nothing, and next to nothing, are two things. */
+function whole(part: number): string {
+  if (part <= 0) return "nothing";
+  const percent = Math.round(100 * part);
+  return percent === 0 ? "less than 1 %" : `${percent} %`;
+}
+
+/** Broken at the width, if there is one; what goes on stands deeper than its beginning. */
+function folded(line: string, width: number | undefined): string {
+  const indent = /^ */.exec(line)?.[0] ?? "";
+  const [first = "", ...rest] = wrap(line, width === undefined ? undefined : width - 2, indent).split("\n");
+  return [first, ...rest.map((each) => `  ${each}`)].join("\n");
+}
+
 export function formatGain(gain: GetGainResponse, days: Days, width: number | undefined): string {
   const { coreHours, gibHours, covered, money, currency } = gain;
   const stamp = (ms: number): string => days.clockAt(ms).slice(0, 16);
@@ -116,13 +130,15 @@ export function formatGain(gain: GetGainResponse, days: Days, width: number | un
       ? []
       : [`Worth ${money.toLocaleString("en-US", { maximumFractionDigits: 2 })} ${currency}.`];
   return `${[
-    `${stamp(gain.fromUnixMs)} to ${stamp(gain.toUnixMs)} (${days.timeZone}), watched ${(100 * covered).toFixed(0)} % of it:`,
+    `${stamp(gain.fromUnixMs)} to ${stamp(gain.toUnixMs)} (${days.timeZone}), watched ${whole(covered)} of it:`,
     formatTable(columns, rows, width).trimEnd(),
     `Lent: ${share(coreHours?.lent, coreHours?.slurmAlone)} of the core hours of Slurm alone, ` +
       `${share(coreHours?.lent, coreHours?.perfectPacking)} of perfect packing's.`,
     ...worth,
     ...costLines(gain.cost),
-  ].join("\n")}\n`;
+  ]
+    .map((part) => (part.includes("\n") ? part : folded(part, width)))
+    .join("\n")}\n`;
 }
 
 export async function gain(session: Session, { from, to, watch }: GainOptions): Promise<void> {

@@ -34,7 +34,7 @@ function pressureText(what: string, pressure: PressureMessage | null): string {
 const consentText: Readonly<Record<string, string>> = {
   CONSENT_SHARE: "shares what it does not use",
   CONSENT_NO: "wants no neighbours",
-  CONSENT_UNSPECIFIED: "was not asked",
+  CONSENT_UNSPECIFIED: "its owner said nothing about neighbours",
 };
 
 /** By what it is told; anything else is the whole node's, of an agent of an older version. */

@@ -7,7 +7,7 @@ import type { ControllerClient } from "../rpc/client.ts";
 import type { ListNodesResponse, NodeStatusMessage, OfferMessage } from "../rpc/messages.ts";
 import { nodesFromColumns } from "../rpc/node-columns.ts";
 import { parseHostList } from "../slurm/hostlist.ts";
-import { type Column, formatDuration, formatEnum } from "./output.ts";
+import { type Column, formatDuration, formatEnum, wrap } from "./output.ts";
 import { type Session, withController } from "./session.ts";
 import { addTableOptions, show, type TableOptions, viewTable } from "./table-options.ts";
 
@@ -132,7 +132,13 @@ export function formatNodes(
   const age = snapshotValid
     ? `Slurm was asked ${formatDuration(snapshotAgeMs)} ago.`
     : "Slurm has not answered yet: its columns are not known.";
-  return `${table}${age} CORES and MEMORY: given to jobs, of all.\n`;
+  const unknown = nodes.some(({ offer }) => offer !== null && offer.horizonMs === 0);
+  const notes =
+    nodes.length === 0
+      ? "No node matches."
+      : `${age} CORES and MEMORY: given to jobs, of all.` +
+        ` LASTS: how long what is spare is likely to stay${unknown ? "; ?: too little was seen to say" : ""}.`;
+  return `${table}${wrap(notes, width, "")}\n`;
 }
 
 function words(text: string | undefined): string[] | undefined {

@@ -135,6 +135,20 @@ export function wrap(text: string, width: number | undefined, indent: string): s
   return lines.map((each) => `${indent}${each}`).join("\n");
 }
 
+const asciiOf: Readonly<Record<string, string>> = {
+  "…": "~",
+  "×": "x",
+  "·": "*",
+  µ: "u",
+  "–": "-",
+  "−": "-",
+};
+
+/** For a terminal that shows nothing else: as wide as it was, so that tables stay. */
+export function inAscii(text: string): string {
+  return text.replace(/[^\0-\x7f]/gu, (character) => asciiOf[character] ?? "?");
+}
+
 /** "58 s", "1 h 5 min": the two largest units. */
 export function formatDuration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;

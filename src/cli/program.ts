@@ -94,7 +94,13 @@ function settings(
   try {
     return load(options.config, given);
   } catch (thrown) {
-    throw new CommanderError(exitStatus.usage, "sublet.settings", toSubletError(thrown).message);
+    const { message } = toSubletError(thrown);
+    // Who gave an option did not set a variable.
+    const said =
+      options.controller === undefined
+        ? message
+        : message.replace("SUBLET_CONTROLLER: controller:", `--controller ${options.controller}:`);
+    throw new CommanderError(exitStatus.usage, "sublet.settings", said);
   }
 }
 
@@ -105,8 +111,16 @@ export interface Tree {
   readonly result: () => number;
 }
 
-/** All words of the command. Light: what a command does is loaded when it runs, so that help and completion start at once. */
-export function commandTree(output: Output, environment: NodeJS.ProcessEnv): Tree {
+/** Commander's complaints begin as all others of this command do, and say where more is. */
+function complaint(text: string): string {
+  return text.replace(/^error: /, "sublet: ");
+}
+
+/**
+ * All words of the command. Light: what a command does is loaded when it runs, so that help and completion start at once.
+ * `quiet`: complaints about words are left to the caller.
+ */
+export function commandTree(output: Output, environment: NodeJS.ProcessEnv, quiet = false): Tree {
   let result: number = exitStatus.ok;
   const program = new Command("sublet");
   const json = (): boolean => program.opts<GlobalOptions>().json === true;
@@ -130,9 +144,14 @@ export function commandTree(output: Output, environment: NodeJS.ProcessEnv): Tre
     .addHelpText("after", help)
     .helpCommand(false)
     .exitOverride()
+    .configureHelp({ showGlobalOptions: true })
+    .showHelpAfterError("For help: sublet --help, sublet COMMAND --help")
     .configureOutput({
       writeOut: (text) => output.write(text),
-      writeErr: (text) => output.error(text),
+      writeErr: (text) => {
+        if (!quiet) output.error(text);
+      },
+      outputError: (text, write) => write(complaint(text)),
       getOutHelpWidth: () => output.width ?? 100,
       getErrHelpWidth: () => output.width ?? 100,
     });
@@ -289,16 +308,26 @@ export async function run(
   output: Output,
   environment: NodeJS.ProcessEnv = process.env,
 ): Promise<number> {
-  const { program, json, result } = commandTree(output, environment);
+  // Words that are wrong may stop the reading of options before --json.
+  const asJson = args.includes("--json");
+  const { program, json, result } = commandTree(output, environment, asJson);
   try {
     await program.parseAsync([...args], { from: "user" });
     return result();
   } catch (thrown) {
     if (thrown instanceof CommanderError) {
-      // Commander has printed its own complaints; its help and version end with 0.
-      if (thrown.code === "sublet.settings")
-        writeError(output, new SubletError("INVALID_ARGUMENT", thrown.message), json());
-      return thrown.exitCode === 0 ? exitStatus.ok : exitStatus.usage;
+      // Commander has printed its own complaints, but as JSON; its help and version end with 0.
+      if (thrown.exitCode === 0) return exitStatus.ok;
+      if (asJson || thrown.code === "sublet.settings") {
+        const said =
+          thrown.code === "commander.help" ? "a command is missing; --help lists them" : thrown.message;
+        writeError(
+          output,
+          new SubletError("INVALID_ARGUMENT", said.replace(/^error: /, "")),
+          asJson || json(),
+        );
+      }
+      return exitStatus.usage;
     }
     const error = toSubletError(thrown);
     writeError(output, error, json());

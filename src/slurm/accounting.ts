@@ -61,7 +61,11 @@ function why(program: string, thrown: unknown): SubletError {
   const said = String(thrown.stderr ?? "")
     .trim()
     .slice(0, 300);
-  return new SubletError("UNAVAILABLE", `${program}: ${said === "" ? thrown.shortMessage : said}`);
+  return new SubletError(
+    "UNAVAILABLE",
+    `${program} failed: run this where Slurm's commands work, or give recorded answers (--sinfo, --sacct); it said: ` +
+      (said === "" ? thrown.shortMessage : said),
+  );
 }
 
 export async function readNodes(source: HistorySource): Promise<HistoryNode[]> {

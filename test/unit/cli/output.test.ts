@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { type Column, formatDuration, formatEnum, formatTable, wrap } from "../../../src/cli/output.ts";
+import {
+  type Column,
+  formatDuration,
+  formatEnum,
+  formatTable,
+  inAscii,
+  wrap,
+} from "../../../src/cli/output.ts";
 import { formatBytes } from "../../../src/common/units.ts";
 
 interface Row {
@@ -18,6 +25,13 @@ const rows: readonly Row[] = [
   { name: "n1", cores: 8, note: "partly free" },
   { name: "node-with-a-long-name", cores: 128, note: "" },
 ];
+
+describe("a terminal that shows nothing but ASCII", () => {
+  it("gets other signs of the same width", () => {
+    assert.equal(inAscii("2 × 1.14 GiB·s in 5 µs…\u001b[K"), "2 x 1.14 GiB*s in 5 us~\u001b[K");
+    assert.equal(inAscii("größe"), "gr??e");
+  });
+});
 
 describe("tables", () => {
   it("are aligned, and never cut without a terminal", () => {

@@ -224,10 +224,15 @@ describe("with a controller", () => {
       "NODE  STATE  CORES           MEMORY  SPARE CORES    SPARE MEMORY  LASTS  LEASES  LENT             HEARD\n" +
         "n1    mixed    5/8  8 GiB of 16 GiB  2 unallocated         1 GiB      ?       1  1 core, 1 MiB  1 s ago\n" +
         "n2    down     0/8       0 B of 0 B  no agent                                 0  0 cores, 0 B\n" +
-        "Slurm was asked 3 s ago. CORES and MEMORY: given to jobs, of all.\n",
+        "Slurm was asked 3 s ago. CORES and MEMORY: given to jobs, of all. " +
+        "LASTS: how long what is spare is likely to stay; ?: too little was seen to say.\n",
     );
     const narrow = await sublet(["nodes"], environment, 60);
-    for (const line of narrow.out.split("\n").slice(0, 3)) assert.ok(line.length <= 60, line);
+    for (const line of narrow.out.split("\n")) assert.ok(line.length <= 60, line);
+    assert.match(
+      (await sublet(["nodes", "--state", "allocated"], environment)).out,
+      /\nNo node matches\.\n$/,
+    );
     const json = JSON.parse((await sublet(["--json", "nodes"], environment)).out) as {
       nodes: { node: string; offer: unknown }[];
     };
@@ -441,6 +446,8 @@ Waiting, the pressure of the job's cgroup, time in which some task waited:
       toUnixMs: Date.parse("2026-11-25T12:00:00Z"),
     });
     assert.equal((await sublet(["gain", "--from", "soon"], environment)).status, 2);
+    for (const line of (await sublet(["gain"], environment, 60)).out.split("\n"))
+      assert.ok(line.length <= 60, line);
   });
   it("says what was refused, and ends with 1", async () => {
     assert.deepEqual(await sublet(["release", "n2-abc", "--node", "n9"], environment), {
