@@ -1,9 +1,10 @@
 /** Every page, light and dark, wide and narrow: it shows what it should, nothing goes elsewhere, axe finds nothing at AA. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { openPage } from "./browser.ts";
 import { assertClean, becomes, until, violations, world } from "./world.ts";
 
-const { open, fake } = world({ nodes: 1000 });
+const { open, fake, browser } = world({ nodes: 1000 });
 
 const pages: readonly { readonly hash: string; readonly heading: string; readonly shows: string }[] = [
   { hash: "#/", heading: "Overview", shows: ".histogram" },
@@ -76,6 +77,52 @@ test("what the jobs paid: their waiting, the difference to held-out nodes with i
   assertClean(watched);
   await close();
 });
+
+test("what was gained and who paid stand first, without scrolling, on a desk and on a phone", async () => {
+  for (const viewport of [
+    { width: 1440, height: 900 },
+    { width: 390, height: 844 },
+  ]) {
+    const { page, close } = await open("#/", { viewport });
+    const answer = page.locator(".answer");
+    await answer.getByText("Gained today").waitFor();
+    await answer.getByText(/^[\d,]+ core-hours$/).waitFor();
+    await answer.getByText("No difference to be seen").waitFor();
+    const box = await answer.boundingBox();
+    assert.ok(box !== null && box.y + box.height < viewport.height, `it ends at ${JSON.stringify(box)}`);
+    await page.getByRole("radio", { name: "30 days" }).check({ force: true });
+    await answer.getByText("Gained in 30 days").waitFor();
+    await close();
+  }
+});
+
+for (const width of [1440, 800, 390])
+  test(`nothing moves under the reader's eyes as a page loads, ${width} px wide`, async () => {
+    for (const { hash, shows } of pages) {
+      const { page, close } = await openPage(browser(), "about:blank", { viewport: { width, height: 900 } });
+      await page.addInitScript(() => {
+        const moved: number[] = [];
+        Object.assign(globalThis, { moved });
+        new PerformanceObserver((list) => {
+          for (const entry of list.getEntries()) moved.push((entry as unknown as { value: number }).value);
+        }).observe({ type: "layout-shift", buffered: true });
+      });
+      // What a large cluster takes longest to answer comes last.
+      await page.route(/\/api\/v1\/(history|reclaims|leases|accounts)/, async (route) => {
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        await route.continue();
+      });
+      await page.goto(fake().url + hash);
+      await page.locator(shows).first().waitFor();
+      await page.locator(".live-live").waitFor();
+      await page.waitForTimeout(300);
+      const moved = await page.evaluate(() => (globalThis as unknown as { moved: number[] }).moved);
+      const sum = moved.reduce((all, value) => all + value, 0);
+      // A page that jumps is above 0.25, and 0.1 counts as good.
+      assert.ok(sum < 0.1, `${hash}: the layout shifted by ${sum.toFixed(3)}`);
+      await close();
+    }
+  });
 
 test("the switch of colours is kept, and follows the system when it says so", async () => {
   const watched = await open("#/about", { colorScheme: "light" });

@@ -101,7 +101,10 @@ export function AboutPage() {
               "Times",
               `In your time zone, ${Intl.DateTimeFormat().resolvedOptions().timeZone}; point at one to see it in UTC.`,
             ],
-            ["Since the start", "Since this controller began: it keeps sums over time, not these counts."],
+            [
+              "Since the controller began",
+              "Invocations, reclaims and guard actions at the top of the overview: it keeps sums over time, not these counts.",
+            ],
             ["Reserved", "Cores that the node keeps for the system; no job and no guest gets them."],
             ["Draining", "A lease whose holder was told to finish, with a time to do it."],
           ]}

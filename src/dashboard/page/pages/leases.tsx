@@ -173,17 +173,15 @@ export function LeasesPage() {
         <h1>Leases and invocations</h1>
         <RangeChoice range={range} long={now?.longHistory} />
       </div>
-      {now && (
-        <section class="panel strip" aria-label="Numbers now">
-          <dl class="stats">
-            <Stat name="Function leases" value={number(now.leases.functions)} />
-            <Stat name="Regions" value={number(now.leases.regions)} />
-            <Stat name="Draining" value={number(now.leases.draining)} />
-            <Stat name="Cores lent" value={number(now.cores.lent)} />
-            <Stat name="Memory lent" value={bytes(now.memoryBytes.lent)} />
-          </dl>
-        </section>
-      )}
+      <section class="panel strip" aria-label="Numbers now">
+        <dl class="stats">
+          <Stat name="Function leases" value={number(now?.leases.functions)} />
+          <Stat name="Regions" value={number(now?.leases.regions)} />
+          <Stat name="Draining" value={number(now?.leases.draining)} />
+          <Stat name="Cores lent" value={number(now?.cores.lent)} />
+          <Stat name="Memory lent" value={bytes(now?.memoryBytes.lent)} />
+        </dl>
+      </section>
       <Before history={history.data} />
       <RatePanel history={history.data} />
       <Content of={{ ...load, data: view }} what="Leases">

@@ -7,7 +7,7 @@ import { setQuery, useRoute } from "../lib/route.ts";
 import { useStore } from "../lib/store.ts";
 import { summary } from "../lib/stream.ts";
 import { Content, Failure, Link, Panel, Skeleton, Stat } from "../parts/basics.tsx";
-import { CostPanel, GainPanel, type Span } from "../parts/gain.tsx";
+import { Answer, CostPanel, GainPanel, type Span } from "../parts/gain.tsx";
 import { Histogram } from "../parts/histogram.tsx";
 import { Before, RangeChoice } from "../parts/range-choice.tsx";
 import { SharesPanel } from "../parts/shares.tsx";
@@ -49,21 +49,21 @@ function Numbers(props: { of: Summary }) {
         <Stat
           name="Invocations"
           value={`${number(invocations.perSecond)} /s`}
-          note={`${compact(invocations.total)} since the start`}
+          note={`${compact(invocations.total)} since the controller began`}
         />
         <Stat
-          name="Reclaim, 99th percentile"
+          name="Given back to a job within"
           value={<Link to={["reclaims"]}>{span(reclaim.p99Ms)}</Link>}
           note={
             reclaim.total === 0
-              ? "none since the start"
-              : `median ${span(reclaim.p50Ms)}, ${number(reclaim.total)} since the start`
+              ? "no job has wanted anything back yet"
+              : `in 99 % of ${plural(reclaim.total, "reclaim")}; in half of them within ${span(reclaim.p50Ms)}`
           }
         />
         <Stat
           name="Guard actions"
           value={number(guard)}
-          note={`${plural(guardActions.evict, "eviction")}, since the start`}
+          note={`guests held back for a job; ${plural(guardActions.evict, "eviction")}`}
         />
       </dl>
     </section>
@@ -79,6 +79,17 @@ export function Overview() {
   const first = useLoad<Summary>("summary");
   const shown = now ?? first.data;
   const gain: Gain | undefined = shown?.gain[wanted];
+  // Nothing is drawn that would move when the first figures come.
+  if (shown === undefined && first.error === undefined)
+    return (
+      <>
+        <div class="page-head">
+          <h1>Overview</h1>
+          <RangeChoice range={range} />
+        </div>
+        <Skeleton rows={6} />
+      </>
+    );
   return (
     <>
       <div class="page-head">
@@ -90,7 +101,8 @@ export function Overview() {
       ) : (
         first.error && <Failure error={first.error} what="The cluster" retry={first.reload} />
       )}
-      {shown ? <Numbers of={shown} /> : !first.error && <Skeleton rows={1} />}
+      {gain && <Answer gain={gain} span={wanted} />}
+      {shown && <Numbers of={shown} />}
       {history.error && <Failure error={history.error} what="History" retry={history.reload} />}
       <Before history={history.data} />
       <div class="pair">

@@ -45,6 +45,9 @@ export function ReclaimsPage() {
   const range = useRange("24h");
   const reclaims = useLoad<Reclaims>(`reclaims?${range.query}`);
   const history = useLoad<History>(`history?${range.query}&points=600`);
+  // What stands below waits for what stands above, and does not move.
+  const first = reclaims.data !== undefined || reclaims.error !== undefined;
+  const second = first && (history.data !== undefined || history.error !== undefined);
   return (
     <>
       <div class="page-head">
@@ -59,22 +62,26 @@ export function ReclaimsPage() {
           {(data) => <Histogram reclaims={data} />}
         </Content>
       </Panel>
-      <Panel title="Per hour">
-        <Content of={history} what="History">
-          {(data) => <Rates history={data} />}
-        </Content>
-      </Panel>
-      <Panel title="Latest">
-        <Content of={reclaims} what="Reclaims">
-          {(data) =>
-            data.latest.length === 0 ? (
-              <Empty title="None in this span" />
-            ) : (
-              <ReclaimTable rows={data.latest} />
-            )
-          }
-        </Content>
-      </Panel>
+      {first && (
+        <Panel title="Per hour">
+          <Content of={history} what="History">
+            {(data) => <Rates history={data} />}
+          </Content>
+        </Panel>
+      )}
+      {second && (
+        <Panel title="Latest">
+          <Content of={reclaims} what="Reclaims">
+            {(data) =>
+              data.latest.length === 0 ? (
+                <Empty title="None in this span" />
+              ) : (
+                <ReclaimTable rows={data.latest} />
+              )
+            }
+          </Content>
+        </Panel>
+      )}
     </>
   );
 }

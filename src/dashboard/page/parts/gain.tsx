@@ -1,6 +1,7 @@
 /** What was won against both baselines, and what the jobs paid for it. */
 import type { Gain, WaitingComparison, WaitingSide } from "../../api.ts";
-import { compact, money, none, number, percent, place, points } from "../lib/format.ts";
+import { compact, money, none, number, percent, place, plural, points } from "../lib/format.ts";
+import { gained, paid } from "../lib/verdict.ts";
 import { Link, Panel, Segments, Stat } from "./basics.tsx";
 
 type Hours = Gain["coreHours"];
@@ -66,18 +67,38 @@ function Bars(props: { title: string; unit: string; hours: Hours }) {
 
 export type Span = "today" | "month";
 
+/** What one comes to see, before all else. */
+export function Answer(props: { gain: Gain; span: Span }) {
+  const won = gained(props.gain);
+  const cost = paid(props.gain.cost);
+  const when = props.span === "today" ? "today" : "in 30 days";
+  return (
+    <section class="panel answer" aria-label="What was gained, and who paid">
+      <dl class="stats">
+        <Stat name={`Gained ${when}`} value={won.value} note={won.note} />
+        <Stat name={`What the jobs paid ${when}`} value={cost.value} note={cost.note} />
+      </dl>
+    </section>
+  );
+}
+
 /** What the bars do not say by themselves. */
 function Remark(props: { gain: Gain }) {
   const { coreHours, covered } = props.gain;
   const inHoles = Math.max(0, coreHours.lent - coreHours.beyondPacking);
-  const shared = `lent ${number(coreHours.beyondPacking)} core-hours that jobs held and did not use: no scheduler has these without sharing.`;
+  const shared =
+    coreHours.beyondPacking > 0
+      ? `lent ${number(coreHours.beyondPacking)} core-hours that jobs held and did not use: no scheduler has these without sharing.`
+      : "lent nothing that jobs held.";
   return (
     <p class="note">
       {covered === 0
         ? "Nothing of this span was watched yet."
-        : coreHours.perfectPacking > 0
-          ? `Sublet filled ${percent(inHoles / coreHours.perfectPacking)} of the holes that Slurm left, and ${shared}`
-          : `Slurm left no hole; Sublet ${shared}`}
+        : coreHours.lent === 0
+          ? "Sublet lent no core."
+          : coreHours.perfectPacking > 0
+            ? `Sublet filled ${percent(inHoles / coreHours.perfectPacking)} of the holes that Slurm left, and ${shared}`
+            : `Slurm left no hole; Sublet ${shared}`}
       {covered > 0 && covered < 0.995 && ` ${percent(covered)} of the span was watched.`}{" "}
       <Link to={["about"]}>How it is counted</Link>
     </p>
@@ -135,7 +156,7 @@ function share(lent: number, alone: number): string {
 function sideText(name: string, { waitedPercent, nodes, jobCoreHours }: WaitingSide): string {
   return waitedPercent === null
     ? `${name}: no job was watched`
-    : `${name}: ${points(waitedPercent)} of ${number(jobCoreHours)} job core-hours on ${number(nodes)} nodes`;
+    : `${name}: ${points(waitedPercent)} of ${number(jobCoreHours)} job core-hours on ${plural(nodes, "node")}`;
 }
 
 /** A row: what it is of, the difference with its interval, and from what. */
@@ -161,7 +182,7 @@ export function CostPanel(props: { cost: Gain["cost"]; span: Span }) {
     [
       "Waiting for a core",
       points(cost.cpuPressurePercent, true),
-      "of jobs beside guests, less that without them, by their receipts",
+      "of the time of jobs beside guests, less that of jobs without, by their receipts",
     ],
     ["Waiting for memory", points(cost.memoryPressurePercent, true), "the same for memory"],
     comparisonRow("cores", cost.holdOut.cpu),

@@ -4,7 +4,7 @@ import type { History, Shares } from "../../api.ts";
 import { dayTime, isDrawn, noHistory, percent } from "../lib/format.ts";
 import { showSpan } from "../lib/range.ts";
 import { type Part, parts } from "../lib/shares.ts";
-import { Panel, Swatch } from "./basics.tsx";
+import { Link, Panel, Swatch } from "./basics.tsx";
 import { Plot, type PlotLine } from "./plot.tsx";
 import { PointTable } from "./point-table.tsx";
 
@@ -114,7 +114,12 @@ export function SharesPanel(props: {
         ) : (
           <p class="plot plot-none">{noHistory(history)}</p>
         )}
-        <Legend values={values} text={props.text} when={atMs === undefined ? "Now" : dayTime(atMs)} />
+        <div class="legend-side">
+          <Legend values={values} text={props.text} when={atMs === undefined ? "Now" : dayTime(atMs)} />
+          <p class="note">
+            <Link to={["about"]}>What these are</Link>
+          </p>
+        </div>
       </div>
       {history && drawn && (
         <PointTable

@@ -109,7 +109,7 @@ export function Shell(props: { children: ComponentChildren; title: string }) {
           <Icon name="logo" />
           <span>
             Sublet
-            {shown && <small>{shown.cluster}</small>}
+            <small>{shown?.cluster ?? "\u00a0"}</small>
           </span>
         </a>
         <nav aria-label="Pages">
@@ -128,7 +128,7 @@ export function Shell(props: { children: ComponentChildren; title: string }) {
           <Live />
           <LoginButton />
           <Segments label="Colours" options={themes} value={choice} onChange={chooseTheme} />
-          {shown && <p class="version muted">Sublet {shown.version}</p>}
+          <p class="version muted">{shown ? `Sublet ${shown.version}` : "\u00a0"}</p>
         </div>
       </header>
       <main ref={main} tabIndex={-1} aria-label={props.title}>
