@@ -4,35 +4,12 @@
 # shellcheck disable=SC2016 # what bash -c gets expands in the root
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-# shellcheck source=test/packages/machine-packages.sh
-. test/packages/machine-packages.sh
-machine=$(bash deploy/vm/build.sh "${machine_packages[@]}")
-work=$(mktemp -d)
-root=$work/root
-end() {
-  awk -v work="$work/" 'index($2, work) == 1 {print $2}' /proc/mounts | sort -r | xargs -r umount -l
-  rm -rf --one-file-system "$work"
-}
-trap end EXIT
-mkdir "$work"/{image,layer,root}
-mount -o loop,ro,noload "$machine/root.img" "$work/image"
-mount -t tmpfs none "$work/layer"
-mkdir "$work"/layer/{upper,work}
-mount -t overlay -o "lowerdir=$work/image,upperdir=$work/layer/upper,workdir=$work/layer/work" none "$root"
-mount -t proc none "$root/proc"
+# shellcheck source=test/packages/root-image.sh
+. test/packages/root-image.sh
 mkdir "$root/payload"
 cp build/packages/*.deb "$root/payload/"
 
-# shellcheck disable=SC2034 # for steps.sh
-log=$work/log
-# shellcheck source=test/steps.sh
-. test/steps.sh
-inside() { timeout 120 chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
-everything() {
-  (cd "$root" && find . \( -path ./payload -o -path ./proc -o -path ./var/lib/dpkg -o -path ./var/log -o -path ./var/cache \) -prune -o -print |
-    grep -v -e '^\./etc/.*-$' | sort)
-  cat "$root/etc/passwd" "$root/etc/group"
-}
+everything() { all_of_root -path ./payload -o -path ./var/lib/dpkg; }
 version=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' package.json)
 ours=(sublet-agent sublet-controller sublet libsublet-dev libsublet1 slurm-spank-sublet sublet-runtime)
 
