@@ -12,7 +12,7 @@ suites=(slurm guard-slurm)
 # What of the suites with a Slurm is not run here, and why.
 left_out() {
   cat << 'LIST'
-left out: reclaim, shared, spank (name them to run them): without KVM the controller's V8 has died while it started, and the reclaim suite did not get through
+left out: reclaim, shared, spank (name them to run them): no run without KVM has come to their end so far
 left out: test/faults: its bounds on prologs and jobs are times that an emulated machine does not keep
 left out: the rest of test/cluster: what it asks does not depend on the kind of cgroups
 LIST
