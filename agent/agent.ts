@@ -117,7 +117,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const usage = await loadUsage(config, log);
   usage.follow(shell, stats);
   const adopted = await findGuests({ tree, starter: first, timeoutMs: starterTimeoutMs, log, onAdopt });
-  for (const { uid, name } of adopted) if (name !== undefined) shell.pool.adopt(uid, name);
+  for (const { uid, name, lease } of adopted) shell.pool.adopt(uid, name ?? lease.id);
   function lend(): void {
     const mode = lendingMode(now.config.lending, config.node, Date.now());
     if (mode === shell.state.lending) return;

@@ -124,7 +124,12 @@ export class Shell {
       starter: () => this.#starter,
       limit: (leaseId, limits, prepared) => this.#limitPrepared(leaseId, limits, prepared),
       order: (guest, limits, { name }) =>
-        this.#orderOf(guest, limits, guestDirs(options.tree, guest.lease.id), name),
+        this.#orderOf(
+          guest,
+          limits,
+          guestDirs(options.tree, guest.lease.id),
+          name === guest.lease.id ? undefined : name,
+        ),
       release: (leaseId) => void this.#releaseUnclaimed(leaseId),
       openStats: (guest, path) => this.#openStats(guest, path),
       onProblem: (message) => options.log.warn({}, message),
@@ -443,7 +448,9 @@ export class Shell {
   }
 
   #limitPrepared(leaseId: string, limits: GuestLimits, prepared: Prepared): void {
-    const alarms = limitGuest(this.#options.tree, leaseId, limits, prepared.limits);
+    const { tree } = this.#options;
+    if (prepared.limits === undefined) return void createGuest(tree, leaseId, limits);
+    const alarms = limitGuest(tree, leaseId, limits, prepared.limits);
     if (alarms.length > 0) throw new SubletError("INTERNAL", alarms.join("; "));
   }
 

@@ -23,8 +23,8 @@ export interface Prepared {
   readonly cores: readonly number[];
   /** Where its executor listens already. */
   readonly port: number;
-  /** What its cgroup was given. */
-  readonly limits: GuestLimits;
+  /** What its cgroup was given; undefined: neither cgroup nor executor is there yet, see place(). */
+  readonly limits: GuestLimits | undefined;
 }
 
 export interface PoolOptions {
@@ -53,6 +53,8 @@ const fillDelayMs = 20;
 /** Starts that are remembered: as many as a pool may be large. */
 const maxStarts = 64;
 const stuckMs = 5_000;
+/** Leases that are granted ahead without an executor. */
+const maxPlaces = 2;
 
 export class Pool {
   readonly #options: PoolOptions;
@@ -78,12 +80,12 @@ export class Pool {
   }
 
   get size(): number {
-    return this.#ready.length + this.#lent.size;
+    return this.#ready.length + [...this.#lent].filter(({ limits }) => limits !== undefined).length;
   }
 
   /** Whether there may be prepared executors now. */
   get open(): boolean {
-    return this.#max > 0 && this.#options.cores().length > 0;
+    return this.#options.cores().length > 0;
   }
 
   /** The configuration was read again. */
@@ -116,11 +118,22 @@ export class Pool {
     return prepared;
   }
 
+  /** The same where no executors are kept: a uid, for one that is started when the lease is asked for. */
+  place(leaseId: string): Prepared | undefined {
+    const uid = this.#max === 0 && this.#lent.size < maxPlaces ? this.#freeUid() : undefined;
+    if (uid === undefined) return undefined;
+    const prepared = { name: leaseId, uid, cores: [], port: 0, limits: undefined };
+    this.#taken.set(uid, leaseId);
+    this.#lent.add(prepared);
+    return prepared;
+  }
+
   /** It was not used: the next may have it. */
   giveBack(leaseId: string, prepared: Prepared): void {
     if (!this.#lent.delete(prepared)) return;
     this.#names.delete(leaseId);
-    this.#ready.unshift(prepared);
+    if (prepared.limits === undefined) this.#taken.delete(prepared.uid);
+    else this.#ready.unshift(prepared);
     this.check();
   }
 
@@ -142,13 +155,12 @@ export class Pool {
 
   /** The guest of a lease is gone, wherever it came from. */
   gone(leaseId: string): void {
-    const name = this.#names.get(leaseId);
-    if (name === undefined) return;
+    const name = this.#names.get(leaseId) ?? leaseId;
     this.#names.delete(leaseId);
     for (const [uid, holder] of this.#taken) if (holder === name) this.#taken.delete(uid);
   }
 
-  /** A guest of an earlier life holds this uid. */
+  /** A guest of an earlier life holds this uid. `name`: its cgroup's. */
   adopt(uid: number, name: string): void {
     this.#taken.set(uid, name);
   }

@@ -47,6 +47,8 @@ export interface VoucherOrder {
   readonly request: Buffer;
   /** A LocalResponse without its id. */
   readonly answer: Buffer;
+  /** Where in it five digits are to say the executor's port; undefined: it is there. */
+  readonly portAt: number | undefined;
 }
 
 /** In a voucher's meta, the number of the job that redeems it. */
@@ -56,6 +58,7 @@ export const jobMark = "$JOB";
 export interface Redeemed {
   readonly leaseId: string;
   readonly jobId: number;
+  readonly port: number;
   readonly stats: string | undefined;
 }
 
@@ -218,7 +221,9 @@ export async function connectStarter(options: StarterOptions): Promise<Starter> 
     if (fieldOf(fields, "verb") === "REDEEMED") {
       const leaseId = fieldOf(fields, "lease");
       const jobId = numberOf(fields, "job", 0xffff_ffff);
-      if (leaseId !== undefined) options.onRedeemed?.({ leaseId, jobId, stats: fieldOf(fields, "stats") });
+      const port = numberOf(fields, "port", 65535);
+      if (leaseId !== undefined)
+        options.onRedeemed?.({ leaseId, jobId, port, stats: fieldOf(fields, "stats") });
       return;
     }
     const id = Number(fieldOf(fields, "id"));
@@ -278,12 +283,13 @@ export async function connectStarter(options: StarterOptions): Promise<Starter> 
     async prepare(order, timeoutMs) {
       return { port: numberOf(await call("PREPARE", startFields(order), timeoutMs), "port", 65535) };
     },
-    async vouch({ order, ownerGid, jobId, request, answer }, timeoutMs) {
+    async vouch({ order, ownerGid, jobId, request, answer, portAt }, timeoutMs) {
       const own: Field[] = [
         ["owner_gid", `${ownerGid}`],
         ["job", jobId === undefined ? "any" : `${jobId}`],
         ["ask", request.toString("hex")],
         ["answer", answer.toString("hex")],
+        ...(portAt === undefined ? [] : [["port_at", `${portAt}`] as const]),
       ];
       await call("VOUCH", [...startFields(order), ...own], timeoutMs);
     },

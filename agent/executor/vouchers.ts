@@ -5,6 +5,7 @@
  * is decided about such a lease was decided here, before.
  *
  *   a lease is granted the ordinary way ─► demand ─► executor lent by the pool, capacity kept (reactor), cgroup limited
+ *                                                  └► where none are kept: a uid and a cgroup, for one to be started then
  *   ─► VOUCH ─► redeemed: a lease as any other                          (told by the starter, and by the client's stream)
  *            └► withdrawn: UNVOUCH, capacity free again, executor ended
  *
@@ -52,14 +53,17 @@ export interface VouchersOptions {
   readonly nowMs: () => number;
   readonly dispatch: (event: AgentEvent) => void;
   readonly starter: () => Starter | undefined;
-  /** Gives the prepared executor's cgroup the limits of the lease. @throws SubletError when they do not take. */
+  /** Gives the prepared executor's cgroup the limits of the lease, or makes one. @throws SubletError when they do not take. */
   readonly limit: (leaseId: string, limits: GuestLimits, prepared: Prepared) => void;
+  /** START's words for it. */
   readonly order: (guest: Guest, limits: GuestLimits, prepared: Prepared) => StartOrder;
   readonly release: (leaseId: string) => void;
   readonly openStats: (guest: Guest, path: string | undefined) => void;
   readonly onProblem: (message: string) => void;
 }
 
+/** In an answer in place of a port that is not known yet. */
+export const noPort = "00000";
 /** Demand is forgotten after this; the pool does the same. */
 const demandMs = 60_000;
 const lookMs = 1_000;
@@ -146,7 +150,7 @@ export class Vouchers {
     if (desk === undefined || demand === undefined || starter === undefined) return false;
     if (this.#closed || this.#refused || this.#withdrawing !== undefined || !this.#wanted()) return false;
     const leaseId = desk.newLeaseId();
-    const prepared = pool.lend(leaseId);
+    const prepared = pool.lend(leaseId) ?? pool.place(leaseId);
     if (prepared === undefined) return false;
     const { wish, owner } = demand;
     const token = desk.newToken();
@@ -188,12 +192,14 @@ export class Vouchers {
       callers: [],
     };
     const start = order({ ...guest, lease: { ...guest.lease, owner } }, limits, prepared);
+    const answer = desk.answer(guest);
     return {
       order: { ...start, meta: metaForAnyJob(start.meta, jobMark) },
       ownerGid: owner.gid,
       jobId: undefined,
       request,
-      answer: desk.answer(guest),
+      answer,
+      portAt: prepared.limits === undefined ? answer.indexOf(`:${noPort}`) + 1 : undefined,
     };
   }
 
@@ -266,16 +272,17 @@ export class Vouchers {
   }
 
   /** The starter has handed one out. */
-  redeemed({ leaseId, jobId, stats }: Redeemed): void {
+  redeemed({ leaseId, jobId, port, stats }: Redeemed): void {
     const prepared = this.#held.get(leaseId);
     this.#held.delete(leaseId);
-    this.#hand(leaseId, jobId, undefined);
+    this.#hand(leaseId, jobId, { port });
     if (prepared !== undefined) this.#options.pool.redeem(prepared);
     const guest = this.#options.state().guests.get(leaseId);
     if (guest === undefined) return;
     this.#options.openStats(guest, stats);
     if (this.#demand !== undefined) this.#demand.atMs = this.#options.nowMs();
     if (this.#held.size === 0) this.#shut();
+    this.later();
     if (guest.holder !== undefined || guest.phase !== "running") return;
     this.#claims.set(
       leaseId,
@@ -290,17 +297,17 @@ export class Vouchers {
   claimed(leaseId: string, jobId: number, holder: number): void {
     clearTimeout(this.#claims.get(leaseId));
     this.#claims.delete(leaseId);
-    this.#hand(leaseId, jobId, holder);
+    this.#hand(leaseId, jobId, { holder });
   }
 
-  #hand(leaseId: string, jobId: number, holder: number | undefined): void {
+  #hand(leaseId: string, jobId: number, what: { readonly port: number } | { readonly holder: number }): void {
     const voucher = this.#options.state().vouchers.get(leaseId);
     const billing = voucher && this.#desk?.billing({ ...voucher.lease.owner, jobId });
     this.#options.dispatch({
       type: "redeemed",
       leaseId,
       jobId,
-      ...(holder === undefined ? {} : { holder }),
+      ...what,
       ...(billing === undefined ? {} : { billing }),
     });
   }

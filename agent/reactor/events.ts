@@ -44,7 +44,7 @@ export type AgentEvent =
   | { type: "renew"; call: number; leaseId: string; asker: Asker; holder: number | undefined }
   | { type: "release"; call: number; leaseId: string; asker: Asker }
   | { type: "hold"; leaseId: string; holder: number }
-  /** Grant this ahead, to be served by a prepared executor (its uid, its port). Nothing happens where it cannot be. */
+  /** Grant this ahead, to be served by an executor with this uid and port (0: not known yet). Nothing happens where it cannot be. */
   | {
       type: "vouch";
       leaseId: string;
@@ -56,7 +56,7 @@ export type AgentEvent =
     }
   | { type: "unvouch"; leaseIds: readonly string[] }
   /** What was granted ahead was asked for, by this job of its owner's. */
-  | { type: "redeemed"; leaseId: string; jobId: number; holder?: number; billing?: Billing }
+  | { type: "redeemed"; leaseId: string; jobId: number; port?: number; holder?: number; billing?: Billing }
   | { type: "holder_gone"; holder: number }
   | ({ type: "prolog"; call: number; jobId: number } & Partial<JobFacts>)
   /** The job's cores (Linux numbers) and memory on this node, before its tasks start. No cores: not known. */

@@ -91,6 +91,9 @@ export function onUnvouch(draft: Draft, event: Event<"unvouch">): void {
 export function onRedeemed(draft: Draft, event: Event<"redeemed">): void {
   const { leaseId, jobId, holder } = event;
   const voucher = draft.vouchers.get(leaseId);
+  const known = draft.guests.get(leaseId);
+  if (known !== undefined && event.port !== undefined)
+    draft.guests.set(leaseId, { ...known, port: event.port });
   if (voucher === undefined) {
     if (holder !== undefined) onHold(draft, { type: "hold", leaseId, holder });
     return;
@@ -112,7 +115,7 @@ export function onRedeemed(draft: Draft, event: Event<"redeemed">): void {
     startedAtMs: draft.nowMs,
     holder,
     token,
-    port,
+    port: event.port ?? port,
     touchedBytes: 0,
     cores: voucher.limits.cores,
     callers: [],

@@ -28,7 +28,7 @@ import type {
   ReceiptMessage,
 } from "../../src/rpc/messages.ts";
 import { briefReceipt } from "../../src/rpc/receipts.ts";
-import type { VoucherDesk } from "../executor/vouchers.ts";
+import { noPort, type VoucherDesk } from "../executor/vouchers.ts";
 import type { JobWatcher } from "../jobs/watch.ts";
 import type { NodeAdmin } from "../node/admin.ts";
 import { endpointMessage, type Identification, leaseMessage } from "../offer/messages.ts";
@@ -410,7 +410,13 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
           leased: {
             // Written before it is granted: its owner knows who he is, and when it was.
             lease: { ...lease, owner: null, grantedUnixMs: 0 },
-            endpoint: endpointMessage(guest, options.self()),
+            endpoint:
+              guest.port === 0
+                ? {
+                    ...endpointMessage(guest, options.self()),
+                    tcpAddress: `${options.self().fabricAddress}:${noPort}`,
+                  }
+                : endpointMessage(guest, options.self()),
           },
         }).subarray(4);
       },

@@ -65,42 +65,53 @@ static bool read_start_ticks(pid_t pid, uint64_t *ticks_out)
     return true;
 }
 
-void guests_start(struct starter *starter, const struct start_request *request, bool prepare, struct waiter asker)
+struct guest *guests_begin(struct starter *starter, const struct start_request *request, bool prepare,
+                           char why[ERROR_BYTES])
 {
-    char why[ERROR_BYTES] = "";
     struct guest *guest = find_free(starter);
+    why[0] = '\0';
     if (find_lease(starter, request->lease) != NULL)
-        snprintf(why, sizeof(why), "lease %s is live", request->lease);
+        snprintf(why, ERROR_BYTES, "lease %s is live", request->lease);
     else if (guest == NULL)
-        snprintf(why, sizeof(why), "%d guests run already", GUESTS_MAX);
+        snprintf(why, ERROR_BYTES, "%d guests run already", GUESTS_MAX);
     else if (starter->ending)
-        snprintf(why, sizeof(why), "the starter is ending");
-    if (why[0] != '\0') {
-        server_answer_error(starter, asker, why);
-        return;
-    }
+        snprintf(why, ERROR_BYTES, "the starter is ending");
+    if (why[0] != '\0')
+        return NULL;
     memset(guest, 0, sizeof(*guest));
     guest->serial = ++starter->next_serial;
     guest->ready_fd = guest->config_fd = guest->stats_fd = -1;
     code_channel_none(&guest->code);
     guest->meta = strdup(request->meta);
     if (guest->meta == NULL || !launch_guest(starter, request, guest, prepare, why)) {
+        if (why[0] == '\0')
+            snprintf(why, ERROR_BYTES, "out of memory");
         free(guest->meta);
         memset(guest, 0, sizeof(*guest));
-        server_answer_error(starter, asker, why[0] != '\0' ? why : "out of memory");
-        return;
+        return NULL;
     }
     memcpy(guest->lease, request->lease, sizeof(guest->lease));
     memcpy(guest->unix_path, request->unix_path, sizeof(guest->unix_path));
-    guest->asker = asker;
     guest->uid = request->uid;
     guest->gid = request->gid;
     guest->owner = request->owner_uid;
-    guest->keeper = prepare ? asker.client : 0;
     guest->state = prepare ? GUEST_PREPARING : GUEST_STARTING;
     guest->end_ns = monotonic_ns() + starter->ready_timeout_ns;
     if (!read_start_ticks(guest->pid, &guest->start_ticks))
         log_event(LOG_LEVEL_WARN, "lease %s: no start time of process %d", guest->lease, (int)guest->pid);
+    return guest;
+}
+
+void guests_start(struct starter *starter, const struct start_request *request, bool prepare, struct waiter asker)
+{
+    char why[ERROR_BYTES];
+    struct guest *guest = guests_begin(starter, request, prepare, why);
+    if (guest == NULL) {
+        server_answer_error(starter, asker, why);
+        return;
+    }
+    guest->asker = asker;
+    guest->keeper = prepare ? asker.client : 0;
 }
 
 static void tell_started(struct starter *starter, struct guest *guest)
@@ -183,13 +194,15 @@ void guests_hand_out(struct starter *starter, const struct start_request *reques
     tell_started(starter, guest);
 }
 
-void guests_tell_redeemed(struct starter *starter, struct guest *guest, const char *pool, uint64_t job)
+void guests_tell_redeemed(struct starter *starter, struct guest *guest, uint64_t keeper, uint64_t job)
 {
     guest->was_ready = guest->tell_end = true;
+    guest->end_ns = monotonic_ns() + HANDED_OUT_TIMES * starter->ready_timeout_ns;
+    guest->asker = (struct waiter){.client = keeper};
     text_begin(&starter->text);
-    text_add(&starter->text, "verb=REDEEMED\nlease=%s\npool=%s\njob=%llu\nport=%u\nstats=/proc/%d/fd/%d\n",
-             guest->lease, pool, (unsigned long long)job, guest->port, (int)getpid(), guest->stats_fd);
-    server_send(starter, guest->asker.client);
+    text_add(&starter->text, "verb=REDEEMED\nlease=%s\njob=%llu\nport=%u\nstats=/proc/%d/fd/%d\n", guest->lease,
+             (unsigned long long)job, guest->port, (int)getpid(), guest->stats_fd);
+    server_send(starter, keeper);
     guest->asker.client = 0;
 }
 

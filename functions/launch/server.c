@@ -63,6 +63,7 @@ static void drop_client(struct starter *starter, struct client *client, const ch
     client->in_size = client->out_size = client->out_sent = 0;
     client->in_end_ns = client->out_end_ns = 0;
     guests_on_client_gone(starter, serial);
+    voucher_on_client_gone(starter, serial);
     code_on_client_gone(starter, serial);
 }
 

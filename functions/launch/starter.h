@@ -12,7 +12,7 @@
 #include "launch/request.h"
 #include "launch/voucher.h"
 
-enum { CLIENTS_MAX = 16, GUESTS_MAX = 256, WAITERS_MAX = 4 };
+enum { CLIENTS_MAX = 16, GUESTS_MAX = 256, WAITERS_MAX = 4, VOUCHERS_MAX = 16 };
 
 struct client {
     int fd; /* -1: free */
@@ -93,6 +93,8 @@ struct starter {
     struct filter filter, fabric_filter;
     struct client clients[CLIENTS_MAX];
     struct guest guests[GUESTS_MAX];
+    /** Those without a guest. */
+    struct voucher *vouchers[VOUCHERS_MAX];
     struct code_cache code;
     struct text text; /* the frame being written */
     struct message message;
@@ -126,11 +128,14 @@ void guests_start(struct starter *starter, const struct start_request *request, 
 void guests_hand_out(struct starter *starter, const struct start_request *request, struct waiter asker);
 /** The prepared guest of this name and uid; NULL: there is none. */
 struct guest *guests_prepared(struct starter *starter, const char *name, uid_t uid);
+/** Starts a guest. NULL: `why` says why there is none. */
+struct guest *guests_begin(struct starter *starter, const struct start_request *request, bool prepare,
+                           char why[ERROR_BYTES]);
 /** Makes a prepared guest that of a lease. On false, `why` says why; it may have ended then. */
 bool guests_bind(struct starter *starter, const struct start_request *request, struct guest *guest,
                  char why[ERROR_BYTES]);
-/** Tells guest->asker of a lease that was handed out without it. */
-void guests_tell_redeemed(struct starter *starter, struct guest *guest, const char *pool, uint64_t job);
+/** Tells its keeper of a lease that was handed out without it. Should that be lost now, its guest ends. */
+void guests_tell_redeemed(struct starter *starter, struct guest *guest, uint64_t keeper, uint64_t job);
 void guests_stop(struct starter *starter, const char *lease, struct waiter waiter);
 void guests_list(struct starter *starter, struct waiter waiter);
 /** READY, an error, or the end of a guest that is coming up. */

@@ -7,14 +7,17 @@
 
 #include "launch/starter.h"
 
-enum { ASK_MAX = 2048, ANSWER_MAX = 8192 };
+enum { ASK_MAX = 2048, ANSWER_MAX = 8192, PORT_DIGITS = 5 };
 
 struct voucher {
     char *bytes; /* what the lines of the message point into; it has the lease's token */
     size_t size;
     struct message message;
     struct start_request request;
-    const char *ask, *answer;
+    const char *ask;
+    char *answer;
+    uint64_t port_at;
+    uint64_t keeper;
     gid_t owner_gid;
     bool any_job;
     uint64_t job;
@@ -38,26 +41,36 @@ static bool is_hex(const char *text, size_t most)
     return size >= 2 && size <= most && size % 2 == 0 && strspn(text, "0123456789abcdef") == size;
 }
 
-/** The voucher's own keys go into it; the lines of a START stay. */
-static bool take_own_keys(struct voucher *voucher, char why[ERROR_BYTES])
+/** The voucher's own keys. */
+static bool read_own_keys(struct voucher *voucher, char why[ERROR_BYTES])
 {
-    struct message *message = &voucher->message;
+    const struct message *message = &voucher->message;
     const char *job = message_get(message, "job"), *gid = message_get(message, "owner_gid");
+    const char *answer = message_get(message, "answer"), *port_at = message_get(message, "port_at");
+    bool waits = message_get(message, "pool") != NULL;
     uint64_t number = 0;
     voucher->ask = message_get(message, "ask");
-    voucher->answer = message_get(message, "answer");
     voucher->any_job = job != NULL && strcmp(job, "any") == 0;
-    bool ok = is_hex(voucher->ask, ASK_MAX) && is_hex(voucher->answer, ANSWER_MAX) &&
-              (voucher->any_job || parse_number(job, UINT32_MAX, &voucher->job)) &&
-              parse_number(gid, UINT32_MAX, &number);
-    voucher->owner_gid = (gid_t)number;
-    if (!ok) {
-        snprintf(why, ERROR_BYTES, "VOUCH takes ask= and answer= (hex), owner_gid=, job=NUMBER or any, and a START");
+    if (!is_hex(voucher->ask, ASK_MAX) || !is_hex(answer, ANSWER_MAX) || !parse_number(gid, UINT32_MAX, &number) ||
+        !(voucher->any_job || parse_number(job, UINT32_MAX, &voucher->job)) || waits != (port_at == NULL) ||
+        !(waits || (parse_number(port_at, ANSWER_MAX, &voucher->port_at) &&
+                    2 * (voucher->port_at + PORT_DIGITS) <= strlen(answer)))) {
+        snprintf(
+            why, ERROR_BYTES,
+            "VOUCH takes ask= and answer= (hex), owner_gid=, job=NUMBER or any, port_at= without pool=, and a START");
         return false;
     }
+    voucher->owner_gid = (gid_t)number;
+    voucher->answer = voucher->bytes + (answer - voucher->bytes);
+    return true;
+}
+
+/** What is left is a START. */
+static void drop_own_keys(struct message *message)
+{
+    static const char *const own[] = {"ask", "answer", "owner_gid", "job", "port_at"};
     size_t kept = 0;
     for (size_t i = 0; i < message->count; i++) {
-        static const char *const own[] = {"ask", "answer", "owner_gid", "job"};
         size_t k = 0;
         while (k < sizeof(own) / sizeof(own[0]) && strcmp(own[k], message->lines[i].key) != 0)
             k++;
@@ -65,7 +78,6 @@ static bool take_own_keys(struct voucher *voucher, char why[ERROR_BYTES])
             message->lines[kept++] = message->lines[i];
     }
     message->count = kept;
-    return true;
 }
 
 /** The message of the frame, to keep. NULL: out of memory. */
@@ -91,26 +103,56 @@ static struct voucher *copy_of(const struct message *message)
     return voucher;
 }
 
+/** Where a voucher belongs: with its guest, or with those that have none. NULL: nowhere. */
+static struct voucher **place_of(struct starter *starter, const struct voucher *voucher, char why[ERROR_BYTES])
+{
+    const struct start_request *request = &voucher->request;
+    if (request->pool != NULL) {
+        struct guest *guest = guests_prepared(starter, request->pool, request->uid);
+        snprintf(why, ERROR_BYTES, "no guest of yours that is prepared and not vouched for has this pool= and uid=");
+        return guest != NULL && guest->keeper == voucher->keeper && guest->voucher == NULL ? &guest->voucher : NULL;
+    }
+    for (size_t i = 0; i < VOUCHERS_MAX; i++)
+        if (starter->vouchers[i] == NULL)
+            return &starter->vouchers[i];
+    snprintf(why, ERROR_BYTES, "there are %d vouchers without a guest already", VOUCHERS_MAX);
+    return NULL;
+}
+
 void voucher_take(struct starter *starter, struct waiter waiter)
 {
     char why[ERROR_BYTES] = "out of memory";
-    struct voucher *voucher = copy_of(&starter->message);
-    struct guest *guest = NULL;
-    bool ok = voucher != NULL && take_own_keys(voucher, why) &&
-              request_start(&voucher->message, &voucher->request, starter->pilot, why);
-    if (ok && voucher->request.pool != NULL)
-        guest = guests_prepared(starter, voucher->request.pool, voucher->request.uid);
-    if (ok && (guest == NULL || guest->keeper != waiter.client || guest->voucher != NULL)) {
-        snprintf(why, sizeof(why), "no guest of yours that is prepared and not vouched for has this pool= and uid=");
-        ok = false;
+    struct voucher *voucher = copy_of(&starter->message), **place = NULL;
+    if (voucher != NULL) {
+        voucher->keeper = waiter.client;
+        bool ok = read_own_keys(voucher, why);
+        drop_own_keys(&voucher->message);
+        if (ok && request_start(&voucher->message, &voucher->request, starter->pilot, why))
+            place = place_of(starter, voucher, why);
     }
-    if (!ok) {
+    if (place == NULL) {
         voucher_free(voucher);
         server_answer_error(starter, waiter, why);
         return;
     }
-    guest->voucher = voucher;
+    *place = voucher;
     server_answer_ok(starter, waiter);
+}
+
+static void drop(struct voucher **place, uint64_t keeper)
+{
+    if (*place == NULL || (*place)->keeper != keeper)
+        return;
+    voucher_free(*place);
+    *place = NULL;
+}
+
+void voucher_on_client_gone(struct starter *starter, uint64_t client)
+{
+    for (size_t i = 0; i < VOUCHERS_MAX; i++)
+        drop(&starter->vouchers[i], client);
+    for (size_t i = 0; i < GUESTS_MAX; i++)
+        drop(&starter->guests[i].voucher, client);
 }
 
 void voucher_drop_all(struct starter *starter, struct waiter waiter)
@@ -119,13 +161,7 @@ void voucher_drop_all(struct starter *starter, struct waiter waiter)
         server_answer_error(starter, waiter, "UNVOUCH takes nothing");
         return;
     }
-    for (size_t i = 0; i < GUESTS_MAX; i++) {
-        struct guest *guest = &starter->guests[i];
-        if (guest->state == GUEST_FREE || guest->keeper != waiter.client)
-            continue;
-        voucher_free(guest->voucher);
-        guest->voucher = NULL;
-    }
+    voucher_on_client_gone(starter, waiter.client);
     server_answer_ok(starter, waiter);
 }
 
@@ -139,53 +175,91 @@ static bool meta_of(const struct voucher *voucher, uint64_t job, char meta[META_
     return size >= 0 && size < META_MAX;
 }
 
-static struct guest *find(struct starter *starter, uint64_t uid, uint64_t gid, uint64_t job, const char *ask)
+struct asked {
+    uint64_t uid, gid, job;
+    const char *ask;
+};
+
+static bool is_for(const struct voucher *voucher, const struct asked *asked)
 {
-    for (size_t i = 0; i < GUESTS_MAX; i++) {
-        struct guest *guest = &starter->guests[i];
-        const struct voucher *voucher = guest->state == GUEST_PREPARED ? guest->voucher : NULL;
-        if (voucher != NULL && voucher->request.owner_uid == uid && voucher->owner_gid == gid &&
-            (voucher->any_job || voucher->job == job) && strcmp(voucher->ask, ask) == 0)
-            return guest;
+    return voucher != NULL && voucher->request.owner_uid == asked->uid && voucher->owner_gid == asked->gid &&
+           (voucher->any_job || voucher->job == asked->job) && strcmp(voucher->ask, asked->ask) == 0;
+}
+
+/** Takes a voucher out of its place, and its guest, if it has one; one with a guest before one without. */
+static struct voucher *take_voucher(struct starter *starter, const struct asked *asked, struct guest **guest_out)
+{
+    for (size_t i = 0; i < GUESTS_MAX + VOUCHERS_MAX; i++) {
+        struct guest *guest = i < GUESTS_MAX ? &starter->guests[i] : NULL;
+        struct voucher **place = guest != NULL ? &guest->voucher : &starter->vouchers[i - GUESTS_MAX];
+        struct voucher *voucher = guest == NULL || guest->state == GUEST_PREPARED ? *place : NULL;
+        if (!is_for(voucher, asked))
+            continue;
+        *place = NULL;
+        *guest_out = guest;
+        return voucher;
     }
     return NULL;
 }
 
+static void put_port(const struct voucher *voucher, uint16_t port)
+{
+    char digits[PORT_DIGITS + 1];
+    snprintf(digits, sizeof(digits), "%05u", port);
+    for (size_t i = 0; i < PORT_DIGITS; i++) { /* in hex an ASCII digit is a 3 and the digit */
+        voucher->answer[2 * (voucher->port_at + i)] = '3';
+        voucher->answer[2 * (voucher->port_at + i) + 1] = digits[i];
+    }
+}
+
+/** The lease's guest, which has its order; NULL: `why` says why there is none. */
+static struct guest *hand_out(struct starter *starter, const struct voucher *voucher, struct guest *prepared,
+                              char why[ERROR_BYTES])
+{
+    if (prepared != NULL)
+        return guests_bind(starter, &voucher->request, prepared, why) ? prepared : NULL;
+    struct guest *guest = guests_begin(starter, &voucher->request, false, why);
+    if (guest != NULL) {
+        put_port(voucher, guest->port);
+        return guest;
+    }
+    text_begin(&starter->text);
+    text_add(&starter->text, "verb=EXITED\nlease=%s\nstatus=0\n", voucher->request.lease);
+    server_send(starter, voucher->keeper);
+    return NULL;
+}
+
+static bool read_asked(const struct message *message, struct asked *asked)
+{
+    asked->ask = message_get(message, "ask");
+    return message->count == 6 && is_hex(asked->ask, ASK_MAX) &&
+           parse_number(message_get(message, "uid"), UINT32_MAX, &asked->uid) &&
+           parse_number(message_get(message, "gid"), UINT32_MAX, &asked->gid) &&
+           parse_number(message_get(message, "job"), UINT32_MAX, &asked->job);
+}
+
 void voucher_redeem(struct starter *starter, struct waiter waiter)
 {
-    const struct message *message = &starter->message;
-    const char *ask = message_get(message, "ask");
-    uint64_t uid = 0, gid = 0, job = 0;
+    struct asked asked;
+    struct guest *prepared = NULL, *guest = NULL;
     char why[ERROR_BYTES] = "", meta[META_MAX];
-    if (message->count != 6 || !is_hex(ask, ASK_MAX) || !parse_number(message_get(message, "uid"), UINT32_MAX, &uid) ||
-        !parse_number(message_get(message, "gid"), UINT32_MAX, &gid) ||
-        !parse_number(message_get(message, "job"), UINT32_MAX, &job)) {
+    if (!read_asked(&starter->message, &asked)) {
         server_answer_error(starter, waiter, "REDEEM takes uid=, gid=, job= and ask=");
         return;
     }
-    struct guest *guest = find(starter, uid, gid, job, ask);
-    if (guest == NULL || !meta_of(guest->voucher, job, meta)) {
-        server_answer_error(starter, waiter, "none");
-        return;
+    struct voucher *voucher = take_voucher(starter, &asked, &prepared);
+    if (voucher != NULL && meta_of(voucher, asked.job, meta)) {
+        voucher->request.meta = meta;
+        guest = hand_out(starter, voucher, prepared, why);
     }
-    struct voucher *voucher = guest->voucher;
-    uint64_t keeper = guest->keeper;
-    guest->voucher = NULL;
-    voucher->request.meta = meta;
-    if (!guests_bind(starter, &voucher->request, guest, why)) {
-        server_answer_error(starter, waiter, why);
-        voucher_free(voucher);
-        return;
-    }
-    guest->asker = (struct waiter){.client = keeper}; /* lost by this notice, its guest ends like any other's */
-    guests_tell_redeemed(starter, guest, voucher->request.pool, job);
-    if (guest->state != GUEST_STARTING)
-        server_answer_error(starter, waiter, "none");
-    else {
+    if (guest != NULL)
+        guests_tell_redeemed(starter, guest, voucher->keeper, asked.job);
+    if (guest != NULL && guest->state == GUEST_STARTING) { /* else its keeper was lost by that */
         text_begin(&starter->text);
         text_add(&starter->text, "id=%llu\nok=1\nlease=%s\nanswer=%s\n", (unsigned long long)waiter.id, guest->lease,
                  voucher->answer);
         server_send(starter, waiter.client);
-    }
+    } else
+        server_answer_error(starter, waiter, why[0] != '\0' ? why : "none");
     voucher_free(voucher);
 }

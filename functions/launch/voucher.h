@@ -1,15 +1,20 @@
 /**
- * Leases that the agent has granted ahead, each to one user for one request that he is likely to make again, and bound
- * to a prepared guest. Whoever stands at the agent's public socket (sublet-door) redeems one when that very request
- * comes: the lease is handed out without the agent, which has decided all of it before and hears of it first.
+ * Leases that the agent has granted ahead, each to one user for one request that he is likely to make again. Whoever
+ * stands at the agent's public socket (sublet-door) redeems one when that very request comes: the lease is handed out
+ * without the agent, which has decided all of it before and hears of it first.
  *
- *   VOUCH     what START with pool= says, and  ask=HEX owner_gid=GID job=NUMBER|any answer=HEX     the keeper of the
- * guest UNVOUCH   none of the keeper's can be redeemed any more when this is answered                  the keeper
- *   REDEEM    uid=UID gid=GID job=NUMBER ask=HEX                           lease=ID answer=HEX     the door
- *   REDEEMED  a notice to the keeper, before the redeemer has his answer   lease= pool= job= port= stats=
+ *   VOUCH     what START says, and ask=HEX owner_gid=GID job=NUMBER|any answer=HEX [port_at=BYTE]
+ *   UNVOUCH   when it is answered none of this connection's can be redeemed any more
+ *   REDEEM    uid=UID gid=GID job=NUMBER ask=HEX; the answer has lease=ID answer=HEX
+ *   REDEEMED  to the connection of VOUCH, before that answer: lease=ID job=NUMBER port=PORT stats=PATH
+ *
+ * With pool= the guest is a prepared one of the same connection's. Without, there is none yet: it is started when it is
+ * redeemed, and its port goes into the answer, as five digits at port_at. Either way its sockets listen when the answer
+ * is there. One that cannot be started is told of as one that has ended (EXITED).
  *
  * A voucher is for the request whose bytes it holds, asked by this uid and gid, and by any of his jobs or by one. It
- * goes with its guest. What the starter does here is to compare bytes; what they mean is not its business.
+ * goes with its guest, and with its connection. What the starter does here is to compare bytes; what they mean is not
+ * its business.
  */
 #ifndef SUBLET_LAUNCH_VOUCHER_H
 #define SUBLET_LAUNCH_VOUCHER_H
@@ -25,6 +30,8 @@ void voucher_take(struct starter *starter, struct waiter waiter);
 void voucher_drop_all(struct starter *starter, struct waiter waiter);
 void voucher_redeem(struct starter *starter, struct waiter waiter);
 
+/** Who had vouchers is gone, and they with it. */
+void voucher_on_client_gone(struct starter *starter, uint64_t client);
 /** NULL is none. */
 void voucher_free(struct voucher *voucher);
 

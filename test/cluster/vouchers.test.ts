@@ -3,7 +3,8 @@
  * its first instruction, kept by the next agent, and never left behind, whoever is killed.
  */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
 import { discoverCgroups } from "../../agent/cgroup/layout.ts";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
@@ -109,8 +110,38 @@ test("the agent is killed: the lease goes on under the next one, with nothing el
   assert.equal(own?.owner.uid, alice.uid);
   assert.equal(populated().filter((name) => name.startsWith("lease_pool-")).length, 1, "its executor alone");
   await client.letGo();
-  await sublet(cluster, "n1", root, ["reclaim"]);
+  await sublet(cluster, "n1", root, ["reclaim", "--mode", "immediate"]);
   await until("no lease is left", 10_000, async () => ((await listed()).length === 0 ? true : undefined));
+});
+
+test("without a pool: one that is started when it is asked for, taken back and adopted like the others", async () => {
+  const file = join(cluster.stateDir, "etc/agent-n1.toml");
+  const whole = readFileSync(file, "utf8");
+  const restart = async (text: string): Promise<void> => {
+    await cluster.killDaemon("agent-n1");
+    writeFileSync(file, text);
+    await cluster.startDaemon("agent-n1");
+    await cluster.waitKnown();
+  };
+  await restart(`pool_max = 0\n${whole}`);
+  try {
+    const client = regular(cluster, alice, "n1");
+    const first = await redeem(client);
+    await restart(`pool_max = 0\n${whole}`);
+    assert.deepEqual(populated(), [`lease_${first.id}`]);
+    assert.ok((await listed()).some(({ id }) => id === first.id));
+    await client.letGo();
+    const again = regular(cluster, alice, "n1");
+    const second = await redeem(again);
+    assert.equal((await again.say("renew")).id, second.id);
+    const cores = cluster.layout.nodes.find(({ name }) => name === "n1")?.cpus.length ?? 1;
+    await cluster.sbatch({ args: ["--nodelist=n1", `--ntasks=${cores}`], script: "sleep 600\n" });
+    await until("it was taken", 30_000, async () => (populated().length === 0 ? true : undefined));
+    assert.ok(!(await listed()).some(({ id }) => id === second.id));
+    await again.letGo();
+  } finally {
+    await restart(whole);
+  }
 });
 
 test("a client that is killed with its request on the way leaves no lease", async () => {

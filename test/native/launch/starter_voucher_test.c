@@ -31,7 +31,8 @@ static void prepare(const char *name, unsigned id)
 static const char *vouch_text(const char *lease, const char *pool, unsigned id, const char *own)
 {
     static char text[TEXT_BYTES], more[1024];
-    snprintf(more, sizeof(more), "pool=%s\n%s", pool, own);
+    snprintf(more, sizeof(more), "%s%s%s%s", pool == NULL ? "" : "pool=", pool == NULL ? "" : pool,
+             pool == NULL ? "" : "\n", own);
     const char *start = driver_start_text(&driver, lease, id, more), *meta = strstr(start, "meta={");
     snprintf(text, sizeof(text), "verb=VOUCH%.*smeta=[\"%s\",$JOB]%s", (int)(meta - start - 10), start + 10, lease,
              strchr(meta, '\n'));
@@ -79,7 +80,6 @@ static void who_asks_for_just_that_gets_it_and_the_keeper_hears_first(void **sta
     assert_true(driver_receive(&driver, 0)); /* it is there already */
     assert_string_equal(field("verb"), "REDEEMED");
     assert_string_equal(field("lease"), "a");
-    assert_string_equal(field("pool"), "pool-1");
     assert_string_equal(field("job"), "5");
     assert_string_equal(field("port"), port);
     assert_non_null(strstr(field("stats"), "/proc/"));
@@ -174,6 +174,87 @@ static void it_goes_with_its_keeper_and_with_its_guest(void **state)
     assert_non_null(strstr(driver.text, "executor=b "));
 }
 
+/** Five digits of a port in the answer, from its second byte on. */
+static const char bare[] = "ask=0a0b\nowner_gid=70\njob=any\nanswer=22303030303003\nport_at=1\n";
+
+static void one_without_a_guest_is_started_when_it_is_redeemed(void **state)
+{
+    (void)state;
+    char port[16], digits[32];
+    assert_true(vouch("a", NULL, 2, bare));
+    assert_int_equal(driver_processes(&driver), 0);
+    assert_true(redeem(0, 70, 5, "0a0b"));
+    assert_string_equal(field("lease"), "a");
+    snprintf(digits, sizeof(digits), "%s", field("answer"));
+    assert_true(driver_receive(&driver, 0));
+    assert_string_equal(field("verb"), "REDEEMED");
+    snprintf(port, sizeof(port), "%05d", atoi(field("port")));
+    assert_int_equal(strlen(digits), 14);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(digits[2 + 2 * i], '3');
+        assert_int_equal(digits[3 + 2 * i], port[i]);
+    }
+    assert_non_null(strstr(tell("a", "config"), "\nlease=a\n"));
+    assert_true(ask("verb=LIST\nid=5\n", 5));
+    assert_non_null(strstr(driver.text, "meta=[\"a\",5]\n"));
+    assert_false(redeem(0, 70, 5, "0a0b"));
+    assert_true(ask("verb=STOP\nid=8\nlease=a\n", 8));
+    assert_int_equal(driver_processes(&driver), 0);
+}
+
+static void one_with_a_guest_goes_before_one_without(void **state)
+{
+    (void)state;
+    prepare("pool-1", 2);
+    assert_true(vouch("a", NULL, 3, bare));
+    assert_true(vouch("b", "pool-1", 4, own));
+    assert_true(redeem(0, 70, 5, "0a0b"));
+    assert_string_equal(field("lease"), "b");
+    assert_true(ask("verb=UNVOUCH\nid=6\n", 6));
+    assert_false(redeem(0, 70, 5, "0a0b"));
+}
+
+static void one_without_a_guest_goes_with_its_keeper_and_has_bounds(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "ask=0a0b\nowner_gid=70\njob=any\nanswer=22303030303003\n",
+        "ask=0a0b\nowner_gid=70\njob=any\nanswer=22303030303003\nport_at=3\n",
+        "ask=0a0b\nowner_gid=70\njob=any\nanswer=22303030303003\nport_at=99999999999999999999\n",
+        "ask=0a0b\nowner_gid=70\njob=any\nanswer=22303030303003\nport_at=-1\n",
+    };
+    char lease[8];
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_false(vouch("a", NULL, 2 + i, bad[i]));
+    assert_true(vouch("a", NULL, 10, "ask=0a0b\nowner_gid=70\njob=any\nanswer=22303030303003\nport_at=2\n"));
+    for (unsigned i = 1; i < 16; i++) {
+        snprintf(lease, sizeof(lease), "a%u", i);
+        assert_true(vouch(lease, NULL, 10 + i, bare));
+    }
+    assert_false(vouch("b", NULL, 40, bare));
+    close(driver.socket);
+    driver.socket = driver_connect(&driver);
+    assert_true(ask("verb=LIST\nid=9\n", 9)); /* the other close has been heard by then */
+    assert_false(redeem(0, 70, 5, "0a0b"));
+    assert_int_equal(driver_processes(&driver), 0);
+}
+
+static void one_that_cannot_be_started_has_ended(void **state)
+{
+    (void)state;
+    char text[TEXT_BYTES];
+    snprintf(text, sizeof(text), "%s", vouch_text("a", NULL, 2, bare));
+    char *executor = strstr(text, "\nexecutor=");
+    executor[strlen("\nexecutor=") + 1] = '~';
+    assert_true(ask(text, 2));
+    assert_string_equal(field("ok"), "1");
+    assert_false(redeem(0, 70, 5, "0a0b"));
+    assert_non_null(strstr(field("error"), "executor"));
+    assert_true(driver_receive(&driver, 0));
+    assert_string_equal(field("verb"), "EXITED");
+    assert_string_equal(field("lease"), "a");
+}
+
 static void a_lease_that_lives_already_is_not_handed_out_again(void **state)
 {
     (void)state;
@@ -196,6 +277,10 @@ int main(void)
         VOUCHER_TEST(after_unvouch_was_answered_none_is_redeemed),
         VOUCHER_TEST(only_the_keeper_vouches_and_only_for_what_is_prepared),
         VOUCHER_TEST(it_goes_with_its_keeper_and_with_its_guest),
+        VOUCHER_TEST(one_without_a_guest_is_started_when_it_is_redeemed),
+        VOUCHER_TEST(one_with_a_guest_goes_before_one_without),
+        VOUCHER_TEST(one_without_a_guest_goes_with_its_keeper_and_has_bounds),
+        VOUCHER_TEST(one_that_cannot_be_started_has_ended),
         VOUCHER_TEST(a_lease_that_lives_already_is_not_handed_out_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

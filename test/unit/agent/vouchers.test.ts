@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { parseMeta } from "../../../agent/executor/meta.ts";
 import { jobMark, type Starter, type VoucherOrder } from "../../../agent/executor/starter.ts";
-import type { Demand } from "../../../agent/executor/vouchers.ts";
+import { type Demand, noPort } from "../../../agent/executor/vouchers.ts";
 import { Shell } from "../../../agent/shell.ts";
 import { SubletError } from "../../../src/common/errors.ts";
 import type { LeaseRequestMessage } from "../../../src/rpc/messages.ts";
@@ -15,7 +15,7 @@ const demand: Demand = { request: Buffer.from("0a01", "hex"), message, wish: req
 const bytes = (text: string): Buffer => Buffer.from(text);
 
 /** A shell on a starter that only notes what it is told, and hands out what a test says. */
-async function world(t: TestContext, { cores = 4 } = {}) {
+async function world(t: TestContext, { cores = 4, max = 4 } = {}) {
   const here = {
     vouched: new Map<string, VoucherOrder>(),
     doors: [] as boolean[],
@@ -57,7 +57,7 @@ async function world(t: TestContext, { cores = 4 } = {}) {
       executor: "/x",
     }),
     startTimeoutMs: 1000,
-    pool: { max: 4, idleMs: 60_000, uidFirst: 900, uidCount: 50 },
+    pool: { max, idleMs: 60_000, uidFirst: 900, uidCount: 50 },
   });
   t.after(() => shell.close());
   shell.dispatch({ type: "adopt", guests: [] });
@@ -68,7 +68,7 @@ async function world(t: TestContext, { cores = 4 } = {}) {
     billing: ({ jobId }) => ({ account: `of-${jobId}`, partition: "" }),
     newLeaseId: () => `v${++leases}`,
     newToken: () => token,
-    answer: (guest) => bytes(guest.lease.id),
+    answer: ({ lease, port }) => bytes(`${lease.id}:${port === 0 ? noPort : port}`),
     open: (open) => void here.doors.push(open),
   });
   let grants = 0;
@@ -107,7 +107,7 @@ test("who leased may find the next lease granted; its capacity is offered until 
     [voucher.ownerGid, voucher.jobId, voucher.request],
     [owner.gid, undefined, demand.request],
   );
-  assert.deepEqual(voucher.answer, bytes(leaseId));
+  assert.deepEqual(voucher.answer, bytes(`${leaseId}:5000`));
   const found = parseMeta(order.meta.replace(jobMark, "99"), leaseId, 5000);
   assert.deepEqual(
     [found?.lease.owner, found?.name],
@@ -118,7 +118,7 @@ test("who leased may find the next lease granted; its capacity is offered until 
   assert.equal(shell.state.book.leases.size, 0);
   assert.deepEqual(doors, [true]);
 
-  shell.vouchers.redeemed({ leaseId, jobId: 99, stats: undefined });
+  shell.vouchers.redeemed({ leaseId, jobId: 99, port: 5000, stats: undefined });
   shell.vouchers.claimed(leaseId, 99, 8);
   const guest = shell.state.guests.get(leaseId);
   assert.deepEqual(
@@ -132,12 +132,33 @@ test("who leased may find the next lease granted; its capacity is offered until 
   await eventually("the next one", () => vouched.size >= 2);
 });
 
+test("where no executors are kept, the lease alone is granted ahead", async (t) => {
+  const { shell, ahead, vouched, cleared } = await world(t, { max: 0 });
+  const [leaseId = "", other = ""] = await ahead(2);
+  const voucher = vouched.get(leaseId);
+  assert.deepEqual([voucher?.order.pool, voucher?.portAt], [undefined, leaseId.length + 1]);
+  const uids = [...shell.state.vouchers.values()].map(({ uid }) => uid);
+  assert.deepEqual([new Set(uids).size, shell.pool.size], [2, 0]);
+  shell.vouchers.claimed(leaseId, 5, 8);
+  shell.vouchers.redeemed({ leaseId, jobId: 5, port: 4321, stats: undefined });
+  const guest = shell.state.guests.get(leaseId);
+  assert.deepEqual([guest?.port, guest?.phase, guest?.holder], [4321, "running", 8]);
+  assert.equal(parseMeta(voucher?.order.meta.replace(jobMark, "5") ?? "", leaseId, 1)?.name, undefined);
+  await eventually("the next one", () => vouched.size === 3);
+  const next = [...vouched.keys()].at(-1) ?? "";
+  assert.ok(!uids.includes(shell.state.vouchers.get(next)?.uid ?? 0), "no uid is in use twice");
+  shell.vouchers.exited(other); // it could not be started
+  await eventually("its capacity is free", () => !shell.state.vouchers.has(other));
+  await shell.vouchers.withdraw();
+  assert.ok(cleared());
+});
+
 test("the client's stream may be heard before the starter", async (t) => {
   const { shell, ahead } = await world(t);
   const [leaseId = ""] = await ahead(1);
   shell.vouchers.claimed(leaseId, 3, 8);
   assert.equal(shell.state.guests.get(leaseId)?.holder, 8);
-  shell.vouchers.redeemed({ leaseId, jobId: 3, stats: undefined });
+  shell.vouchers.redeemed({ leaseId, jobId: 3, port: 5000, stats: undefined });
   assert.deepEqual(
     [shell.state.guests.get(leaseId)?.holder, shell.state.book.leases.size, shell.pool.redeemed],
     [8, 1, 1],
@@ -154,7 +175,7 @@ test("a hook is answered when none can be redeemed any more, and what was redeem
     here.fake.unvouch = async () => {
       order.push("unvouch");
       // The starter tells what it handed out before it answers.
-      shell.vouchers.redeemed({ leaseId, jobId: 5, stats: undefined });
+      shell.vouchers.redeemed({ leaseId, jobId: 5, port: 5000, stats: undefined });
     };
     const hook = { jobId: 9, stepId: 0, cores: [0, 1, 2, 3], memoryBytes: 0, uid: 1, consent: undefined };
     const answer = await shell.ask({ ...hook, type, partition: "", account: "", qos: "" } as never);
@@ -202,7 +223,8 @@ test("whatever ends lending ends them; one that is redeemed meanwhile goes at on
     shell.listen({
       onEffect: (effect) => effect.type === "ended" && ended.push(`${effect.guest.lease.reason}`),
     });
-    here.fake.unvouch = async () => shell.vouchers.redeemed({ leaseId, jobId: 5, stats: undefined });
+    here.fake.unvouch = async () =>
+      shell.vouchers.redeemed({ leaseId, jobId: 5, port: 5000, stats: undefined });
     shell.dispatch(event as never);
     await eventually(`the end by ${event.type}`, cleared);
     await eventually("its guest is gone", () => !shell.state.guests.has(leaseId));
@@ -231,7 +253,7 @@ test("a starter that does not answer: capacity is free when the executors are go
 test("a lease in nobody's stream is given back", async (t) => {
   const { shell, ahead } = await world(t);
   const [leaseId = ""] = await ahead(1);
-  shell.vouchers.redeemed({ leaseId, jobId: 5, stats: undefined });
+  shell.vouchers.redeemed({ leaseId, jobId: 5, port: 5000, stats: undefined });
   assert.equal(shell.state.guests.get(leaseId)?.phase, "running");
   await eventually("its end", () => !shell.state.guests.has(leaseId));
 });
