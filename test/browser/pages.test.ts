@@ -96,6 +96,17 @@ test("what was gained and who paid stand first, without scrolling, on a desk and
   }
 });
 
+test("all of a lease's columns are in sight on a desk", async () => {
+  const { page, close } = await open("#/leases", { viewport: { width: 1440, height: 900 } });
+  await page.locator("tbody th code").first().waitFor();
+  const hidden = await page
+    .locator(".data-scroll")
+    .first()
+    .evaluate((table) => table.scrollWidth - table.clientWidth);
+  assert.ok(hidden <= 0, `${hidden} px are beyond the edge`);
+  await close();
+});
+
 for (const width of [1440, 800, 390])
   test(`nothing moves under the reader's eyes as a page loads, ${width} px wide`, async () => {
     for (const { hash, shows } of pages) {

@@ -30,12 +30,12 @@ export function sortLeases(leases: readonly LeaseRow[], { by, down }: Sort): Lea
 }
 
 const columns: readonly Column<LeaseRow>[] = [
-  { key: "id", title: "Lease", width: "9rem", cell: ({ id }) => <code title={id}>{id.slice(0, 12)}</code> },
-  { key: "kind", title: "Kind", width: "5.5rem", cell: ({ kind }) => word(kind) },
+  { key: "id", title: "Lease", width: "7.4rem", cell: ({ id }) => <code title={id}>{id.slice(0, 12)}</code> },
+  { key: "kind", title: "Kind", width: "4.8rem", cell: ({ kind }) => word(kind) },
   {
     key: "state",
     title: "State",
-    width: "6.5rem",
+    width: "5.2rem",
     cell: ({ state, reason }) => (
       <span class={/DRAINING|REVOKED/.test(state) ? "word-warn" : ""} title={word(reason)}>
         {word(state)}
@@ -45,37 +45,43 @@ const columns: readonly Column<LeaseRow>[] = [
   {
     key: "node",
     title: "Node",
-    width: "7rem",
+    width: "6.5rem",
     cell: ({ node }) => <Link to={["nodes", node]}>{node}</Link>,
   },
   {
     key: "user",
     title: "User",
-    width: "7rem",
+    width: "5.8rem",
     cell: ({ user, uid }) => <span title={`uid ${uid}`}>{user || uid}</span>,
   },
-  { key: "account", title: "Account", width: "7rem", cell: ({ account }) => account },
-  { key: "job", title: "Job", width: "6rem", num: true, cell: ({ jobId }) => (jobId > 0 ? jobId : "") },
-  { key: "cores", title: "Cores", width: "4.5rem", num: true, cell: ({ cores }) => number(cores) },
+  { key: "account", title: "Account", width: "5.8rem", cell: ({ account }) => account },
+  { key: "job", title: "Job", width: "5.4rem", num: true, cell: ({ jobId }) => (jobId > 0 ? jobId : "") },
+  { key: "cores", title: "Cores", width: "4rem", num: true, cell: ({ cores }) => number(cores) },
   {
     key: "memory",
     title: "Memory",
-    width: "6.5rem",
+    width: "5.6rem",
     num: true,
     cell: ({ memoryBytes }) => bytes(memoryBytes),
   },
   {
     key: "granted",
     title: "Since",
-    width: "8.5rem",
+    width: "7.4rem",
     num: true,
     cell: ({ grantedAtMs }) => <Time ms={grantedAtMs} />,
   },
-  { key: "remaining", title: "Left", width: "7rem", num: true, cell: ({ remainingMs }) => span(remainingMs) },
+  {
+    key: "remaining",
+    title: "Left",
+    width: "6.3rem",
+    num: true,
+    cell: ({ remainingMs }) => span(remainingMs),
+  },
   {
     key: "invocations",
     title: "Invocations",
-    width: "8rem",
+    width: "7rem",
     num: true,
     cell: ({ kind, invocations }) => (kind === "region" ? "" : number(invocations)),
   },
