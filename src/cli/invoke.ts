@@ -1,4 +1,5 @@
 /** `sublet invoke`: calls one function of a library, on leased cores if there are any, else here. */
+import { isUtf8 } from "node:buffer";
 import { readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { SubletError, toSubletError } from "../common/errors.ts";
@@ -27,6 +28,11 @@ function readInput(options: InvokeOptions): Buffer {
       cause,
     });
   }
+}
+
+/** Bytes that are no text may do anything to a terminal. */
+function isText(bytes: Buffer): boolean {
+  return isUtf8(bytes) && !/[\p{Cc}--[\t\n\r]]/v.test(bytes.toString());
 }
 
 export function invoke(
@@ -75,7 +81,11 @@ export function invoke(
         ...(note === undefined ? {} : { note }),
       });
     else {
-      if (options.out === undefined) output.writeBytes(out);
+      if (options.out === undefined && output.width !== undefined && !isText(out))
+        output.error(
+          "sublet: the result is no text: --out FILE or a pipe takes it, --json shows it as base64\n",
+        );
+      else if (options.out === undefined) output.writeBytes(out);
       const where = node === "" ? "here" : `on ${node}`;
       output.error(
         `ran ${where}: lease ${formatDuration(leased - started)}, call ${formatDuration(ended - leased)}, ` +

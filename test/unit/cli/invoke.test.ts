@@ -50,6 +50,20 @@ describe("invoke, by a libsublet built against the real header", () => {
     assert.equal(call({}).out, "");
     assert.throws(() => call({ in: join(folder, "none") }), { code: "INVALID_ARGUMENT" });
   });
+  it("keeps bytes that are no text from a terminal, and from nothing else", () => {
+    const shown = (data: string, width: number | undefined) => {
+      const output = collector(width);
+      const options = { data, maxOut: 100, cores: 2, local: true };
+      invoke({ config, output, json: false }, "libx.so", "reverse", options, fake);
+      return output;
+    };
+    assert.equal(shown("abc\n", 80).out, "\ncba");
+    const { out, err } = shown("abc\u001b", 80);
+    assert.equal(out, "");
+    assert.match(err, /^sublet: the result is no text: --out FILE or a pipe/);
+    assert.equal(shown("é", 80).out, ""); // turned round it is no UTF-8
+    assert.equal(shown("abc\u001b", undefined).out, "\u001bcba");
+  });
   it("runs here when nobody lends, unless it must not", () => {
     const { out, err } = call({ data: "xy", cores: 9 });
     assert.equal(out, "yx");
