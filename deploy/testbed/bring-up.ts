@@ -65,6 +65,8 @@ export async function bringUp(
   writeFileSync(slurmConfPath(stateDir), slurmConf(layout, settings));
   writeFileSync(join(stateDir, "cgroup.conf"), cgroupConf(settings));
   writeFileSync(join(stateDir, "mpi.conf"), mpiConf);
+  if (options.gresConf !== undefined)
+    writeFileSync(join(stateDir, "gres.conf"), `${options.gresConf.join("\n")}\n`);
   const plugin = (options.spank ?? saved.agents) ? pluginOf(stateDir) : undefined;
   writeFileSync(join(stateDir, "plugstack.conf"), plugstackConf(plugin, hookTimeoutMs));
   writeFileSync(join(stateDir, "hosts"), hostsFile(layout));

@@ -47,8 +47,12 @@ import { agentDaemon, controllerDaemon, metricsUrl, type Settings } from "./subl
 export interface ClusterOptions {
   /** Number of nodes, n1 to nN; 3 by default. */
   nodes?: number;
-  /** Default: 80 % of this machine's memory, divided evenly. */
-  memoryMibPerNode?: number;
+  /** Default: 80 % of this machine's memory, divided evenly; or a figure for each node. */
+  memoryMibPerNode?: number | readonly number[];
+  /** For each node, more of its line in slurm.conf, as "Feature=big Gres=card:2". */
+  slurmWords?: readonly string[];
+  /** Lines of gres.conf. */
+  gresConf?: readonly string[];
   stateDir?: string;
   /** Start sublet-controller and an agent per node; true by default. */
   agents?: boolean;
@@ -321,6 +325,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     nodes: options.nodes ?? 3,
     stateDir,
     ...(options.memoryMibPerNode === undefined ? {} : { memoryMibPerNode: options.memoryMibPerNode }),
+    ...(options.slurmWords === undefined ? {} : { slurmWords: options.slurmWords }),
   });
   const lock = await takeLock(lockFile(stateDir), options.waitForLockMs ?? 0);
   let cluster: Cluster | undefined;

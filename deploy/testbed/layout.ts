@@ -29,6 +29,8 @@ export interface NodeLayout {
   /** The CPUs of this machine that are not this node's, in Slurm's own numbering (core after core, threads side by side). */
   readonly foreignSlurmCpus: readonly number[];
   readonly memoryMib: number;
+  /** More of its line in slurm.conf: features, generic resources. */
+  readonly slurmWords: string;
   /** Host end of its veth pair. */
   readonly veth: string;
   /** Its `/run/sublet`, as seen from outside. */
@@ -81,7 +83,10 @@ export function divideCores(cores: number, nodes: number): number[][] {
 export interface LayoutOptions {
   nodes: number;
   stateDir: string;
-  memoryMibPerNode?: number;
+  /** One figure for all, or one for each. */
+  memoryMibPerNode?: number | readonly number[];
+  /** For each node, more of its line in slurm.conf. */
+  slurmWords?: readonly string[];
   cores?: readonly Core[];
   totalMemoryMib?: number;
 }
@@ -99,7 +104,8 @@ export function planLayout(options: LayoutOptions): Layout {
   const cores = options.cores ?? readCores();
   const totalMib = options.totalMemoryMib ?? Math.floor(totalmem() / 1048576);
   const shareMib = Math.floor((totalMib * 0.8) / count);
-  const memoryMib = options.memoryMibPerNode ?? (shareMib > 1024 ? shareMib - (shareMib % 256) : shareMib);
+  const even = shareMib > 1024 ? shareMib - (shareMib % 256) : shareMib;
+  const { memoryMibPerNode: wanted = even } = options;
   const division = divideCores(cores.length, count);
   const nodes = division.map((mine, k): NodeLayout => {
     const name = `n${k + 1}`;
@@ -110,7 +116,8 @@ export function planLayout(options: LayoutOptions): Layout {
       address: `10.77.0.${11 + k}`,
       cpus: mine.flatMap((core) => cores[core]?.cpus ?? []).sort((a, b) => a - b),
       foreignSlurmCpus: slurmCpus(cores, (core) => !owned.has(core)),
-      memoryMib,
+      memoryMib: typeof wanted === "number" ? wanted : (wanted[k] ?? even),
+      slurmWords: options.slurmWords?.[k] ?? "",
       veth: `sublet-${name}`,
       runDir: join(stateDir, name, "sublet"),
       spoolDir: join(stateDir, name, "spool"),

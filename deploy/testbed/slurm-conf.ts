@@ -88,7 +88,8 @@ function nodeLine(cores: readonly Core[], node: NodeLayout): string {
     node.foreignSlurmCpus.length === 0 ? "" : ` CpuSpecList=${formatCpuList(node.foreignSlurmCpus)}`;
   return (
     `NodeName=${node.name} NodeAddr=${node.address} NodeHostname=${node.name} CPUs=${cpus} Sockets=${sockets} ` +
-    `CoresPerSocket=${Math.ceil(cores.length / sockets)} ThreadsPerCore=${threads} RealMemory=${node.memoryMib}${spec} State=UNKNOWN`
+    `CoresPerSocket=${Math.ceil(cores.length / sockets)} ThreadsPerCore=${threads} RealMemory=${node.memoryMib}${spec} ` +
+    `${node.slurmWords === "" ? "" : `${node.slurmWords} `}State=UNKNOWN`
   );
 }
 

@@ -86,25 +86,45 @@ function startScript(cluster: Cluster, user: User, from: string, script: string,
   return { child, ended: once(child, "close"), lines: createInterface({ input: child.stdout }) };
 }
 
+export interface Wish {
+  readonly kind?: "function" | "region";
+  readonly cores?: number;
+  readonly mib?: number;
+}
+
+/** What a client of `user` on node `from` is answered who wants a lease on node `on`, or anywhere (""). */
+export async function ask(
+  cluster: Cluster,
+  user: User,
+  from: string,
+  on: string,
+  { kind = "function", cores = 1, mib = 64 }: Wish = {},
+): Promise<{ said: LeaseMessage | { code: string; message: string }; letGo: Held["letGo"] }> {
+  const wish = [on, kind, String(cores), String(mib)];
+  const { child, ended, lines } = startScript(cluster, user, from, "hold.ts", wish);
+  const said = once(lines, "line", { signal: AbortSignal.timeout(20_000 * slowness) });
+  const line = await Promise.race([said, ended.then(() => undefined)]);
+  assert.ok(line !== undefined, `uid ${user.uid} got no answer`);
+  return {
+    said: JSON.parse(String(line[0])),
+    async letGo() {
+      child.stdin.end();
+      await ended;
+    },
+  };
+}
+
 /** A lease on node `on` held by a client of `user` on node `from`. */
 export async function hold(
   cluster: Cluster,
   user: User,
   from: string,
   on: string,
-  kind = "function",
+  kind: Wish["kind"] = "function",
 ): Promise<Held> {
-  const { child, ended, lines } = startScript(cluster, user, from, "hold.ts", [on, kind]);
-  const said = once(lines, "line", { signal: AbortSignal.timeout(20_000 * slowness) });
-  const line = await Promise.race([said, ended.then(() => undefined)]);
-  assert.ok(line !== undefined, `uid ${user.uid} got no lease on ${on}`);
-  return {
-    lease: JSON.parse(String(line[0])) as LeaseMessage,
-    async letGo() {
-      child.stdin.end();
-      await ended;
-    },
-  };
+  const { said, letGo } = await ask(cluster, user, from, on, { kind });
+  assert.ok("id" in said, `uid ${user.uid} got no lease on ${on}: ${JSON.stringify(said)}`);
+  return { lease: said, letGo };
 }
 
 /** A client that leases the same on its own node again and again; see again.ts. */
