@@ -102,18 +102,20 @@ function isToml(language: string, text: string): boolean {
 
 const shellLanguages = new Set(["", "sh", "bash", "shell", "console"]);
 
+export function isShell({ language, text }: Page["blocks"][number]): boolean {
+  return shellLanguages.has(language) && !isToml(language, text);
+}
+
 export function commandLines(page: Page): CommandLine[] {
-  return page.blocks
-    .filter(({ language, text }) => shellLanguages.has(language) && !isToml(language, text))
-    .flatMap(({ text, line }) =>
-      withoutDocuments(joined(text, line)).shell.flatMap(({ text: each, number }) =>
-        simpleCommands(each).map((words) => ({
-          where: `${page.source}:${number}`,
-          text: each.trim(),
-          words,
-        })),
-      ),
-    );
+  return page.blocks.filter(isShell).flatMap(({ text, line }) =>
+    withoutDocuments(joined(text, line)).shell.flatMap(({ text: each, number }) =>
+      simpleCommands(each).map((words) => ({
+        where: `${page.source}:${number}`,
+        text: each.trim(),
+        words,
+      })),
+    ),
+  );
 }
 
 /** Command lines within sentences and tables, where some words stand for others. */
