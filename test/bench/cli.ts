@@ -2,10 +2,13 @@
  * The command as a person waits for it: `sublet nodes` against a controller of 10,000 nodes, from its start to its end,
  * beside Node's own start, and help and a Tab, which ask nobody. As packages install it (bundled), and `nodes` from the
  * sources as well. Rounds take turns. Beside each time what the process took of a processor, which other load changes less.
+ * And `sublet top`, live on a terminal: what it and the controller take while nobody touches a key.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { installCommand } from "../unit/cli/installed.ts";
 import { type Extent, whole } from "./bed.ts";
@@ -45,6 +48,56 @@ function markOf(what: string): Pick<Row, "mark" | "markOn"> {
   return what === "sublet --help" ? { mark: 2 } : {};
 }
 
+const ticksPerSecond = 100;
+
+/** Of all its threads, user and system. */
+function cpuSeconds(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+}
+
+/** Shares of a core over `seconds`: nothing but the controller, then a top on a terminal of 50 lines beside it. */
+async function liveTop(
+  main: readonly string[],
+  environment: Record<string, string>,
+  controller: ChildProcess,
+  seconds: number,
+): Promise<{ top: number; controller: number; alone: number }> {
+  const controllerPid = controller.pid ?? 0;
+  const shares = async (...pids: number[]): Promise<number[]> => {
+    const [before, beganMs] = [pids.map(cpuSeconds), performance.now()];
+    await sleep(seconds * 1000);
+    const passedS = (performance.now() - beganMs) / 1000;
+    return pids.map((pid, i) => (100 * (cpuSeconds(pid) - (before[i] ?? 0))) / passedS);
+  };
+  const [alone = Number.NaN] = await shares(controllerPid);
+  const command = [process.execPath, "--disable-warning=ExperimentalWarning", ...main, "top"].join(" ");
+  const terminal = spawn("script", ["-qfec", `stty rows 50 cols 160; exec ${command}`, "/dev/null"], {
+    stdio: ["pipe", "pipe", "inherit"],
+    env: { ...process.env, ...environment, TERM: "xterm" },
+  });
+  const ended = once(terminal, "exit");
+  let drawn = "";
+  terminal.stdout.on("data", (text: Buffer) => {
+    drawn = `${drawn}${text}`.slice(-100_000);
+  });
+  try {
+    // Its start is not what it takes while it runs.
+    await sleep(6_000);
+    if (!drawn.includes(`of ${many.toLocaleString("en-US")}`)) throw new Error(`top drew: ${drawn}`);
+    const pid = Number(
+      readFileSync(`/proc/${terminal.pid}/task/${terminal.pid}/children`, "utf8").split(" ")[0],
+    );
+    const [top = Number.NaN, beside = Number.NaN] = await shares(pid, controllerPid);
+    return { top, controller: beside, alone };
+  } finally {
+    terminal.stdin.write("q");
+    await Promise.race([ended, sleep(5_000)]);
+    terminal.kill();
+  }
+}
+
 export async function run(progress: (message: string) => void, extent: Extent = whole): Promise<Row[]> {
   const rounds = extent.small ? 2 : 15;
   const installed = await installCommand();
@@ -78,7 +131,25 @@ export async function run(progress: (message: string) => void, extent: Extent = 
     }
     const walls = (values: readonly Timed[]): number[] => values.map(({ wallMs }) => wallMs);
     const cpu = (values: readonly Timed[]): number => Math.round(medianOf(values.map(({ cpuMs }) => cpuMs)));
-    return [...times].map(([what, values]) => {
+    progress("top, live");
+    const live = await liveTop(main, environment, peer, extent.small ? 3 : 30);
+    const unit = "% of a core";
+    const lively: Row[] = [
+      {
+        what: `sublet top, live, ${many} nodes`,
+        value: live.top,
+        unit,
+        mark: 5,
+        note: "a picture every 2 s",
+      },
+      {
+        what: "the controller that it asks, beyond nobody asking",
+        value: live.controller - live.alone,
+        unit,
+        note: `nobody asks: ${live.alone.toFixed(1)} %`,
+      },
+    ];
+    const started = [...times].map(([what, values]): Row => {
       return {
         what,
         value: medianOf(walls(values)),
@@ -90,6 +161,7 @@ export async function run(progress: (message: string) => void, extent: Extent = 
         ...markOf(what),
       };
     });
+    return [...started, ...lively];
   } finally {
     installed.remove();
     peer.stdin.end(); // it ends with its input, and its munged with it

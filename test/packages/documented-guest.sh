@@ -56,6 +56,12 @@ sed -i '/^\[lending\]/d; /^mode = /d' /etc/sublet/agent.conf.d/10-site.toml # as
 one "the shadow is over" systemctl reload sublet-agent
 one "the node lends" until_true 60 eval 'sublet nodes --json | grep -q LENDING_ON'
 
+sed -i 's/^10\.9\.0\.1.*/& vm-ib/' /etc/hosts
+says docs/install.md:images-and-diskless-nodes
+one "the agent has the unit's word" eval 'sublet-agent --check-config > /dev/null; systemctl show sublet-agent -p Environment | grep -q "SUBLET_AGENT_FABRIC_ADDRESS=vm-ib"'
+one "and its address" until_true 60 eval 'sublet status | grep -q "fabric.address *10.9.0.1"'
+one "it lends all the same" until_true 60 eval 'sublet nodes --json | grep -q LENDING_ON'
+
 says docs/configuration.md:what-is-in-effect
 says docs/logs.md:where-they-go
 says docs/logs.md:support-bundle
@@ -103,7 +109,7 @@ one "jobs start" timeout 120 srun --mem=100 true
 left() {
   everything > /tmp/after
   diff /tmp/before /tmp/after | sed -n 's/^[<>] //p' | grep -v -e '^/etc/sublet' -e '^/etc/slurm/\(prolog\|epilog\|plugstack.conf\).d/' -e '^sublet:' \
-    -e '^/etc/prometheus/agents.json' -e '^/etc/grafana/provisioning/.*/sublet.yml' -e '/_\?sublet\(\.fish\)\?$' > /tmp/left
+    -e '^/etc/prometheus/agents.json' -e '^/etc/systemd/system/sublet-agent.service.d' -e '^/etc/grafana/provisioning/.*/sublet.yml' -e '/_\?sublet\(\.fish\)\?$' > /tmp/left
   cat /tmp/left
   [ ! -s /tmp/left ]
 }

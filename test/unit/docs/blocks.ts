@@ -87,6 +87,7 @@ export const executed: Readonly<Record<string, Executed>> = {
   "docs/install.md:slurm:2": machine,
   "docs/install.md:slurm:3": machine,
   "docs/install.md:slurm:4": machine,
+  "docs/install.md:images-and-diskless-nodes": machine,
   "docs/install.md:upgrade": machine,
   "docs/install.md:upgrade:2": machine,
   "docs/install.md:off-and-away": machine,
