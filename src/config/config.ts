@@ -77,6 +77,7 @@ export interface ReclaimConfig {
 
 export interface ControllerConfig {
   readonly listen: string;
+  readonly names: readonly string[];
   readonly metricsListen: string;
   readonly pollIntervalMs: number;
   readonly horizonConfidence: number;
@@ -237,6 +238,7 @@ export function compileController(read: Read<ControllerRaw>): Configuration<Cont
   const { raw } = read;
   const config = {
     listen: raw.listen,
+    names: raw.names,
     metricsListen: raw.metrics_listen,
     pollIntervalMs: raw.poll_interval_ms,
     horizonConfidence: raw.horizon_confidence,

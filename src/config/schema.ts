@@ -147,6 +147,12 @@ export const agentSchema = z.strictObject({
 
 export const controllerSchema = z.strictObject({
   listen: address.default("0.0.0.0:7700").describe("gRPC for agents and the CLI"),
+  names: z
+    .array(z.string().regex(/^[A-Za-z0-9.-]{1,253}$/, "expected a host's name without its port"))
+    .max(16)
+    .default([])
+    .describe("names of this host in settings of agents and CLI, beside its host name and its addresses")
+    .meta({ example: ["head", "head.example.org"] }),
   metrics_listen: address.default("0.0.0.0:7703").describe("HTTP /metrics and /healthz"),
   poll_interval_ms: ms
     .default(10_000)

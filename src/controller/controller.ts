@@ -165,6 +165,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const onRefused = refusedCallers((fields, text) => log.warn(fields, text));
   const server = await serve({
     listen: config.listen,
+    names: config.names,
     identity,
     get trustedUids() {
       return now.config.trustedUids;

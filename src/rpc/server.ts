@@ -82,6 +82,8 @@ export interface CallEvent {
 export interface ServeOptions {
   /** host:port; port 0 takes a free one. */
   readonly listen: string;
+  /** More names under which callers may know this server, without port: an alias, a full name. */
+  readonly names?: readonly string[];
   readonly identity: Identity;
   readonly trustedUids: readonly number[];
   readonly node?: NodeHandlers;
@@ -115,10 +117,10 @@ export function splitAddress(address: string): { host: string; port: number } {
   return { host: match[1] ?? "", port };
 }
 
-/** The names under which callers may know this server: what it listens on, its host name, its addresses. */
-function audiencesOf(address: string): string[] {
+/** The names under which callers may know this server: what it listens on, its host name, its addresses, what the site says. */
+function audiencesOf(address: string, more: readonly string[]): string[] {
   const { host, port } = splitAddress(address);
-  const names = [host, hostname(), hostname().split(".")[0] ?? ""];
+  const names = [host, hostname(), hostname().split(".")[0] ?? "", ...more];
   if (host === "0.0.0.0" || host === "[::]") {
     names.push("localhost");
     for (const list of Object.values(networkInterfaces()))
@@ -267,7 +269,7 @@ export async function serve(options: ServeOptions): Promise<RpcServer> {
     );
   });
   const address = `${host}:${port}`;
-  audiences = audiencesOf(address);
+  audiences = audiencesOf(address, options.names ?? []);
 
   const close = async (): Promise<void> => {
     setServing(false);

@@ -14,6 +14,8 @@ echo 'APT::Get::Assume-Yes "true";' > /etc/apt/apt.conf.d/90yes
 sed -i '/^\(Prolog\|Epilog\|PrologFlags\)=/d' /etc/slurm/slurm.conf
 : > /etc/slurm/plugstack.conf
 scontrol reconfigure
+# The image leaves documentation out, which has the examples; a site's hosts have it.
+grep -rl path-exclude /etc/dpkg | xargs -r rm
 sed -i 's/^10\.9\.0\.1.*/& head/' /etc/hosts
 # Folders of other packages.
 mkdir -p /etc/prometheus /etc/grafana/provisioning/{dashboards,datasources} /etc/bash_completion.d /etc/fish/completions /usr/local/share/zsh/site-functions
@@ -36,7 +38,10 @@ versions() { is "$(dpkg-query -W -f '${Version}\n' sublet-runtime sublet-agent s
 runs() { systemctl is-active sublet-agent sublet-starter sublet-controller && systemctl is-enabled sublet-agent sublet-starter sublet-controller; }
 everything > /tmp/before
 
-useradd --system --uid 620 sublet # as the page says
+# As the page says: the uid that is chosen, and the alias by which this host is called.
+useradd --system --uid 620 sublet
+mkdir -p /etc/sublet/controller.conf.d
+echo 'names = ["head"]' > /etc/sublet/controller.conf.d/10-site.toml
 says docs/install.md:head-node
 show /tmp/log 12
 one "the controller runs, now and after a boot" eval 'systemctl is-active sublet-controller && systemctl is-enabled sublet-controller'

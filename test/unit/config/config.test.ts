@@ -207,6 +207,7 @@ describe("controller.toml and sublet.toml", () => {
   it("fill all defaults", () => {
     assert.deepEqual(loadControllerConfig(file(""), {}), {
       listen: "0.0.0.0:7700",
+      names: [],
       metricsListen: "0.0.0.0:7703",
       pollIntervalMs: 10_000,
       horizonConfidence: 0.8,

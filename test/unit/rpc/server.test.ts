@@ -95,6 +95,27 @@ describe("unary calls", () => {
     assert.deepEqual(user.lease?.owner, { uid: 20_001, gid: 0, jobId: 0, node: "" });
     assert.equal(user.endpoint, null);
   });
+  it("are refused when they were meant for another name, unless the site says that it is ours", async () => {
+    const grant = async (request: { leaseId: string }) => ({ lease: { id: request.leaseId } });
+    const called = async (names: readonly string[]): Promise<string> => {
+      const server = await serve({
+        listen: "127.0.0.1:0",
+        names,
+        identity: plainIdentity(0),
+        trustedUids: [0],
+        node: { ...nodeHandlers, grant },
+      });
+      closers.push(() => server.close());
+      // Every machine resolves this one.
+      const answer = await nodeClient(server.address.replace("127.0.0.1", "localhost")).grant({
+        leaseId: "a",
+      });
+      return answer.lease?.id ?? "";
+    };
+    await assert.rejects(called([]), { code: "UNAUTHENTICATED", message: /made for localhost:/ });
+    await assert.rejects(called(["head"]), { code: "UNAUTHENTICATED" });
+    assert.equal(await called(["head", "localhost"]), "a");
+  });
   it("carry a refusal with its details", async () => {
     const server = await nodeServer({
       grant: async () => {
