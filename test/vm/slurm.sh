@@ -12,7 +12,7 @@ suites=(slurm guard-slurm)
 # What of the suites with a Slurm is not run here, and why.
 left_out() {
   cat << 'LIST'
-left out: reclaim, shared, spank (name them to run them): no run without KVM has come to their end so far. On a machine that is busy itself, what the agent gives its door to come up and the controller a node to grant (5 s each) is over too soon, whatever the slowness
+left out: reclaim, shared, spank (name them to run them): no run without KVM has come to their end so far. On a machine that is busy itself, what the agent gives its own socket for a first answer and the controller a node to grant is over too soon, whatever the slowness
 left out: test/faults: its bounds on prologs and jobs are times that an emulated machine does not keep
 left out: the rest of test/cluster: what it asks does not depend on the kind of cgroups
 LIST
