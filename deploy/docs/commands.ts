@@ -19,7 +19,7 @@ function optionAbout({ description, argChoices, defaultValue }: Option): string 
   const shown = Array.isArray(defaultValue) ? defaultValue.join(",") : String(defaultValue);
   const more = [
     argChoices === undefined ? "" : `one of ${argChoices.join(", ")}`,
-    defaultValue === undefined || defaultValue === "" || typeof defaultValue === "boolean"
+    defaultValue === undefined || shown === "" || typeof defaultValue === "boolean"
       ? ""
       : `default ${shown}`,
   ].filter((text) => text !== "");

@@ -173,6 +173,7 @@ sublet_status sublet_function_find(sublet_library *library, const char *name, su
 sublet_status function_run(const struct sublet_function_ref *function, const void *in, size_t in_bytes, void *out,
                            size_t out_capacity, uint64_t timeout_ns, size_t *bytes_out)
 {
+    static const uint64_t nothing[8]; /* a worker gives a function without arguments memory, too */
     size_t size;
     if (function->context == NULL && function->plain == NULL)
         return SUBLET_ERR_NOT_FOUND; /* imported with a lease that has ended */
@@ -186,7 +187,7 @@ sublet_status function_run(const struct sublet_function_ref *function, const voi
             .out_room = out_capacity,
         };
         *bytes_out = 0;
-        if (function->context(&context, in, out) != 0)
+        if (function->context(&context, in == NULL ? nothing : in, out) != 0)
             return SUBLET_ERR_FUNCTION;
         size = context.result_size != 0 ? context.result_size : context.result_bytes;
     } else if (in_bytes > UINT32_MAX)

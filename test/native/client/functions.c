@@ -253,3 +253,11 @@ SUBLET_FUNCTION(repeat)
     context->result_size = count;
     return 0;
 }
+
+/** Whether there is memory behind its arguments. */
+SUBLET_FUNCTION(is_there)
+{
+    context->result_bytes = 1;
+    *(char *)out = in != NULL;
+    return 0;
+}

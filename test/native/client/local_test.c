@@ -66,6 +66,17 @@ static void plain_form_gets_a_copy(void **state)
     assert_string_equal(out, "arguments");
 }
 
+/** As on a worker, where a function that looks at arguments that are none finds memory. */
+static void no_arguments_are_no_null(void **state)
+{
+    struct fixture *fixture = *state;
+    char out = 0;
+    size_t bytes = 0;
+    assert_int_equal(sublet_invoke(fixture->session, function_of(fixture, "is_there"), NULL, 0, &out, 1, &bytes, NULL),
+                     SUBLET_OK);
+    assert_int_equal(out, 1);
+}
+
 static void errors_of_functions(void **state)
 {
     struct fixture *fixture = *state;
@@ -239,6 +250,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_to_lease, open_session, close_session),
         cmocka_unit_test_setup_teardown(invoke_runs_here, open_session, close_session),
         cmocka_unit_test_setup_teardown(plain_form_gets_a_copy, open_session, close_session),
+        cmocka_unit_test_setup_teardown(no_arguments_are_no_null, open_session, close_session),
         cmocka_unit_test_setup_teardown(errors_of_functions, open_session, close_session),
         cmocka_unit_test_setup_teardown(submitted_calls, open_session, close_session),
         cmocka_unit_test_setup_teardown(queue_is_bounded, open_session, close_session),
