@@ -7,7 +7,8 @@ set -eu
 nodes=$(sinfo --noheader --Node --format='%N %R')
 [ -n "$nodes" ] || { echo "agents.sh: sinfo names no node" >&2; exit 1; }
 printf '%s\n' "$nodes" | LC_ALL=C sort -u | awk -v port="${1:-7702}" '
-  { lists[$1] = $1 in lists ? lists[$1] "," $2 : $2; if ($1 != last) order[++count] = last = $1 }
+  $1 != last { order[++count] = last = $1; lists[last] = $2; next }
+  { lists[last] = lists[last] "," $2 }
   END {
     for (i = 1; i <= count; i++)
       printf "%s{\"targets\": [\"%s:%s\"], \"labels\": {\"partitions\": \"%s\"}}",

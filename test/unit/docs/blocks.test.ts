@@ -137,15 +137,20 @@ const packaged = readdirSync(join(root, "deploy/debian")).flatMap((file) => {
     });
 });
 
-/** What a packaged folder gets is in a folder of deploy/ with its name, and in the recipe of the packages. */
+/** What a packaged folder gets: a file of the folder that the recipe of the packages names, by itself or in braces. */
 function isInFolder(path: string): boolean {
-  const source = join("deploy", posix.basename(posix.dirname(path)), posix.basename(path));
   const [stem = ""] = posix.basename(path).split(".");
   const recipe = read("deploy/package/install.sh").split("\n");
-  return (
-    existsSync(join(root, source)) &&
-    recipe.some((line) => line.includes(posix.dirname(source)) && new RegExp(`[/{,]${stem}[.,}]`).test(line))
-  );
+  return recipe.some((line) => {
+    const source = new RegExp(`[\\w/-]*/${posix.basename(posix.dirname(path))}(?=/)`).exec(
+      line.replace(/"\$to[^"]*"/g, ""),
+    );
+    return (
+      source !== null &&
+      existsSync(join(root, source[0], posix.basename(path))) &&
+      new RegExp(`[/{,]${stem}[.,}]`).test(line)
+    );
+  });
 }
 
 function isPackaged(path: string): boolean {

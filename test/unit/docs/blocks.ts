@@ -101,6 +101,7 @@ export const executed: Readonly<Record<string, Executed>> = {
   "docs/pilot.md:sublet-without-root-pilots": pilots,
   "docs/pilot.md:sublet-without-root-pilots:2": pilots,
   "docs/pilot.md:sublet-without-root-pilots:3": { like: "test/packages/root.sh" },
+  "docs/programmer.md:from-nothing-to-an-answer": { like: "test/native/client/first.sh" },
   "docs/rollout.md:roll-out": { like: "test/packages/ansible.sh" },
   "docs/rollout.md:roll-out:2": { like: "test/packages/ansible.sh" },
   "docs/speed.md:measured": {

@@ -64,12 +64,15 @@ const variables = (): Map<string, string> =>
     ),
   );
 
-/** agents.sh where Slurm says `lines`. */
-function agentsOf(lines: string, ...args: readonly string[]) {
+/** agents.sh where Slurm says `lines`, with an awk of this name. */
+function agentsOf(lines: string, args: readonly string[] = [], awk = "awk") {
   const folder = mkdtempSync(join(tmpdir(), "sublet-agents-"));
   try {
     writeFileSync(join(folder, "said"), lines);
     writeFileSync(join(folder, "sinfo"), `#!/bin/sh\n[ -s ${folder}/said ] || exit 1\ncat ${folder}/said\n`, {
+      mode: 0o755,
+    });
+    writeFileSync(join(folder, "awk"), `#!/bin/sh\nPATH=${process.env.PATH}\nexec ${awk} "$@"\n`, {
       mode: 0o755,
     });
     return spawnSync("sh", [join(root, "deploy/prometheus/agents.sh"), ...args], {
@@ -125,14 +128,22 @@ describe("what ships for Grafana", () => {
 
 describe("what ships for Prometheus", () => {
   it("makes the list of agents of what Slurm says: each node once, with all its partitions", () => {
-    const ran = agentsOf("n2 long\nn1 short\nn10 long\nn2 long\nn2 short\n");
-    assert.equal(ran.status, 0, ran.stderr);
-    assert.deepEqual(JSON.parse(ran.stdout), [
-      { targets: ["n1:7702"], labels: { partitions: "short" } },
-      { targets: ["n10:7702"], labels: { partitions: "long" } },
-      { targets: ["n2:7702"], labels: { partitions: "long,short" } },
-    ]);
-    assert.match(agentsOf("n1 a\n", "9").stdout, /"n1:9"/);
+    // What Debian has by itself, and what most others have.
+    const awks = ["mawk", "gawk"].filter((name) => spawnSync(name, ["1"], { input: "" }).status === 0);
+    for (const awk of ["awk", ...awks]) {
+      const ran = agentsOf("n2 long\nn1 short\nn10 long\nn2 long\nn2 short\n", [], awk);
+      assert.equal(ran.status, 0, ran.stderr);
+      assert.deepEqual(
+        JSON.parse(ran.stdout),
+        [
+          { targets: ["n1:7702"], labels: { partitions: "short" } },
+          { targets: ["n10:7702"], labels: { partitions: "long" } },
+          { targets: ["n2:7702"], labels: { partitions: "long,short" } },
+        ],
+        awk,
+      );
+    }
+    assert.match(agentsOf("n1 a\n", ["9"]).stdout, /"n1:9"/);
   });
   it("prints no list when Slurm does not answer", () => {
     const ran = agentsOf("");
