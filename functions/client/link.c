@@ -280,7 +280,7 @@ static sublet_status open_here(struct link *link, uint64_t region_bytes, uint64_
 static sublet_status open_there(struct link *link, uint64_t region_bytes, uint64_t end_ns)
 {
     struct stream_welcome welcome;
-    bool fabric = !link->lease->imported && ofi_wanted(link->session->fabric);
+    bool fabric = !link->imported && ofi_wanted(link->session->fabric);
     bool early = region_bytes == 0 && !fabric;
     int fd;
     sublet_status status = begin_stream(link, STREAM_CONTROL, end_ns, &fd);
@@ -345,7 +345,7 @@ sublet_status link_open(struct sublet_lease *lease, const Sublet__V1__Endpoint *
         return error_set(SUBLET_ERR_NO_MEMORY, "out of memory");
     link->refs = 1;
     link->session = lease->session;
-    link->lease = lease;
+    link->imported = lease->imported;
     link->node = lease->node;
     link->control = -1;
     link->slots = lease->slots;
@@ -361,6 +361,7 @@ sublet_status link_open(struct sublet_lease *lease, const Sublet__V1__Endpoint *
     if (status == SUBLET_OK && !here)
         status = open_there(link, region_bytes, end_ns);
     if (status == SUBLET_OK) {
+        link->lease = lease;
         *link_out = link;
         return SUBLET_OK;
     }
@@ -368,7 +369,6 @@ sublet_status link_open(struct sublet_lease *lease, const Sublet__V1__Endpoint *
               here ? endpoint->unix_path : endpoint->tcp_address, sublet_status_text(status),
               status == SUBLET_ERR_LOST || status == SUBLET_ERR_SYSTEM ? ": " : "",
               status == SUBLET_ERR_LOST || status == SUBLET_ERR_SYSTEM ? strerror(errno) : "");
-    link->lease = NULL;
     destroy(link);
     return status;
 }

@@ -80,7 +80,8 @@ struct link_entry {
 struct link {
     int refs;
     struct sublet_session *session;
-    struct sublet_lease *lease; /* NULL after its release */
+    struct sublet_lease *lease; /* NULL while it is opened, and after its release */
+    bool imported;              /* the lease is another session's: never over a fabric */
     const char *node;
     _Atomic int lost; /* 0 = alive, else the status of what was on it */
     bool same_node;

@@ -328,7 +328,7 @@ void ofi_connection_step(struct link *link, struct ofi_worker *worker)
     if ((worker->state == OFI_OPEN || worker->state == OFI_PROBING) &&
         receive(link, worker, &worker->last, sizeof(worker->last)))
         connection_over(link, worker,
-                        worker->last.status < SUBLET_STATUS_COUNT && (worker->last.flags & STREAM_FLAG_LAST) != 0
+                        stream_status_answers(worker->last.status) && (worker->last.flags & STREAM_FLAG_LAST) != 0
                             ? &worker->last
                             : NULL);
     if (worker->state == OFI_OPEN && ofi_peer_is_lost(link->fabric->ofi, worker->target.peer)) {

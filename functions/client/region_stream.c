@@ -331,7 +331,7 @@ sublet_status region_access_connect(struct link *link, uint64_t bytes, uint64_t 
     access->features_access = (welcome.features & STREAM_FEATURE_ACCESS) != 0;
     access->bytes = bytes;
     access->memory_fd = -1;
-    bool fabric = (welcome.features & STREAM_FEATURE_FABRIC) != 0 && !link->lease->imported;
+    bool fabric = (welcome.features & STREAM_FEATURE_FABRIC) != 0 && !link->imported;
     if (!fabric || !ofi_wanted(link->session->fabric) || region_access_fabric(link, access, end_ns) != SUBLET_OK)
         link->region = access;
     return SUBLET_OK;

@@ -90,6 +90,7 @@ sublet_status result_run_here(struct sublet_call *call, size_t *bytes_out)
 {
     size_t room = call->out_capacity;
     if (call->allocates) {
+        result_forget(call); /* of an answer that broke off */
         /* As much as the system lets us reserve; what the function does not touch costs nothing. */
         while ((call->out = result_make(room)) == NULL && room > PAGE)
             room /= 2;

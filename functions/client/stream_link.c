@@ -48,7 +48,9 @@ static sublet_status stream_start(struct link *link, uint32_t number, struct sub
 /** What stream_start queued goes out when the caller's state is complete. */
 static void stream_fill(struct link *link, struct sublet_call *call)
 {
+    link->refs++; /* it may be lost meanwhile */
     stream_connection_send(link, &link->streams[call->on_worker]);
+    link_unref(link);
 }
 
 static bool stream_claim(struct link *link, struct sublet_call *call)
@@ -91,8 +93,11 @@ static void stream_sleep(struct link *link, const struct sublet_call *call, uint
 
 static void stream_take(struct link *link, struct sublet_call *call)
 {
-    if (link->streams != NULL)
-        stream_progress_worker(link, &link->streams[call->on_worker]);
+    if (link->streams == NULL)
+        return;
+    link->refs++;
+    stream_progress_worker(link, &link->streams[call->on_worker]);
+    link_unref(link);
 }
 
 static void stream_progress(struct link *link)

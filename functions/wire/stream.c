@@ -42,7 +42,7 @@ sublet_status stream_request_check(const struct stream_request *request)
 
 sublet_status stream_response_check(const struct stream_response *response, uint32_t sequence, uint64_t capacity)
 {
-    if (response->sequence != sequence || response->status >= SUBLET_STATUS_COUNT)
+    if (response->sequence != sequence || !stream_status_answers(response->status))
         return SUBLET_ERR_INVALID;
     if ((response->flags & STREAM_FLAG_NEEDED) != 0 && response->status != SUBLET_ERR_TOO_LARGE)
         return SUBLET_ERR_INVALID;

@@ -160,6 +160,12 @@ static inline void stream_response_set(struct stream_response *response, uint64_
     response->flags = (uint32_t)(size >> 32) << STREAM_SIZE_SHIFT | flags;
 }
 
+/** May an answer have that status? Not BUSY: to whoever asks for a call's result it says that the call still runs. */
+static inline bool stream_status_answers(uint32_t status)
+{
+    return status < SUBLET_STATUS_COUNT && status != SUBLET_ERR_BUSY;
+}
+
 /** Bytes that follow the response. */
 static inline uint64_t stream_response_body(const struct stream_response *response)
 {

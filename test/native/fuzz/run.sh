@@ -86,6 +86,7 @@ for target in "${targets[@]}"; do
   fi
   corpus=build/fuzz/corpus/$target
   mkdir -p "$corpus"
+  bash test/native/fuzz/seeds.sh "$target" "$corpus" || exit 1
   done_runs=0
   took=0
   hash=$(sha256sum < "$program" | cut -c 1-16)
