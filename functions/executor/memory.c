@@ -37,6 +37,14 @@ void memory_give(struct memory *memory, enum memory_kind kind, uint64_t bytes)
         atomic_fetch_sub(&memory->page->large[kind], bytes);
 }
 
+bool memory_ours_suffices(const struct memory *memory, enum memory_kind kind, uint64_t bytes)
+{
+    if (memory->page == NULL)
+        return true;
+    uint64_t others = taken(memory, kind) - atomic_load(&memory->page->large[kind]);
+    return others <= memory->limit && bytes <= memory->limit - others;
+}
+
 uint64_t memory_left(const struct memory *memory, enum memory_kind kind)
 {
     if (memory->page == NULL)

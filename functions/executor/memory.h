@@ -23,6 +23,8 @@ bool memory_take(struct memory *memory, enum memory_kind kind, uint64_t bytes);
 void memory_give(struct memory *memory, enum memory_kind kind, uint64_t bytes);
 /** Could it ever be taken? */
 bool memory_possible(const struct memory *memory, uint64_t bytes);
+/** Could it be taken if this worker gave back all that it has? */
+bool memory_ours_suffices(const struct memory *memory, enum memory_kind kind, uint64_t bytes);
 uint64_t memory_left(const struct memory *memory, enum memory_kind kind);
 
 #define SPACE_GUARD 64u

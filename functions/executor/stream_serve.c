@@ -90,6 +90,12 @@ static bool flush(struct stream *stream)
     return sent;
 }
 
+void stream_waits_no_more(struct stream_server *server, uint32_t index)
+{
+    if (server->first == index + 1)
+        server->first = 0;
+}
+
 /** Moves what is not consumed to the start of `in`. */
 static void compact(struct stream *stream, uint64_t *filled, uint64_t *consumed)
 {
@@ -121,14 +127,21 @@ static enum stream_look receive(struct stream *stream, uint64_t *filled, uint64_
     return STREAM_LOOK_DEAD;
 }
 
-bool stream_trim(struct stream_server *server, struct stream *stream)
+/** Does another stream wait for what this worker holds? Then nobody else takes any before it has had its turn. */
+static bool is_owed(const struct stream_server *server, uint32_t index)
+{
+    return server->first != 0 && server->first != index + 1 &&
+           memory_ours_suffices(server->memory, MEMORY_IN, server->first_bytes);
+}
+
+bool stream_trim(struct stream_server *server, struct stream *stream, uint32_t index)
 {
     uint64_t small = stream_small(), large = stream->capacity - small;
     uint64_t filled = atomic_load_explicit(&stream->state->filled, memory_order_relaxed);
     uint64_t consumed = atomic_load_explicit(&stream->state->consumed, memory_order_relaxed);
     if (large == 0 || consumed > filled || filled > stream->capacity || filled - consumed > STREAM_READ_AHEAD)
         return false;
-    if (filled - consumed >= sizeof(struct stream_request)) {
+    if (filled - consumed >= sizeof(struct stream_request) && !is_owed(server, index)) {
         struct stream_request next;
         memcpy(&next, stream->in + consumed, sizeof(next));
         if (stream_request_size(&next) > STREAM_IN_SMALL)
@@ -154,8 +167,8 @@ bool stream_stalled(struct stream_server *server, struct stream *stream, uint64_
     return true;
 }
 
-/** Room for a request of `need` bytes and what is read ahead. */
-static sublet_status make_room(struct stream_server *server, struct stream *stream, uint64_t need)
+/** Room for a request of `need` bytes and what is read ahead. BUSY: there is none now. */
+static sublet_status take_room(struct stream_server *server, struct stream *stream, uint64_t need)
 {
     uint64_t want = need + STREAM_READ_AHEAD, before = stream->capacity;
     if (want <= before)
@@ -168,6 +181,22 @@ static sublet_status make_room(struct stream_server *server, struct stream *stre
     sublet_status status = stream_grow(stream, want);
     memory_give(server->memory, MEMORY_IN, more - (stream->capacity - before));
     stream->moved_ns = now_ns();
+    return status;
+}
+
+/** The same, in turn. */
+static sublet_status make_room(struct stream_server *server, struct stream *stream, uint32_t index, uint64_t need)
+{
+    uint64_t want = need + STREAM_READ_AHEAD;
+    if (want <= stream->capacity)
+        return SUBLET_OK;
+    sublet_status status = is_owed(server, index) ? SUBLET_ERR_BUSY : take_room(server, stream, need);
+    if (status != SUBLET_ERR_BUSY)
+        stream_waits_no_more(server, index);
+    else if (server->first == 0) {
+        server->first = index + 1;
+        server->first_bytes = want - stream->capacity + 4096;
+    }
     return status;
 }
 
@@ -320,8 +349,8 @@ static bool serve(struct stream_server *server, struct stream *stream, uint32_t 
     atomic_store_explicit(&page->current, 0, memory_order_release);
     if (server->out.size > KEEP_BYTES)
         space_free(server->memory, &server->out);
-    if (stream->capacity > KEEP_BYTES)
-        (void)stream_trim(server, stream);
+    if (stream->capacity > KEEP_BYTES || is_owed(server, index))
+        (void)stream_trim(server, stream, index);
     return sent;
 }
 
@@ -345,7 +374,7 @@ enum stream_look stream_serve(struct stream_server *server, struct stream *strea
         const struct stream_state *state = stream->state; /* room for a large request may have moved it */
         uint64_t filled = atomic_load_explicit(&state->filled, memory_order_relaxed);
         uint64_t consumed = atomic_load_explicit(&state->consumed, memory_order_relaxed);
-        if (consumed > filled || (filled > stream->capacity && make_room(server, stream, filled) != SUBLET_OK))
+        if (consumed > filled || (filled > stream->capacity && take_room(server, stream, filled) != SUBLET_OK))
             return drop(stream); /* user code wrote here, or a predecessor had more memory */
         uint64_t have = filled - consumed, need = sizeof(request);
         if (have >= sizeof(request)) {
@@ -369,7 +398,7 @@ enum stream_look stream_serve(struct stream_server *server, struct stream *strea
             return flush(stream) ? STREAM_LOOK_SERVED : drop(stream);
         if (!flush(stream)) /* a predecessor has left some */
             return drop(stream);
-        sublet_status room = make_room(server, stream, need);
+        sublet_status room = make_room(server, stream, index, need);
         if (room == SUBLET_ERR_BUSY)
             return STREAM_LOOK_WAITS;
         if (room != SUBLET_OK)

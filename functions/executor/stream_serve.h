@@ -19,14 +19,21 @@ struct stream_server {
     struct functions *functions;
     struct memory *memory;
     struct space out;
+    uint32_t first;                                      /* 1 + the stream that waits longest for memory; 0 = none */
+    uint64_t first_bytes;                                /* what it lacks */
     _Alignas(64) unsigned char spare[STREAM_READ_AHEAD]; /* arguments that lie unaligned */
     uint32_t fast[FUNCTIONS_MAX];                        /* cycles of each function's last calls; 0 = not known */
 };
 
 /** Takes what has come, without waiting, and serves one turn of calls. */
 enum stream_look stream_serve(struct stream_server *server, struct stream *stream, uint32_t index);
-/** Gives large memory back that no request is using; true if there was some. */
-bool stream_trim(struct stream_server *server, struct stream *stream);
+/**
+ * Gives large memory back that no request is using, nor the next one wants at once while nobody waits for it; true if
+ * there was some.
+ */
+bool stream_trim(struct stream_server *server, struct stream *stream, uint32_t index);
+/** It has gone. */
+void stream_waits_no_more(struct stream_server *server, uint32_t index);
 /** Takes large memory from a peer that has not moved within a large request for a while; true if it did. */
 bool stream_stalled(struct stream_server *server, struct stream *stream, uint64_t now);
 

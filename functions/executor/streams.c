@@ -83,6 +83,7 @@ void streams_remove(struct streams *streams, uint32_t index)
             remove_hot(streams, i--);
     epoll_ctl(streams->epoll_fd, EPOLL_CTL_DEL, stream->fd, NULL); /* the supervisor holds the same socket */
     memory_give(streams->server.memory, MEMORY_IN, stream->capacity - stream_small());
+    stream_waits_no_more(&streams->server, index);
     stream_unmap(stream);
     close(stream->fd);
     streams->count--;
@@ -94,7 +95,7 @@ static void make_memory(struct streams *streams)
     uint64_t now = now_ns();
     for (uint32_t i = 0; i < streams->end; i++) {
         struct stream *stream = &streams->start->streams[i];
-        if (stream->state != NULL && !stream->fabric && !stream_trim(&streams->server, stream))
+        if (stream->state != NULL && !stream->fabric && !stream_trim(&streams->server, stream, i))
             (void)stream_stalled(&streams->server, stream, now);
     }
     streams->waits = false;

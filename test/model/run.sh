@@ -60,5 +60,13 @@ model call_owner found -DNO_THIRD_LOOK
 model call_owner found -DSTALE_NOTE
 model call_owner found -DNO_FIRST_LOOK -DNO_GIVE_BACK
 model call_owner found -DNO_GIVE_BACK
+model stream_memory clean
+model stream_memory found -DNO_TURNS
+model stream_memory found -DNO_ORDER
+model stream_memory found -DNO_TRIM
+model stream_memory found -DNO_STALL
+model stream_memory found -DNO_DROP
+model stream_memory found -DBY_PIECES
+model stream_memory found -DDEAF
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

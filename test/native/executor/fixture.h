@@ -38,17 +38,27 @@ static inline void fixture_functions(int fd, struct fixture *fixture)
     assert_int_equal(peer_resolve(fd, faults, "fork_return", &fixture->fork_return), SUBLET_OK);
 }
 
-static inline int fixture_start(struct fixture **out, const char *cores, uint64_t address_bytes)
+static inline int fixture_start_with(struct fixture **out, const char *cores, uint64_t address_bytes,
+                                     uint64_t memory_bytes)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
-    struct executor_settings settings = {
-        .program = EXECUTOR, .cores = cores, .spin_us = 50, .owner = getuid(), .address_bytes = address_bytes};
+    struct executor_settings settings = {.program = EXECUTOR,
+                                         .cores = cores,
+                                         .memory_bytes = memory_bytes,
+                                         .spin_us = 50,
+                                         .owner = getuid(),
+                                         .address_bytes = address_bytes};
     assert_non_null(fixture);
     assert_int_equal(executor_start(&settings, &fixture->executor), SUBLET_OK);
     assert_int_equal(peer_open(&fixture->executor, 8, 65536, 65536, &fixture->peer), SUBLET_OK);
     fixture_functions(fixture->peer.fd, fixture);
     *out = fixture;
     return 0;
+}
+
+static inline int fixture_start(struct fixture **out, const char *cores, uint64_t address_bytes)
+{
+    return fixture_start_with(out, cores, address_bytes, 0);
 }
 
 static inline int fixture_stop(void **state)

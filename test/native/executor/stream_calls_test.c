@@ -15,6 +15,12 @@ static int one_worker(void **state)
     return fixture_start((struct fixture **)state, "0", 0);
 }
 
+/** Arguments may take 4 MiB of it. */
+static int little_lease(void **state)
+{
+    return fixture_start_with((struct fixture **)state, "0", 0, 8 << 20);
+}
+
 static int calls(struct fixture *f, uint32_t connection, uint32_t bytes)
 {
     sublet_status status;
@@ -262,6 +268,59 @@ static void a_client_gone_in_a_call_frees_the_worker(void **state)
     }
 }
 
+/** A client whose large requests follow each other without a pause. */
+struct flow {
+    int fd;
+    uint32_t sequence, answers;
+    uint64_t sent; /* bytes of the request that is being sent */
+};
+
+/** Sends and receives what it can; requests of `bytes` bytes, `most` of them. */
+static void flow_on(struct flow *flow, uint32_t function, uint32_t bytes, uint32_t most)
+{
+    static unsigned char body[1 << 16];
+    struct stream_response response;
+    for (uint32_t round = 0; round < 64 && flow->sequence < most; round++) {
+        struct stream_request request = {.sequence = flow->sequence + 1, .function = function, .size = bytes};
+        uint64_t whole = sizeof(request) + bytes, left = whole - flow->sent;
+        ssize_t sent = flow->sent < sizeof(request)
+                           ? send(flow->fd, (char *)&request + flow->sent, sizeof(request) - flow->sent, MSG_DONTWAIT)
+                           : send(flow->fd, body, left < sizeof(body) ? left : sizeof(body), MSG_DONTWAIT);
+        if (sent <= 0)
+            break;
+        flow->sent += (uint64_t)sent;
+        if (flow->sent == whole) {
+            flow->sent = 0;
+            flow->sequence++;
+        }
+    }
+    while (recv(flow->fd, &response, sizeof(response), MSG_DONTWAIT) == sizeof(response)) {
+        assert_int_equal(response.status, SUBLET_OK);
+        assert_int_equal(response.sequence, ++flow->answers);
+    }
+}
+
+/** The lease's memory is enough for one of both at a time: they take turns, however little one of them pauses. */
+static void large_calls_of_two_clients_take_turns(void **state)
+{
+    struct fixture *f = *state;
+    const uint32_t bytes = 3 << 20;
+    struct flow one = {.fd = calls(f, 1, 4096)}, other = {.fd = calls(f, 2, 4096)};
+    while (one.answers < 5)
+        flow_on(&one, f->empty, bytes, UINT32_MAX);
+    for (uint32_t turn = 1; turn <= 5; turn++) {
+        uint32_t before = one.answers;
+        while (other.answers < turn) {
+            flow_on(&one, f->empty, bytes, UINT32_MAX);
+            flow_on(&other, f->empty, bytes, turn);
+            if (one.answers - before > 50)
+                fail_msg("50 calls of one client overtook one of the other");
+        }
+    }
+    close(one.fd);
+    close(other.fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +332,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_too_large_is_refused, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(a_peer_that_does_not_read_is_dropped, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(a_client_gone_in_a_call_frees_the_worker, one_worker, fixture_stop),
+        cmocka_unit_test_setup_teardown(large_calls_of_two_clients_take_turns, little_lease, fixture_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
