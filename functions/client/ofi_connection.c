@@ -98,14 +98,30 @@ void ofi_connection_close(struct link *link, struct ofi_worker *worker)
     show(worker);
 }
 
+/** Is its end known? An answer was announced, and written: a worker may announce what it likes. */
+static bool is_answered(const struct link *link, const struct ofi_worker *worker, uint32_t slot)
+{
+    const struct ofi_flight *flight = &worker->flights[slot];
+    struct stream_response response;
+    if (!flight->used || !flight->sent || (atomic_load(&worker->arrived) >> slot & 1) == 0)
+        return false;
+    if (flight->verdict != SUBLET_OK)
+        return true; /* by the end of a connection, and not taken yet */
+    memcpy(&response,
+           link->fabric->responses.base + response_offset(link, worker, slot) + OFI_WIRE_HEAD - sizeof(response),
+           sizeof(response));
+    return response.sequence == flight->request.sequence;
+}
+
 /** `last` NULL: it ended without a word. */
 static void connection_over(struct link *link, struct ofi_worker *worker, const struct stream_response *last)
 {
     ofi_distribute(link); /* answers that came before the end count */
     for (uint32_t slot = 0; slot < link->slots; slot++) {
         struct ofi_flight *flight = &worker->flights[slot];
-        if (!flight->used || (atomic_load(&worker->arrived) >> slot & 1) != 0)
+        if (!flight->used || is_answered(link, worker, slot))
             continue;
+        atomic_fetch_and(&worker->arrived, ~(UINT64_C(1) << slot));
         int32_t behind = last == NULL ? 0 : (int32_t)(flight->request.sequence - last->sequence);
         if (!flight->sent || behind > 0) {
             worker->unsent += flight->sent ? 1 : 0;
@@ -134,7 +150,9 @@ void ofi_connection_take(struct link *link, struct ofi_worker *worker, uint32_t 
 {
     struct ofi_flight *flight = &worker->flights[slot];
     struct stream_response response;
-    if (!flight->used || !flight->sent || (atomic_load(&worker->arrived) >> slot & 1) == 0)
+    if (!flight->used || !flight->sent) /* whoever waits for it would look again and again */
+        atomic_fetch_and(&worker->arrived, ~(UINT64_C(1) << slot));
+    if ((atomic_load(&worker->arrived) >> slot & 1) == 0)
         return;
     struct sublet_call *call = flight->call;
     const unsigned char *from = link->fabric->responses.base + response_offset(link, worker, slot) + OFI_WIRE_HEAD;

@@ -36,7 +36,7 @@
 #define CALLS_MAX       12u
 #define FUNCTIONS       3u
 #define WAITS_MAX       100000u /* after the executor's end */
-#define TICK_NS         2000u   /* a look at the clock */
+#define TICK_NS         100000u /* a look at the clock: some threads only look while a way is broken */
 #define MOST_BYTES      3000u
 
 struct connection {
