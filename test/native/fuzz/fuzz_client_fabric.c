@@ -194,7 +194,7 @@ static void way_acts(uint32_t what)
         return;
     case 10:
         busy = take(1) % 4;
-        broken = (take(1) & 7) == 0;
+        broken |= (take(1) & 7) == 0; /* what is broken stays so */
         return;
     case 11:
         worker = worker_take(&path);
