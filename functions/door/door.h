@@ -43,6 +43,7 @@ struct visitor {
     gid_t gid;
     uint32_t asked;       /* the number of the question whether his request can be redeemed; 0: none is open */
     int64_t asked_end_ms; /* when it is passed on all the same */
+    int64_t hold_end_ms;  /* until then what the agent is to hear may wait, unless he says more; 0: it may not */
     struct framing up_frames;
     struct framing down_frames;
     bool said_all;   /* nothing more comes from him */
@@ -65,6 +66,8 @@ enum relay_result relay(struct visitor *visitor);
 bool ask_for(struct visitor *visitor, const struct lease_ask *ask);
 /** What the starter said to it; NULL: nothing. His stream goes on with relay(). */
 void relay_answered(struct visitor *visitor, const struct redeemed *said);
+/** Sends him what waits for him, and nothing to the agent. */
+void relay_down(struct visitor *visitor);
 
 /**
  * Bytes of a user's socket, like recv with MSG_DONTWAIT; -2: descriptors come with the next one, and nothing was taken.

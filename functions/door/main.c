@@ -20,14 +20,17 @@ enum { PLACES = VISITORS_MAX + ROOT_VISITORS, BACKLOG = 512, EVENTS = 64, RETRY_
 enum { OF_LISTENER = PLACES, OF_STDIN, OF_STARTER };
 /** The starter answers at once; one that is busy is not waited for. */
 enum { ASKED_MS = 50 };
+/** The agent, whose work would take the core on which the executor is to answer, hears of the lease so much later. */
+enum { HOLD_MS = 10 };
 
 /** What an event is about: the place, its generation (places are used again), and which end. */
 #define TAG(place, generation, agent) ((uint64_t)(generation) << 32 | (uint64_t)(place) << 1 | ((agent) ? 1u : 0u))
 
 static struct visitor *visitors[PLACES];
 static uint32_t generations[PLACES];
-static uint32_t unmet;  /* visitors that the agent has not taken yet */
-static uint32_t asking; /* visitors with a question to the starter */
+static uint32_t unmet;   /* visitors that the agent has not taken yet */
+static uint32_t asking;  /* visitors with a question to the starter */
+static uint32_t holding; /* visitors whose lease the agent has still to hear of */
 static uint32_t last_asked;
 static uint32_t places = PLACES;
 static int epoll_fd;
@@ -73,6 +76,7 @@ static void leave(uint32_t place)
     } else
         unmet--;
     asking -= visitor->asked != 0;
+    holding -= visitor->hold_end_ms != 0;
     visitors[place] = NULL;
     generations[place]++;
     close_user(visitor->fd);
@@ -81,10 +85,18 @@ static void leave(uint32_t place)
     free(visitor);
 }
 
+/** What the agent is to hear of him waits no more. */
+static void let_go(struct visitor *visitor)
+{
+    holding -= visitor->hold_end_ms != 0;
+    visitor->hold_end_ms = 0;
+}
+
 /** Bytes wait in a direction: its end is watched for room, its source is left alone. */
 static void serve(uint32_t place)
 {
     struct visitor *visitor = visitors[place];
+    let_go(visitor);
     enum relay_result result = relay(visitor);
     if (result == RELAY_PASSED)
         say("passed", visitor->uid);
@@ -119,9 +131,17 @@ bool ask_for(struct visitor *visitor, const struct lease_ask *ask)
 
 static void answered(uint32_t place, const struct redeemed *said)
 {
+    struct visitor *visitor = visitors[place];
     asking--;
-    relay_answered(visitors[place], said);
-    serve(place);
+    relay_answered(visitor, said);
+    if (said == NULL || !said->ok || visitor->up.seen < visitor->up.have) {
+        serve(place);
+        return;
+    }
+    relay_down(visitor);
+    visitor->hold_end_ms = now_ms() + HOLD_MS;
+    holding++;
+    watch(place, false, &visitor->events, EPOLLIN);
 }
 
 static void take_redeemed(const struct redeemed *said)
@@ -133,12 +153,18 @@ static void take_redeemed(const struct redeemed *said)
         }
 }
 
-static void end_questions(void)
+static void end_waits(void)
 {
     int64_t now = now_ms();
-    for (uint32_t i = 0; asking > 0 && i < places; i++)
-        if (visitors[i] != NULL && visitors[i]->asked != 0 && visitors[i]->asked_end_ms <= now)
+    for (uint32_t i = 0; asking + holding > 0 && i < places; i++) {
+        struct visitor *visitor = visitors[i];
+        if (visitor == NULL)
+            continue;
+        if (visitor->asked != 0 && visitor->asked_end_ms <= now)
             answered(i, NULL);
+        else if (visitor->hold_end_ms != 0 && visitor->hold_end_ms <= now)
+            serve(i);
+    }
 }
 
 /** Lets the agent know of a visitor. He waits while the agent's queue is full. */
@@ -290,7 +316,7 @@ static void run(int listener)
 {
     struct epoll_event events[EVENTS];
     for (bool late = false;;) {
-        int count = epoll_wait(epoll_fd, events, EVENTS, late || unmet > 0 || asking > 0 ? RETRY_MS : -1);
+        int count = epoll_wait(epoll_fd, events, EVENTS, late || unmet > 0 || asking + holding > 0 ? RETRY_MS : -1);
         for (int i = 0; i < count; i++) {
             uint32_t place = (uint32_t)events[i].data.u64 >> 1;
             if (place == OF_STDIN && !heed_agent())
@@ -308,7 +334,7 @@ static void run(int listener)
         for (uint32_t i = 0; unmet > 0 && i < places; i++)
             if (visitors[i] != NULL && visitors[i]->agent_fd < 0)
                 meet(i);
-        end_questions();
+        end_waits();
         late = close_late();
     }
 }

@@ -159,6 +159,14 @@ static enum relay_result from_agent(struct visitor *visitor)
     return RELAY_ON;
 }
 
+void relay_down(struct visitor *visitor)
+{
+    visitor->deaf = visitor->deaf || !pass_on(visitor->fd, &visitor->down);
+    if (visitor->deaf)
+        visitor->down.sent = visitor->down.have;
+    give_back(&visitor->down);
+}
+
 enum relay_result relay(struct visitor *visitor)
 {
     for (int round = 0; round < ROUNDS; round++) {

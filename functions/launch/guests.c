@@ -202,7 +202,7 @@ void guests_tell_redeemed(struct starter *starter, struct guest *guest, uint64_t
     text_begin(&starter->text);
     text_add(&starter->text, "verb=REDEEMED\nlease=%s\njob=%llu\nport=%u\nstats=/proc/%d/fd/%d\n", guest->lease,
              (unsigned long long)job, guest->port, (int)getpid(), guest->stats_fd);
-    server_send(starter, keeper);
+    server_send_later(starter, keeper); /* its work would take the core on which the guest is to answer its client */
     guest->asker.client = 0;
 }
 

@@ -20,6 +20,8 @@
 
 #include "launch/log.h"
 
+#define LATER_NS UINT64_C(10000000)
+
 enum { OUT_MAX = 4 << 20, SERIAL_BITS = 56 };
 
 uint64_t monotonic_ns(void)
@@ -61,7 +63,7 @@ static void drop_client(struct starter *starter, struct client *client, const ch
     client->fd = -1;
     client->out = NULL;
     client->in_size = client->out_size = client->out_sent = 0;
-    client->in_end_ns = client->out_end_ns = 0;
+    client->in_end_ns = client->out_end_ns = client->later_ns = 0;
     guests_on_client_gone(starter, serial);
     voucher_on_client_gone(starter, serial);
     code_on_client_gone(starter, serial);
@@ -70,6 +72,7 @@ static void drop_client(struct starter *starter, struct client *client, const ch
 /** Writes what the socket takes. False when the client is lost. */
 static bool flush_client(struct starter *starter, struct client *client)
 {
+    client->later_ns = 0;
     while (client->out_sent < client->out_size) {
         ssize_t sent = send(client->fd, client->out + client->out_sent, client->out_size - client->out_sent,
                             MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -95,7 +98,7 @@ static bool flush_client(struct starter *starter, struct client *client)
     return true;
 }
 
-static bool queue_text(struct starter *starter, struct client *client)
+static bool append_text(struct starter *starter, struct client *client)
 {
     const struct text *text = &starter->text;
     size_t size = client->out_size + text->size;
@@ -105,15 +108,27 @@ static bool queue_text(struct starter *starter, struct client *client)
     memcpy(out + client->out_size, text->bytes, text->size);
     client->out = out;
     client->out_size = size;
-    return flush_client(starter, client);
+    return true;
 }
 
 void server_send(struct starter *starter, uint64_t serial)
 {
     struct client *client = find_client(starter, serial);
     text_end(&starter->text);
-    if (client != NULL && !queue_text(starter, client))
+    if (client != NULL && !(append_text(starter, client) && flush_client(starter, client)))
         drop_client(starter, client, "it takes no answers");
+}
+
+void server_send_later(struct starter *starter, uint64_t serial)
+{
+    struct client *client = find_client(starter, serial);
+    text_end(&starter->text);
+    if (client == NULL)
+        return;
+    if (!append_text(starter, client))
+        drop_client(starter, client, "it takes no answers");
+    else if (client->later_ns == 0)
+        client->later_ns = monotonic_ns() + LATER_NS;
 }
 
 void server_send_all(struct starter *starter)
@@ -298,6 +313,8 @@ static void on_time(struct starter *starter)
         if (client->fd >= 0 && ((client->in_end_ns != 0 && client->in_end_ns <= now) ||
                                 (client->out_end_ns != 0 && client->out_end_ns <= now)))
             drop_client(starter, client, "too slow");
+        else if (client->fd >= 0 && client->later_ns != 0 && client->later_ns <= now && !flush_client(starter, client))
+            drop_client(starter, client, "it takes no answers");
     }
     guests_on_time(starter, now);
     code_on_time(starter, now);
@@ -314,6 +331,8 @@ static int wait_ms(const struct starter *starter)
             next = client->in_end_ns;
         if (client->fd >= 0 && client->out_end_ns != 0 && client->out_end_ns < next)
             next = client->out_end_ns;
+        if (client->fd >= 0 && client->later_ns != 0 && client->later_ns < next)
+            next = client->later_ns;
     }
     if (next == UINT64_MAX)
         return -1;

@@ -23,6 +23,8 @@ struct client {
     size_t out_size, out_sent;
     /** A frame begun or an answer not taken must be done by then; 0 when there is neither. */
     uint64_t in_end_ns, out_end_ns;
+    /** What is to be sent may wait until then; 0: it may not. */
+    uint64_t later_ns;
 };
 
 /** Who waits for an answer: the connection by its serial number, which is never used twice, and the request. */
@@ -110,6 +112,8 @@ bool server_rewatch(struct starter *starter, int fd, uint32_t events, enum watch
 int server_run(struct starter *starter);
 /** Sends the frame in starter->text to a client, if that is still connected. */
 void server_send(struct starter *starter, uint64_t client);
+/** The same within 10 ms, and before anything else is sent to it: whoever reads it need not be woken at once. */
+void server_send_later(struct starter *starter, uint64_t client);
 void server_send_all(struct starter *starter);
 void server_answer_error(struct starter *starter, struct waiter waiter, const char *error);
 void server_answer_ok(struct starter *starter, struct waiter waiter);

@@ -6,7 +6,8 @@
  *   VOUCH     what START says, and ask=HEX owner_gid=GID job=NUMBER|any answer=HEX [port_at=BYTE]
  *   UNVOUCH   when it is answered none of this connection's can be redeemed any more
  *   REDEEM    uid=UID gid=GID job=NUMBER ask=HEX; the answer has lease=ID answer=HEX
- *   REDEEMED  to the connection of VOUCH, before that answer: lease=ID job=NUMBER port=PORT stats=PATH
+ *   REDEEMED  to the connection of VOUCH, within 10 ms and before it hears anything else: lease=ID job=NUMBER port=PORT
+ *             stats=PATH
  *
  * With pool= the guest is a prepared one of the same connection's. Without, there is none yet: it is started when it is
  * redeemed, and its port goes into the answer, as five digits at port_at. Either way its sockets listen when the answer

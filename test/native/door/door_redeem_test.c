@@ -164,6 +164,25 @@ static void what_can_be_redeemed_never_reaches_the_agent(void **state)
     hear(scene->agent, other_frame, sizeof(other_frame));
 }
 
+/** The agent's work would take the core on which the executor is to answer. What the user says next is not held up by
+ * that. */
+static void the_agent_hears_a_moment_later_or_before_what_comes_next(void **state)
+{
+    struct scene *scene = *state;
+    open_vouchers(scene);
+    visit(scene);
+    say(scene->user, lease_frame, sizeof(lease_frame));
+    starter_answers(scene, "ok=1\nlease=n-1a\nanswer=2200\n");
+    hear(scene->user, answer_frame, sizeof(answer_frame));
+    say(scene->user, lease_frame, sizeof(lease_frame)); /* and again */
+    starter_answers(scene, "ok=1\nlease=n-1a\nanswer=2200\n");
+    hear(scene->user, answer_frame, sizeof(answer_frame));
+    hear(scene->agent, mark_frame, sizeof(mark_frame));
+    say(scene->user, other_frame, sizeof(other_frame));
+    hear(scene->agent, mark_frame, sizeof(mark_frame));
+    hear(scene->agent, other_frame, sizeof(other_frame));
+}
+
 static void the_agent_hears_all_in_the_order_in_which_it_was_said(void **state)
 {
     struct scene *scene = *state;
@@ -310,6 +329,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         DOOR_TEST(what_can_be_redeemed_never_reaches_the_agent),
+        DOOR_TEST(the_agent_hears_a_moment_later_or_before_what_comes_next),
         DOOR_TEST(the_agent_hears_all_in_the_order_in_which_it_was_said),
         DOOR_TEST(a_starter_without_a_voucher_or_a_word_changes_nothing),
         DOOR_TEST(nobody_is_asked_without_the_agents_word),
