@@ -87,6 +87,8 @@ export class Vouchers {
   readonly #held = new Map<string, Prepared>();
   #withdrawing: Promise<void> | undefined;
   #filling = false;
+  /** There was no capacity for one more, or something against it: the next change may be for the better. */
+  #starved = false;
   /** This starter knows of none. */
   #refused = false;
   #timer: NodeJS.Timeout | undefined;
@@ -130,6 +132,7 @@ export class Vouchers {
   async #fill(): Promise<void> {
     if (this.#filling) return this.later();
     this.#filling = true;
+    this.#starved = false;
     try {
       while (await this.#one());
     } catch (thrown) {
@@ -148,7 +151,11 @@ export class Vouchers {
     const starter = this.#options.starter();
     const { pool, state, dispatch } = this.#options;
     if (desk === undefined || demand === undefined || starter === undefined) return false;
-    if (this.#closed || this.#refused || this.#withdrawing !== undefined || !this.#wanted()) return false;
+    if (this.#closed || this.#refused || this.#withdrawing !== undefined) return false;
+    if (!this.#wanted()) {
+      this.#starved = this.#options.nowMs() - demand.atMs < demandMs;
+      return false;
+    }
     const leaseId = desk.newLeaseId();
     const prepared = pool.lend(leaseId) ?? pool.place(leaseId);
     if (prepared === undefined) return false;
@@ -159,6 +166,7 @@ export class Vouchers {
     const voucher = state().vouchers.get(leaseId);
     if (voucher === undefined) {
       pool.giveBack(leaseId, prepared);
+      this.#starved = true;
       return false;
     }
     this.#held.set(leaseId, prepared);
@@ -222,6 +230,7 @@ export class Vouchers {
   /** The node's state has changed. */
   check(): void {
     if (this.#held.size > 0 && this.#against()) void this.withdraw();
+    else if (this.#starved && !this.#filling) this.later();
   }
 
   /** When this resolves none can be redeemed, and what was redeemed is known. Never rejects. */

@@ -19,9 +19,7 @@ function optionAbout({ description, argChoices, defaultValue }: Option): string 
   const shown = Array.isArray(defaultValue) ? defaultValue.join(",") : String(defaultValue);
   const more = [
     argChoices === undefined ? "" : `one of ${argChoices.join(", ")}`,
-    defaultValue === undefined || shown === "" || typeof defaultValue === "boolean"
-      ? ""
-      : `default ${shown}`,
+    defaultValue === undefined || shown === "" || typeof defaultValue === "boolean" ? "" : `default ${shown}`,
   ].filter((text) => text !== "");
   return sentence(more.length === 0 ? description : `${description} (${more.join("; ")})`);
 }

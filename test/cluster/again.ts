@@ -16,7 +16,7 @@ async function obey(word: string): Promise<object> {
       kind: "LEASE_KIND_FUNCTION",
       cores: 1,
       memoryBytes: 64 * 1024 * 1024,
-      termMs: 600_000,
+      termMs: 20_000,
       node,
     });
     id = lease?.id ?? "";

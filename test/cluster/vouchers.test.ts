@@ -1,6 +1,7 @@
 /**
  * Leases that were granted ahead, on a real cluster: handed out at the door without the agent, taken back for a job before
- * its first instruction, kept by the next agent, and never left behind, whoever is killed.
+ * its first instruction, kept by the next agent, and never left behind, whoever is killed. What needs jobs comes last: by them
+ * the horizon learns that idle spells are short here, and a node whose spell has just begun asks a controller.
  */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -23,28 +24,29 @@ after(async () => {
   await cluster?.stop();
 });
 
-async function figure(name: string, labels: string): Promise<number> {
-  const text = await page(`${cluster.metricsUrl("agent-n1")}/metrics`);
+async function figure(node: string, name: string, labels: string): Promise<number> {
+  const text = await page(`${cluster.metricsUrl(`agent-${node}`)}/metrics`);
   return metricValues(text, name).get(labels) ?? 0;
 }
-const redeemed = (): Promise<number> => figure("sublet_pool_takes_total", 'outcome="redeemed"');
+const redeemed = (node = "n1"): Promise<number> =>
+  figure(node, "sublet_pool_takes_total", 'outcome="redeemed"');
 
-/** Cgroups of guests on n1 in which there are processes, prepared ones included. */
-function populated(): string[] {
+/** Cgroups of guests of a node in which there are processes, prepared ones included. */
+function populated(node = "n1"): string[] {
   const mount = discoverCgroups().mounts.get("cpuset") ?? "";
   const has = (name: string): boolean =>
-    readFileSync(`${mount}/sublet_n1/${name}/cgroup.procs`, "utf8") !== "";
-  return readdirSync(`${mount}/sublet_n1`).filter((name) => name.startsWith("lease_") && has(name));
+    readFileSync(`${mount}/sublet_${node}/${name}/cgroup.procs`, "utf8") !== "";
+  return readdirSync(`${mount}/sublet_${node}`).filter((name) => name.startsWith("lease_") && has(name));
 }
 
 /** Leases and gives back until one was handed out at the door, and keeps that. */
-async function redeem(client: Regular) {
+async function redeem(client: Regular, node = "n1") {
   return until("a lease that was granted ahead", 30_000, async () => {
-    const had = await redeemed();
+    const had = await redeemed(node);
     const lease = await client.say("lease");
     assert.equal(lease.error, undefined);
     await new Promise((resolve) => setTimeout(resolve, 50)); // the agent hears of it after its client
-    if ((await redeemed()) > had) return lease;
+    if ((await redeemed(node)) > had) return lease;
     await client.say("release");
     await new Promise((resolve) => setTimeout(resolve, 300));
     return undefined;
@@ -79,30 +81,6 @@ test("the second equal lease of a user is handed out at the door, and is a lease
   await until("no lease is left", 10_000, async () => ((await listed()).length === 0 ? true : undefined));
 });
 
-test("a job's first instruction finds neither such a lease nor one that could be handed out", async () => {
-  const client = regular(cluster, alice, "n1");
-  const lease = await redeem(client);
-  await until("another one is ready", 10_000, async () => (populated().length >= 2 ? true : undefined));
-  const cores = cluster.layout.nodes.find(({ name }) => name === "n1")?.cpus.length ?? 1;
-  const before = await figure("sublet_leases_ended_total", 'outcome="revoked",reason="batch_job"');
-  const job = await cluster.sbatch({
-    args: ["--nodelist=n1", `--ntasks=${cores}`, "--mem=256"],
-    script: "sleep 600\n",
-  });
-  await until("the job runs", 30_000, async () =>
-    (await cluster.squeue()).some((line) => line.startsWith(`${job} RUNNING`)) ? true : undefined,
-  );
-  assert.ok(!(await listed()).some(({ id }) => id === lease.id));
-  assert.equal(await figure("sublet_leases_ended_total", 'outcome="revoked",reason="batch_job"'), before + 1);
-  await until("nothing is prepared beside the job", 10_000, async () =>
-    populated().length === 0 ? true : undefined,
-  );
-  const had = await redeemed();
-  assert.notEqual((await client.say("lease")).error, undefined);
-  assert.equal(await redeemed(), had);
-  await client.letGo();
-});
-
 test("the agent is killed: the lease goes on under the next one, with nothing else left", async () => {
   const client = regular(cluster, alice, "n1");
   const lease = await redeem(client);
@@ -113,6 +91,23 @@ test("the agent is killed: the lease goes on under the next one, with nothing el
   assert.equal(populated().filter((name) => name.startsWith("lease_pool-")).length, 1, "its executor alone");
   await client.letGo();
   await sublet(cluster, "n1", root, ["reclaim", "--mode", "immediate"]);
+  await until("no lease is left", 10_000, async () => ((await listed()).length === 0 ? true : undefined));
+});
+
+test("a client that is killed with its request on the way leaves no lease", async () => {
+  const client = regular(cluster, alice, "n1");
+  await redeem(client);
+  await client.say("release");
+  for (let i = 0; i < 5; i++) {
+    const hasty = regular(cluster, alice, "n1");
+    await hasty.say("lease");
+    await hasty.say("release");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    void hasty.say("lease").catch(() => undefined);
+    await new Promise((resolve) => setTimeout(resolve, i));
+    await hasty.kill();
+  }
+  await client.letGo();
   await until("no lease is left", 10_000, async () => ((await listed()).length === 0 ? true : undefined));
 });
 
@@ -146,19 +141,29 @@ test("without a pool: one that is started when it is asked for, taken back and a
   }
 });
 
-test("a client that is killed with its request on the way leaves no lease", async () => {
-  const client = regular(cluster, alice, "n1");
-  await redeem(client);
-  await client.say("release");
-  for (let i = 0; i < 5; i++) {
-    const hasty = regular(cluster, alice, "n1");
-    await hasty.say("lease");
-    await hasty.say("release");
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    void hasty.say("lease").catch(() => undefined);
-    await new Promise((resolve) => setTimeout(resolve, i));
-    await hasty.kill();
-  }
+test("a job's first instruction finds neither such a lease nor one that could be handed out", async () => {
+  const client = regular(cluster, alice, "n2");
+  const lease = await redeem(client, "n2");
+  await until("another one is ready", 10_000, async () => (populated("n2").length >= 2 ? true : undefined));
+  const cores = cluster.layout.nodes.find(({ name }) => name === "n2")?.cpus.length ?? 1;
+  const before = await figure("n2", "sublet_leases_ended_total", 'outcome="revoked",reason="batch_job"');
+  const job = await cluster.sbatch({
+    args: ["--nodelist=n2", `--ntasks=${cores}`, "--mem=256"],
+    script: "sleep 600\n",
+  });
+  await until("the job runs", 30_000, async () =>
+    (await cluster.squeue()).some((line) => line.startsWith(`${job} RUNNING`)) ? true : undefined,
+  );
+  assert.ok(!(await listed()).some(({ id }) => id === lease.id));
+  assert.equal(
+    await figure("n2", "sublet_leases_ended_total", 'outcome="revoked",reason="batch_job"'),
+    before + 1,
+  );
+  await until("nothing is prepared beside the job", 10_000, async () =>
+    populated("n2").length === 0 ? true : undefined,
+  );
+  const had = await redeemed("n2");
+  assert.notEqual((await client.say("lease")).error, undefined);
+  assert.equal(await redeemed("n2"), had);
   await client.letGo();
-  await until("no lease is left", 10_000, async () => ((await listed()).length === 0 ? true : undefined));
 });

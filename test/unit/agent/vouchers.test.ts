@@ -202,6 +202,21 @@ test("somebody else wants the capacity: he gets it", async (t) => {
   await assert.rejects(lease(), /not enough spare|lends nothing/);
 });
 
+test("no room beside the lease: granted ahead as soon as that is given back", async (t) => {
+  const here = await world(t, { cores: 1 });
+  const { shell, lease, vouched } = here;
+  const leaseId = await lease();
+  shell.vouchers.asked(demand);
+  await eventually("one is prepared", () => shell.pool.size === 1);
+  here.mayGrant = false; // as a node without a free core says
+  shell.vouchers.asked(demand);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal(vouched.size, 0);
+  here.mayGrant = true;
+  await shell.ask({ type: "release", leaseId, asker: { uid: owner.uid, all: false } });
+  await eventually("a voucher", () => vouched.size === 1);
+});
+
 test("whatever ends lending ends them; one that is redeemed meanwhile goes at once", async (t) => {
   const drain = { uid: 0, why: "test", sinceUnixMs: 1 };
   for (const [event, reason] of [
