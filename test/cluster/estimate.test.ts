@@ -102,5 +102,5 @@ test("without accounting it says so, and what else to give", async () => {
   await cluster.killDaemon("slurmdbd");
   const said = await cluster.runOnNode("n1", [node, main, "estimate", "--from", "1d"], { user: "job" });
   assert.notEqual(said.exitCode, 0);
-  assert.match(said.stderr, /^sublet: sacct: /);
+  assert.match(said.stderr, /^sublet: sacct failed: .*--sacct\); it said: sacct: /);
 });
