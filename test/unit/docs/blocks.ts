@@ -104,9 +104,6 @@ export const executed: Readonly<Record<string, Executed>> = {
   "docs/programmer.md:from-nothing-to-an-answer": { like: "test/native/client/first.sh" },
   "docs/rollout.md:roll-out": { like: "test/packages/ansible.sh" },
   "docs/rollout.md:roll-out:2": { like: "test/packages/ansible.sh" },
-  "docs/speed.md:measured": {
-    not: "takes an idle machine for a quarter of an hour; test/cluster/bench-path.test.ts runs it short",
-  },
   "docs/sysadmin.md:install-by-hand": { like: "deploy/testbed/sublet-conf.ts" },
   "docs/upgrade.md:do-it": machine,
   "docs/upgrade.md:do-it:2": machine,
