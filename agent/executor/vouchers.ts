@@ -70,6 +70,9 @@ const lookMs = 1_000;
 /** After a lease: its client comes first. */
 const fillDelayMs = 30;
 const callTimeoutMs = 1_000;
+const tellEveryMs = 10_000;
+/** The starter and the door take no more of a request. */
+const maxRequestBytes = 1024;
 /** A lease that was handed out must be in its client's stream by then. */
 const claimMs = 2_000;
 
@@ -95,6 +98,7 @@ export class Vouchers {
   #look: NodeJS.Timeout | undefined;
   readonly #claims = new Map<string, NodeJS.Timeout>();
   #closed = false;
+  #toldMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: VouchersOptions) {
     this.#options = options;
@@ -111,6 +115,7 @@ export class Vouchers {
 
   /** A lease for functions was granted on this node the ordinary way, to one who may come again. */
   asked(demand: Demand): void {
+    if (demand.request.length > maxRequestBytes) return;
     if (this.#demand !== undefined && !same(demand, this.#demand)) {
       const twice = this.#other !== undefined && same(demand, this.#other);
       this.#other = demand;
@@ -125,8 +130,11 @@ export class Vouchers {
   /** Looks whether more can be made. */
   later(): void {
     if (this.#closed || this.#desk === undefined || this.#demand === undefined) return;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#fill(), fillDelayMs);
+    // One that is set stays: events that come all the time must not put it off for ever.
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      void this.#fill();
+    }, fillDelayMs);
   }
 
   async #fill(): Promise<void> {
@@ -138,10 +146,18 @@ export class Vouchers {
     } catch (thrown) {
       const { message } = toSubletError(thrown);
       if (message.includes("unknown verb")) this.#refused = true;
-      else this.#options.onProblem(`no lease could be granted ahead: ${message}`);
+      else this.#tell(`no lease could be granted ahead: ${message}`);
     } finally {
       this.#filling = false;
     }
+  }
+
+  /** Leases come by the thousand, and with them this could. */
+  #tell(message: string): void {
+    const nowMs = this.#options.nowMs();
+    if (nowMs - this.#toldMs < tellEveryMs) return;
+    this.#toldMs = nowMs;
+    this.#options.onProblem(message);
   }
 
   /** False: no more. */
@@ -250,9 +266,7 @@ export class Vouchers {
       await this.#options.starter()?.unvouch(callTimeoutMs);
     } catch (thrown) {
       dead = true;
-      this.#options.onProblem(
-        `leases granted ahead end with their executors: ${toSubletError(thrown).message}`,
-      );
+      this.#tell(`leases granted ahead end with their executors: ${toSubletError(thrown).message}`);
     }
     const ends = [...this.#held].map(([leaseId, prepared]) => {
       if (!dead) this.#free(leaseId);

@@ -217,6 +217,39 @@ test("no room beside the lease: granted ahead as soon as that is given back", as
   await eventually("a voucher", () => vouched.size === 1);
 });
 
+test("events that come all the time put nothing off", async (t) => {
+  const { shell, lease, vouched } = await world(t);
+  await lease();
+  shell.vouchers.asked(demand);
+  const busy = setInterval(() => shell.vouchers.later(), 5);
+  t.after(() => clearInterval(busy));
+  await eventually("a voucher", () => vouched.size > 0);
+});
+
+test("a request that is too long for the door, and a starter that refuses: no line per lease", async (t) => {
+  const { shell, lease, vouched, ...here } = await world(t);
+  const long: Demand = { ...demand, request: Buffer.alloc(1025, 1) };
+  let asked = 0;
+  here.fake.vouch = async () => {
+    asked += 1;
+    throw new SubletError("INTERNAL", "starter: no");
+  };
+  for (let i = 0; i < 3; i++) {
+    const leaseId = await lease();
+    shell.vouchers.asked(long);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    await shell.ask({ type: "release", leaseId, asker: { uid: owner.uid, all: false } });
+  }
+  assert.equal(asked, 0);
+  for (let i = 0; i < 5; i++) {
+    shell.vouchers.asked(demand);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+  }
+  assert.ok(asked >= 2, `${asked}`);
+  assert.equal(here.problems.filter((text) => text.includes("granted ahead")).length, 1);
+  assert.equal(shell.state.vouchers.size + vouched.size, 0, "no capacity is kept");
+});
+
 test("whatever ends lending ends them; one that is redeemed meanwhile goes at once", async (t) => {
   const drain = { uid: 0, why: "test", sinceUnixMs: 1 };
   for (const [event, reason] of [
@@ -254,7 +287,10 @@ test("a starter that does not answer: capacity is free when the executors are go
   here.fake.unvouch = async () => {
     throw new SubletError("DEADLINE_EXCEEDED", "starter: no answer");
   };
-  here.fake.stop = async (name) => void order.push(name.startsWith("pool-") ? "ended" : name);
+  here.fake.stop = async (name) => {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    order.push(name.startsWith("pool-") ? "ended" : name);
+  };
   const granted = lease({ ...request, cores: 2 }).then(() => order.push("granted"));
   await granted;
   assert.deepEqual(order.filter((what) => what === "ended" || what === "granted").slice(0, 2), [
