@@ -78,6 +78,8 @@ export function onVouch(draft: Draft, event: Event<"vouch">): void {
   const { lease } = decision;
   const limits = limitsFor(draft, lease, coresFor(draft, lease));
   draft.vouchers.set(leaseId, { lease, uid, token, port, limits });
+  // What is offered goes by steps of memory: one that does not fit into those would be withdrawn at once, and made again.
+  if (againstVouchers(draft) !== undefined) draft.vouchers.delete(leaseId);
 }
 
 export function onUnvouch(draft: Draft, event: Event<"unvouch">): void {

@@ -15,7 +15,7 @@ const demand: Demand = { request: Buffer.from("0a01", "hex"), message, wish: req
 const bytes = (text: string): Buffer => Buffer.from(text);
 
 /** A shell on a starter that only notes what it is told, and hands out what a test says. */
-async function world(t: TestContext, { cores = 4, max = 4 } = {}) {
+async function world(t: TestContext, { cores = 4, max = 4, availableMib = 4096 } = {}) {
   const here = {
     vouched: new Map<string, VoucherOrder>(),
     doors: [] as boolean[],
@@ -49,7 +49,7 @@ async function world(t: TestContext, { cores = 4, max = 4 } = {}) {
     setup: { ...setup, cores: Array.from({ length: cores }, (_, core) => core), guestUidCount: 500 },
     tree: { layout: { version: 1, mounts: new Map(), missing: [] }, root: "none", names: new Map() },
     log: { debug: () => undefined, info: () => undefined, warn: note, error: note },
-    availableBytes: () => 4096 * mib,
+    availableBytes: () => availableMib * mib,
     order: (guest) => ({
       unixPath: `/run/x/${guest.lease.id}`,
       tcpAddress: "127.0.0.1",
@@ -215,6 +215,25 @@ test("no room beside the lease: granted ahead as soon as that is given back", as
   here.mayGrant = true;
   await shell.ask({ type: "release", leaseId, asker: { uid: owner.uid, all: false } });
   await eventually("a voucher", () => vouched.size === 1);
+});
+
+test("what is spare, but not as it is offered, in steps, is not granted ahead and taken back for ever", async (t) => {
+  // Spare is 4000 - 512 MiB, offered are 3456.
+  const { shell, lease, vouched, stopped } = await world(t, { availableMib: 4000 });
+  const wish = { ...request, memoryBytes: 3440 * mib };
+  const leaseId = await lease(wish);
+  shell.vouchers.asked({ ...demand, wish });
+  await eventually("one is prepared", () => shell.pool.size > 0);
+  await shell.ask({ type: "release", leaseId, asker: { uid: owner.uid, all: false } });
+  shell.sampleMemory();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  shell.sampleMemory();
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.deepEqual([vouched.size, shell.state.vouchers.size], [0, 0]);
+  assert.deepEqual(
+    stopped.filter((name) => name.startsWith("pool-")),
+    [],
+  );
 });
 
 test("events that come all the time put nothing off", async (t) => {
