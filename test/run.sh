@@ -54,7 +54,7 @@ if wanted static; then
   check "types of the documentation's scripts" $bin/tsc --noEmit -p deploy/site/browser
   check "proto lint" $bin/buf lint proto
   check "proto against the released one" $bin/buf breaking proto --against test/wire/released
-  mapfile -t shell < <(git ls-files -co --exclude-standard -- '*.sh' .ci/run)
+  mapfile -t shell < <(git ls-files -co --exclude-standard -- '*.sh' .ci/run deploy/systemd/restart-pause)
   check "shell lint" shellcheck "${shell[@]}"
   mapfile -t c < <(git ls-files -co --exclude-standard -- '*.c' '*.h')
   [ ${#c[@]} = 0 ] || check "clang-format" clang-format --dry-run --Werror "${c[@]}"

@@ -38,6 +38,7 @@ find "$home/build/site" -type f -exec chmod 644 {} +
 for program in sublet-executor sublet-starter sublet-door sublet-fabric-probe sublet-hook; do
   install -m 755 "$build/bin/$program" "$home/bin/$program"
 done
+install -m 755 deploy/systemd/restart-pause "$home/bin/restart-pause"
 DESTDIR=$to cmake -DCMAKE_INSTALL_PREFIX=/usr -P "$build/functions/client/cmake_install.cmake" > /dev/null
 mkdir -p "$to/usr/share/sublet/fortran"
 install -m 644 functions/bindings/fortran/sublet.f90 "$to/usr/share/sublet/fortran/"
@@ -67,6 +68,11 @@ install -D -m 644 deploy/systemd/sublet.catalog "$to/usr/lib/systemd/catalog/sub
 install -D -m 644 -t "$to/usr/share/sublet/prometheus" deploy/prometheus/{prometheus,rules,alerts}.yml
 install -D -m 755 -t "$to/usr/share/sublet/prometheus" deploy/prometheus/agents.sh
 install -D -m 644 -t "$to/usr/share/sublet/grafana" deploy/grafana/{sublet.json,provisioning.yml,datasource.yml}
+
+# For the site's Slurm: drop-ins, and the lines of its files that matter.
+install -D -m 755 -t "$to/usr/share/sublet/slurm" deploy/slurm/prolog.example.sh
+install -D -m 644 -t "$to/usr/share/sublet/slurm" deploy/slurm/{plugstack.example.conf,job_submit.example.lua} scheduler-plugin/lua/sublet.lua
+install -D -m 644 -t "$to/usr/share/sublet/slurm/site" deploy/slurm/site/{slurm,cgroup,plugstack}.conf
 
 # Manual pages and completions, as far as the tree has them.
 shopt -s nullglob

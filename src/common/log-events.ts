@@ -206,7 +206,7 @@ export const logEvents = {
     level: "error",
     subject: "The daemon cannot start",
     about:
-      "The reason is in the line. Settings that are wrong end it with exit status 78 and are told on standard error.",
+      "The reason is in the line. Settings that are wrong end it with exit status 78, are told on standard error, and systemd does not try again. After all else it does, further and further apart, up to 50 s; `systemctl restart` does not wait.",
     fields: ["code", "message"],
   },
 } as const satisfies Record<string, LogEvent>;

@@ -14,8 +14,6 @@ echo 'APT::Get::Assume-Yes "true";' > /etc/apt/apt.conf.d/90yes
 sed -i '/^\(Prolog\|Epilog\|PrologFlags\)=/d' /etc/slurm/slurm.conf
 : > /etc/slurm/plugstack.conf
 scontrol reconfigure
-# The image leaves documentation out, which has the examples; a site's hosts have it.
-grep -rl path-exclude /etc/dpkg | xargs -r rm
 sed -i 's/^10\.9\.0\.1.*/& head/' /etc/hosts
 # Folders of other packages.
 mkdir -p /etc/prometheus /etc/grafana/provisioning/{dashboards,datasources} /etc/bash_completion.d /etc/fish/completions /usr/local/share/zsh/site-functions

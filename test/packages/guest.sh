@@ -117,6 +117,35 @@ rm /run/systemd/system/sublet-agent.service.d/watchdog.conf
 systemctl daemon-reload
 one "the agent starts again" restarts sublet-agent
 
+# Daemons that cannot start: tried further and further apart, at once when somebody asks, and well again by themselves.
+cannot_start() {
+  mkdir -p /run/systemd/system/sublet-"$1".service.d
+  printf '[Service]\nEnvironment=%s=%s\n' "$2" "$3" > /run/systemd/system/sublet-"$1".service.d/broken.conf
+  systemctl daemon-reload
+  no systemctl restart sublet-"$1"
+}
+mended() { rm /run/systemd/system/sublet-"$1".service.d/broken.conf && systemctl daemon-reload; }
+for unit in agent controller; do
+  # What no settings are wrong about: an address that this host has not.
+  if [ $unit = agent ]; then address=SUBLET_AGENT_LISTEN=192.0.2.1:7701; else address=SUBLET_CONTROLLER_LISTEN=192.0.2.1:7700; fi
+  one "$unit: a start that fails is told" cannot_start $unit "${address%%=*}" "${address#*=}"
+  sleep 90
+  restarts=$(property sublet-$unit NRestarts)
+  echo "figure restarts of a broken $unit in 90 s: $restarts"
+  one "$unit: is tried again, and seldom" eval "[ $restarts -ge 3 ] && [ $restarts -le 9 ]"
+  journalctl --no-pager -u sublet-$unit -t restart-pause -o cat | tail -n 2
+  one "$unit: it is pausing" until_true 60 eval "[ \$(property sublet-$unit SubState) = start-pre ]"
+  one "$unit: and the journal says so" eval "journalctl --no-pager -u sublet-$unit | grep -q 'starts failed one after the other'"
+  mended $unit
+  before=$(date +%s)
+  one "$unit: a restart by hand works at once" restarts sublet-$unit
+  after=$(date +%s)
+  echo "figure restart by hand of a pausing $unit: $((after - before)) s"
+  one "$unit: and has forgotten the failures" eval "is \"\$(cut -d' ' -f1 /run/sublet-$unit/starts)\" 0"
+done
+one "and the guest went on" goes_on
+one "on the same lease" is "$(lease)" "$first"
+
 # Figures.
 for unit in starter agent controller; do
   printf 'figure security %s %s\n' $unit "$(systemd-analyze security --no-pager sublet-$unit.service | sed -n 's/^→ Overall exposure level for [^:]*: \([0-9.]*\).*/\1/p')"

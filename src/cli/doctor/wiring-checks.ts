@@ -28,7 +28,7 @@ const prolog: Rule = ({ slurm: { config, wiring } }) => {
   return fail(
     "slurm prolog",
     `Prolog=${config.value.Prolog} does not call sublet-hook: a job's node hears of it late`,
-    "copy prolog.example.sh to /etc/slurm/prolog.d/50-sublet on compute nodes (docs/install.md), or call /usr/lib/sublet/bin/sublet-hook in your own prolog",
+    "copy /usr/share/sublet/slurm/prolog.example.sh to /etc/slurm/prolog.d/50-sublet on compute nodes, or call /usr/lib/sublet/bin/sublet-hook in your own prolog",
   );
 };
 
@@ -41,7 +41,7 @@ const epilogCalls: Rule = ({ slurm: { config, wiring } }) => {
   return warn(
     "slurm epilog hook",
     `Epilog=${set ? config.value.Epilog : ""} does not call sublet-hook: what a job held is lent again only when its cgroup is seen to go, and its owner gets no receipt by the epilog`,
-    "copy prolog.example.sh to /etc/slurm/epilog.d/50-sublet as well, or call sublet-hook in your own epilog",
+    "copy /usr/share/sublet/slurm/prolog.example.sh to /etc/slurm/epilog.d/50-sublet as well, or call sublet-hook in your own epilog",
   );
 };
 
