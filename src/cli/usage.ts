@@ -1,5 +1,6 @@
 /** `sublet usage`: what was held, from the controller's accounting: by day, account and user; yours, to admins everybody's. */
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { Days, parseDay } from "../common/days.ts";
 import type { GetUsageResponse, UsageGroupName, UsageRowMessage } from "../rpc/messages.ts";
 import { type Column, formatDuration } from "./output.ts";
 import { type Session, withController } from "./session.ts";
@@ -124,14 +125,26 @@ export async function usage(session: Session, options: UsageOptions): Promise<vo
   );
 }
 
+/** As it was written: which day it is says the controller, whose time zone counts. @throws InvalidArgumentError. */
+function dayGiven(text: string): string {
+  if (text === "" || parseDay(text, "2000-01-01", new Days("UTC")) === undefined)
+    throw new InvalidArgumentError("Expected 2026-11-25, today, yesterday, or 7d.");
+  return text;
+}
+
 export function addUsageCommand(program: Command, session: () => Session): void {
   const command = program
     .command("usage")
     .description(
       "what was held, by the accounting: yours; root and the admin group see everybody's (needs a controller)",
     )
-    .option("--from <day>", "first day: 2026-11-25, today, yesterday, or 7d, the last 7 days", "today")
-    .option("--to <day>", "last day, the same way", "today")
+    .option(
+      "--from <day>",
+      "first day: 2026-11-25, today, yesterday, or 7d, the last 7 days",
+      dayGiven,
+      "today",
+    )
+    .option("--to <day>", "last day, the same way", dayGiven, "today")
     .addOption(
       new Option("--by <keys...>", "a row for each of them").choices(groups).default(["account", "user"]),
     )

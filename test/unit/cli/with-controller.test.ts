@@ -73,7 +73,7 @@ describe("with a controller", () => {
     const handlers: ControllerHandlers = {
       report: unused,
       getUsage: async ({ from, to, groupBy, account, user }) => {
-        if (from === "soon") throw new SubletError("INVALID_ARGUMENT", 'from "soon" is no day');
+        if (to !== "today" && to < from) throw new SubletError("INVALID_ARGUMENT", "to is before from");
         asked.push({ from, to, groupBy, account, user });
         return from === "yesterday" ? { ...usageOfNobody, fromDay: "2026-11-24" } : usage;
       },
@@ -398,8 +398,18 @@ Waiting, the pressure of the job's cgroup, time in which some task waited:
     assert.partialDeepStrictEqual(json.rows[0], { account: "physics", coreSeconds: 7200 });
     const none = await sublet(["usage", "--from", "yesterday"], environment);
     assert.equal(none.out, "No usage: 2026-11-24 to 2026-11-25 (UTC), yours.\n");
-    const wrong = await sublet(["usage", "--from", "soon"], environment);
-    assert.deepEqual([wrong.status, wrong.err], [1, 'sublet: from "soon" is no day\n']);
+    // Usage errors before anybody is asked, with the status that `gain` has for them.
+    for (const [command, day, expected] of [
+      ["usage", "soon", "Expected 2026-11-25, today, yesterday, or 7d."],
+      ["usage", "2026-02-30", "Expected 2026-11-25, today, yesterday, or 7d."],
+      ["gain", "tomorrow", "Expected today, yesterday, 7d, 30d, 2026-11-25 or 2026-11-25T12:00."],
+    ] as const) {
+      const wrong = await sublet([command, "--from", day], environment);
+      assert.equal(wrong.status, 2);
+      assert.ok(wrong.err.includes(expected), wrong.err);
+    }
+    const backwards = await sublet(["usage", "--from", "2026-11-25", "--to", "2026-11-24"], environment);
+    assert.deepEqual([backwards.status, backwards.err], [1, "sublet: to is before from\n"]);
   });
   it("says where the dashboard is: a tunnel, unless settings or an option know better", async () => {
     const { out } = await sublet(["--controller", "head.example:7700", "dashboard"], environment);
