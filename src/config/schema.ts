@@ -151,7 +151,9 @@ export const controllerSchema = z.strictObject({
     .array(z.string().regex(/^[A-Za-z0-9.-]{1,253}$/, "expected a host's name without its port"))
     .max(16)
     .default([])
-    .describe("names of this host in settings of agents and CLI, beside its host name and its addresses")
+    .describe(
+      "names of this host in settings of agents and CLI, beside its host name (short, and with the domains that /etc/resolv.conf searches), its addresses, and what /etc/hosts calls them",
+    )
     .meta({ example: ["head", "head.example.org"] }),
   metrics_listen: address.default("0.0.0.0:7703").describe("HTTP /metrics and /healthz"),
   poll_interval_ms: ms

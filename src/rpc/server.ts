@@ -4,7 +4,6 @@
  * The standard health service answers without identity.
  */
 
-import { hostname, networkInterfaces } from "node:os";
 import type { Readable } from "node:stream";
 import {
   Metadata,
@@ -22,6 +21,7 @@ import { serverCredentials, serverOptions, type TlsFiles } from "./channel.ts";
 import { health, healthService } from "./health.ts";
 import { type Caller, credentialKey, type Identity } from "./identity.ts";
 import type { ControllerMethods, Init, NodeMethods, ReportRequest, ReportResponse } from "./messages.ts";
+import { hostFacts, ownNames } from "./own-names.ts";
 import { protoPackage, serviceDefinition } from "./schema.ts";
 import {
   SessionRefused,
@@ -117,14 +117,14 @@ export function splitAddress(address: string): { host: string; port: number } {
   return { host: match[1] ?? "", port };
 }
 
-/** The names under which callers may know this server: what it listens on, its host name, its addresses, what the site says. */
+/** The names under which callers may know this server: what it listens on, its host's names and addresses, what the site says. */
 function audiencesOf(address: string, more: readonly string[]): string[] {
   const { host, port } = splitAddress(address);
-  const names = [host, hostname(), hostname().split(".")[0] ?? "", ...more];
+  const facts = hostFacts();
+  const names = [host, ...ownNames(facts), ...more];
   if (host === "0.0.0.0" || host === "[::]") {
     names.push("localhost");
-    for (const list of Object.values(networkInterfaces()))
-      for (const item of list ?? []) names.push(item.family === "IPv6" ? `[${item.address}]` : item.address);
+    for (const own of facts.addresses) names.push(own.includes(":") ? `[${own}]` : own);
   }
   return [...new Set(names)].map((name) => `${name}:${port}`);
 }
