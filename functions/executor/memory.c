@@ -2,7 +2,14 @@
 
 #include <sys/mman.h>
 
+#include "base/fds.h"
+
 #define PAGE 4096u
+/* A worker that has not looked for so long does something else: nobody holds back for it. */
+#define FRESH_NS UINT64_C(20000000)
+/* All hold back for one that waits for less than this. Later only who could make it go on alone, so that a long call
+ * with much memory, or one that waits for a call of the same lease itself, does not stop all others for ever. */
+#define STRICT_NS UINT64_C(1000000000)
 
 static uint64_t taken(const struct memory *memory, enum memory_kind kind)
 {
@@ -45,6 +52,43 @@ bool memory_ours_suffices(const struct memory *memory, enum memory_kind kind, ui
     return others <= memory->limit && bytes <= memory->limit - others;
 }
 
+void memory_want(struct memory *memory, enum memory_kind kind, uint64_t bytes, uint64_t since_ns)
+{
+    if (memory->page == NULL)
+        return;
+    if (bytes != 0) {
+        atomic_store(&memory->page->wants[kind].seen_ns, now_ns());
+        atomic_store(&memory->page->wants[kind].since_ns, since_ns);
+    }
+    atomic_store(&memory->page->wants[kind].bytes, bytes);
+}
+
+bool memory_wanted(const struct memory *memory, enum memory_kind kind)
+{
+    bool wanted = false;
+    for (uint32_t i = 0; memory->page != NULL && i < memory->workers; i++)
+        wanted |= memory->pages[i] != memory->page &&
+                  atomic_load_explicit(&memory->pages[i]->wants[kind].bytes, memory_order_relaxed) != 0;
+    return wanted;
+}
+
+bool memory_owed(const struct memory *memory, enum memory_kind kind, uint64_t since_ns)
+{
+    if (!memory_wanted(memory, kind))
+        return false;
+    uint64_t now = now_ns();
+    for (uint32_t i = 0; i < memory->workers; i++) {
+        struct worker_page *page = memory->pages[i];
+        uint64_t bytes = atomic_load(&page->wants[kind].bytes), since = atomic_load(&page->wants[kind].since_ns);
+        if (page == memory->page || bytes == 0 || since >= since_ns ||
+            now - atomic_load(&page->wants[kind].seen_ns) > FRESH_NS)
+            continue;
+        if (now - since < STRICT_NS || memory_ours_suffices(memory, kind, bytes))
+            return true;
+    }
+    return false;
+}
+
 uint64_t memory_left(const struct memory *memory, enum memory_kind kind)
 {
     if (memory->page == NULL)
@@ -58,9 +102,14 @@ static uint64_t whole_pages(uint64_t bytes)
     return (bytes + PAGE - 1) & ~(uint64_t)(PAGE - 1);
 }
 
+uint64_t space_takes(uint64_t size)
+{
+    return whole_pages(size + SPACE_GUARD);
+}
+
 sublet_status space_make(struct memory *memory, enum memory_kind kind, uint64_t size, struct space *out)
 {
-    uint64_t pages = whole_pages(size + SPACE_GUARD);
+    uint64_t pages = space_takes(size);
     if (!memory_take(memory, kind, pages))
         return memory_possible(memory, pages) ? SUBLET_ERR_NO_MEMORY : SUBLET_ERR_TOO_LARGE;
     unsigned char *base =

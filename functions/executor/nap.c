@@ -21,11 +21,18 @@ void nap_begin(struct nap *nap, const uint32_t *rings, uint32_t ring_count)
     nap->rings = rings;
     nap->ring_count = ring_count;
     nap->stream_count = 0;
+    nap->end_ms = -1;
+    nap->timed_out = false;
 }
 
 void nap_add_stream(struct nap *nap, int fd)
 {
     nap->entries[2 + nap->stream_count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+}
+
+void nap_end_after(struct nap *nap, int ms)
+{
+    nap->end_ms = ms;
 }
 
 /** Says on every ring how to wake this; true when a call is there already. */
@@ -60,7 +67,7 @@ static void wait_descriptors(struct nap *nap)
     struct worker_start *start = nap->start;
     nap->entries[0] = (struct pollfd){.fd = start->wake_fd, .events = POLLIN};
     nap->entries[1] = (struct pollfd){.fd = start->socket, .events = POLLIN};
-    poll(nap->entries, 2 + nap->stream_count, -1);
+    nap->timed_out = poll(nap->entries, 2 + nap->stream_count, nap->end_ms) == 0;
     if ((nap->entries[0].revents & POLLIN) != 0 && read(start->wake_fd, &ignored, sizeof(ignored)) < 0 &&
         errno != EAGAIN)
         fprintf(stderr, "sublet-executor: cannot read a worker's eventfd: %m\n");

@@ -27,6 +27,8 @@ struct nap {
     const uint32_t *rings;
     uint32_t ring_count;
     uint32_t stream_count;
+    int end_ms; /* -1 = none */
+    bool timed_out;
     bool no_futex; /* the kernel cannot wait for several */
     struct nap_word words[1 + CLIENTS_MAX];
     struct pollfd entries[2 + NAP_STREAMS_MAX];
@@ -36,6 +38,8 @@ void nap_start(struct nap *nap, struct worker_start *start);
 /** Prepares to sleep on these rings, and then on these connections. */
 void nap_begin(struct nap *nap, const uint32_t *rings, uint32_t ring_count);
 void nap_add_stream(struct nap *nap, int fd);
+/** It ends after so long at the latest; with streams only. */
+void nap_end_after(struct nap *nap, int ms);
 /** Sleeps, unless a call is there already or a message beyond `messages_seen`; true when it slept. */
 bool nap_take(struct nap *nap, uint32_t messages_seen);
 /** When a call came that ended it, not before `since_ns`; 0 = something else ended it. */

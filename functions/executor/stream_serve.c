@@ -17,9 +17,11 @@
 #include "base/cycles.h"
 #include "base/fds.h"
 
+#define OUT_PATIENCE_NS     UINT64_C(500000000) /* others give back memory that they do not use within a part of this */
 #define STALL_NS            UINT64_C(5000000000)
-#define SLOWEST_NS_PER_BYTE 1000u                /* a megabyte a second */
-#define KEEP_BYTES          (UINT64_C(64) << 20) /* of large memory after a call */
+#define SLOWEST_NS_PER_BYTE 1000u                           /* a megabyte a second */
+#define KEEP_BYTES          (UINT64_C(64) << 20)            /* of large memory after a call */
+#define OUT_SMALL           (UINT64_C(2) * STREAM_IN_SMALL) /* memory for results that is kept for good */
 #define TURN_CALLS          32u
 #define TURN_CYCLES         UINT64_C(250000) /* some 100 us */
 #define SHORT_CYCLES        50000u           /* some 20 us: answers may wait for it */
@@ -90,10 +92,29 @@ static bool flush(struct stream *stream)
     return sent;
 }
 
+/** It lacks `bytes`: the first one to say so in this worker is waited for. */
+static void wait_in_turn(struct stream_server *server, enum memory_kind kind, uint32_t index, uint64_t bytes)
+{
+    struct memory_turn *turn = kind == MEMORY_IN ? &server->in_turn : &server->out_turn;
+    if (turn->first == 0)
+        *turn = (struct memory_turn){.first = index + 1, .bytes = bytes, .since_ns = now_ns()};
+    if (turn->first == index + 1)
+        memory_want(server->memory, kind, turn->bytes, turn->since_ns);
+}
+
+static void end_turn(struct stream_server *server, enum memory_kind kind, uint32_t index)
+{
+    struct memory_turn *turn = kind == MEMORY_IN ? &server->in_turn : &server->out_turn;
+    if (turn->first != index + 1)
+        return;
+    turn->first = 0;
+    memory_want(server->memory, kind, 0, 0);
+}
+
 void stream_waits_no_more(struct stream_server *server, uint32_t index)
 {
-    if (server->first == index + 1)
-        server->first = 0;
+    end_turn(server, MEMORY_IN, index);
+    end_turn(server, MEMORY_OUT, index);
 }
 
 /** Moves what is not consumed to the start of `in`. */
@@ -127,11 +148,13 @@ static enum stream_look receive(struct stream *stream, uint64_t *filled, uint64_
     return STREAM_LOOK_DEAD;
 }
 
-/** Does another stream wait for what this worker holds? Then nobody else takes any before it has had its turn. */
+/** Does another stream wait for what this one holds? Then nobody else takes any before it has had its turn. */
 static bool is_owed(const struct stream_server *server, uint32_t index)
 {
-    return server->first != 0 && server->first != index + 1 &&
-           memory_ours_suffices(server->memory, MEMORY_IN, server->first_bytes);
+    const struct memory_turn *turn = &server->in_turn;
+    if (turn->first != 0 && turn->first != index + 1 && memory_ours_suffices(server->memory, MEMORY_IN, turn->bytes))
+        return true;
+    return memory_owed(server->memory, MEMORY_IN, turn->first == index + 1 ? turn->since_ns : UINT64_MAX);
 }
 
 bool stream_trim(struct stream_server *server, struct stream *stream, uint32_t index)
@@ -152,18 +175,6 @@ bool stream_trim(struct stream_server *server, struct stream *stream, uint32_t i
     end_move(stream->state);
     stream_shrink(stream);
     memory_give(server->memory, MEMORY_IN, small + large - stream->capacity);
-    return true;
-}
-
-bool stream_stalled(struct stream_server *server, struct stream *stream, uint64_t now)
-{
-    if (stream->capacity == stream_small() || now < stream->moved_ns + STALL_NS)
-        return false;
-    memory_give(server->memory, MEMORY_IN, stream->capacity - stream_small());
-    atomic_store(&stream->state->filled, 0);
-    atomic_store(&stream->state->consumed, 0);
-    stream_shrink(stream);
-    drop(stream);
     return true;
 }
 
@@ -191,13 +202,45 @@ static sublet_status make_room(struct stream_server *server, struct stream *stre
     if (want <= stream->capacity)
         return SUBLET_OK;
     sublet_status status = is_owed(server, index) ? SUBLET_ERR_BUSY : take_room(server, stream, need);
-    if (status != SUBLET_ERR_BUSY)
-        stream_waits_no_more(server, index);
-    else if (server->first == 0) {
-        server->first = index + 1;
-        server->first_bytes = want - stream->capacity + 4096;
-    }
+    if (status == SUBLET_ERR_BUSY)
+        wait_in_turn(server, MEMORY_IN, index, want - stream->capacity + 4096);
+    else
+        end_turn(server, MEMORY_IN, index);
     return status;
+}
+
+bool stream_keeps_out(const struct stream_server *server)
+{
+    return server->out.size > OUT_SMALL;
+}
+
+bool stream_keeps(const struct stream *stream)
+{
+    return stream->capacity > stream_small();
+}
+
+void stream_trim_out(struct stream_server *server)
+{
+    space_free(server->memory, &server->out);
+}
+
+/** May a call begin that needs this room for its result? Other workers may have to give theirs back first. */
+static bool may_take_out(struct stream_server *server, uint32_t index, const struct stream_request *request)
+{
+    const struct memory_turn *turn = &server->out_turn;
+    uint64_t room = stream_request_room(request);
+    bool first = turn->first == index + 1;
+    bool there = server->out.bytes != NULL && room <= server->out.size - SPACE_GUARD;
+    bool small = room < STREAM_IN_SMALL || (request->room_high & STREAM_ROOM_UP_TO) != 0;
+    uint64_t bytes = space_takes(small ? STREAM_IN_SMALL : room);
+    if (!there && memory_possible(server->memory, bytes) && (!first || now_ns() - turn->since_ns < OUT_PATIENCE_NS) &&
+        (!memory_ours_suffices(server->memory, MEMORY_OUT, bytes) ||
+         memory_owed(server->memory, MEMORY_OUT, first ? turn->since_ns : UINT64_MAX))) {
+        wait_in_turn(server, MEMORY_OUT, index, bytes);
+        return false;
+    }
+    end_turn(server, MEMORY_OUT, index);
+    return true;
 }
 
 /** Room for the result; *room is what the caller may take. */
@@ -265,6 +308,25 @@ static bool whole_at(const struct stream *stream, uint64_t filled, uint64_t cons
         return false;
     memcpy(&request, stream->in + consumed, sizeof(request));
     return stream_request_size(&request) <= filled - consumed - sizeof(request);
+}
+
+bool stream_stalled(struct stream_server *server, struct stream *stream, uint64_t now)
+{
+    uint64_t filled = atomic_load_explicit(&stream->state->filled, memory_order_relaxed);
+    uint64_t consumed = atomic_load_explicit(&stream->state->consumed, memory_order_relaxed);
+    char next;
+    if (!stream_keeps(stream) || now < stream->moved_ns + STALL_NS)
+        return false;
+    /* What has come meanwhile is not its fault: this worker was busy. */
+    if (consumed > filled || filled > stream->capacity || whole_at(stream, filled, consumed) ||
+        recv(stream->fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+        return false;
+    memory_give(server->memory, MEMORY_IN, stream->capacity - stream_small());
+    atomic_store(&stream->state->filled, 0);
+    atomic_store(&stream->state->consumed, 0);
+    stream_shrink(stream);
+    drop(stream);
+    return true;
 }
 
 /** Calls of one connection that are served before the others are looked at. */
@@ -347,9 +409,9 @@ static bool serve(struct stream_server *server, struct stream *stream, uint32_t 
     bool sent = answer(server, stream, &head, !turn->last && whole_at(stream, filled, end));
     atomic_store_explicit(&stream->state->consumed, end, memory_order_relaxed);
     atomic_store_explicit(&page->current, 0, memory_order_release);
-    if (server->out.size > KEEP_BYTES)
-        space_free(server->memory, &server->out);
-    if (stream->capacity > KEEP_BYTES || is_owed(server, index))
+    if (server->out.size > KEEP_BYTES || (stream_keeps_out(server) && memory_wanted(server->memory, MEMORY_OUT)))
+        stream_trim_out(server);
+    if (stream->capacity > KEEP_BYTES || (stream_keeps(stream) && is_owed(server, index)))
         (void)stream_trim(server, stream, index);
     return sent;
 }
@@ -385,7 +447,13 @@ enum stream_look stream_serve(struct stream_server *server, struct stream *strea
                 return refuse(server, stream, request.sequence, SUBLET_ERR_TOO_LARGE);
             need += stream_request_size(&request);
         }
-        if (have >= need && have >= sizeof(request)) {
+        bool whole = have >= need && have >= sizeof(request);
+        if (whole && !may_take_out(server, index, &request)) {
+            if (!flush(stream))
+                return drop(stream);
+            return turn.served > 0 || received ? STREAM_LOOK_SERVED : STREAM_LOOK_WAITS;
+        }
+        if (whole) {
             if (turn.served == 0)
                 turn.began = cycles();
             turn.last = ++turn.served == TURN_CALLS || cycles() - turn.began > TURN_CYCLES;

@@ -10,6 +10,8 @@
 
 #define LOOK_CYCLES UINT64_C(100000) /* some 40 us */
 #define MISSES_HOT  256u
+#define WAITS_MS    1   /* naps of one that waits for memory, */
+#define KEEPS_MS    100 /* and of one that keeps some after a large call */
 #define HOT_KEPT    8u  /* silent ones that keep their place: a few cost less than the epoll set */
 #define ROTATE      32u /* that make room when all places are taken */
 
@@ -89,16 +91,34 @@ void streams_remove(struct streams *streams, uint32_t index)
     streams->count--;
 }
 
-/** Somebody waits for memory: whoever holds some without using it gives it back. */
+/** Somebody waits for memory, here or in another worker: whoever holds some without using it gives it back. */
 static void make_memory(struct streams *streams)
 {
     uint64_t now = now_ns();
+    stream_trim_out(&streams->server);
     for (uint32_t i = 0; i < streams->end; i++) {
         struct stream *stream = &streams->start->streams[i];
         if (stream->state != NULL && !stream->fabric && !stream_trim(&streams->server, stream, i))
             (void)stream_stalled(&streams->server, stream, now);
     }
     streams->waits = false;
+}
+
+static bool wanted(const struct streams *streams)
+{
+    const struct memory *memory = streams->server.memory;
+    return memory_wanted(memory, MEMORY_IN) || memory_wanted(memory, MEMORY_OUT);
+}
+
+/** Is large memory kept that the next call may want? */
+static bool keeps(const struct streams *streams)
+{
+    bool any = stream_keeps_out(&streams->server);
+    for (uint32_t i = 0; i < streams->end && !any; i++) {
+        const struct stream *stream = &streams->start->streams[i];
+        any = stream->state != NULL && !stream->fabric && stream_keeps(stream);
+    }
+    return any;
 }
 
 /** Makes those hot of which epoll says something. */
@@ -133,7 +153,7 @@ bool streams_look(struct streams *streams, bool idle)
         streams->seen = now;
         all = true;
         take_events(streams);
-        if (streams->waits)
+        if (streams->waits || wanted(streams))
             make_memory(streams);
     }
     for (uint32_t i = 0; i < streams->hot_count; i++) {
@@ -163,8 +183,17 @@ bool streams_look(struct streams *streams, bool idle)
 
 void streams_before_nap(struct streams *streams, struct nap *nap)
 {
-    if (streams->count > 0)
-        nap_add_stream(nap, streams->epoll_fd);
+    if (streams->count == 0)
+        return;
+    nap_add_stream(nap, streams->epoll_fd);
+    /* A worker that sleeps for long keeps nothing that another one may wait for: nobody could ask it. */
+    bool some = streams->waits || keeps(streams);
+    if (some && !streams->waits && wanted(streams)) {
+        make_memory(streams);
+        some = keeps(streams);
+    }
+    if (some)
+        nap_end_after(nap, streams->waits ? WAITS_MS : KEEPS_MS);
     for (uint32_t i = 0; i < streams->hot_count; i++)
         nap_add_stream(nap, streams->start->streams[streams->hot[i].index].fd);
 }
@@ -178,4 +207,6 @@ void streams_after_nap(struct streams *streams, const struct nap *nap)
             streams->hot[i].misses = 0;
     if (nap_stream_woke(nap, 0))
         streams->seen = 0; /* the next look is at all of them */
+    if (nap->timed_out && !streams->waits)
+        make_memory(streams);
 }

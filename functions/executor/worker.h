@@ -31,10 +31,16 @@ enum memory_kind { MEMORY_IN, MEMORY_OUT, MEMORY_KINDS };
 
 /** Shared by supervisor and worker. */
 struct worker_page {
-    _Atomic uint64_t current;             /* the call being served, see call_pack; 0 = none */
-    _Atomic uint32_t messages;            /* how many messages the supervisor has sent */
-    _Atomic uint32_t reason;              /* why the worker ended itself, see guard.h; 0 = not said */
-    _Atomic uint64_t large[MEMORY_KINDS]; /* memory.h; all workers read it */
+    _Atomic uint64_t current;  /* the call being served, see call_pack; 0 = none */
+    _Atomic uint32_t messages; /* how many messages the supervisor has sent */
+    _Atomic uint32_t reason;   /* why the worker ended itself, see guard.h; 0 = not said */
+    /* Memory (memory.h); all workers read it, so it has a cache line of its own. */
+    _Alignas(64) _Atomic uint64_t large[MEMORY_KINDS];
+    struct {
+        _Atomic uint64_t bytes;    /* that the worker waits for; 0 = none */
+        _Atomic uint64_t since_ns; /* when that began */
+        _Atomic uint64_t seen_ns;  /* when it last looked */
+    } wants[MEMORY_KINDS];
 };
 
 /** Shared by all; entries are written before `count` rises and never change. */

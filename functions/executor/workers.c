@@ -120,8 +120,10 @@ static sublet_status fork_worker(struct workers *workers, uint32_t number)
         return SUBLET_ERR_SYSTEM;
     atomic_store(&slot->page->current, 0);
     atomic_store(&slot->page->messages, 0);
-    for (int i = 0; i < MEMORY_KINDS; i++)
+    for (int i = 0; i < MEMORY_KINDS; i++) {
         atomic_store(&slot->page->large[i], 0);
+        atomic_store(&slot->page->wants[i].bytes, 0);
+    }
     slot->rings_to_close = 0;
     links_told_all(slot);
     pid_t parent = getpid();

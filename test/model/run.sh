@@ -68,5 +68,10 @@ model stream_memory found -DNO_STALL
 model stream_memory found -DNO_DROP
 model stream_memory found -DBY_PIECES
 model stream_memory found -DDEAF
+model worker_memory clean
+model worker_memory found -DNO_END
+model worker_memory found -DNO_TURNS
+model worker_memory found -DNO_STEP_BACK
+model worker_memory found -DNO_STALL
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

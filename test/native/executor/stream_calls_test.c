@@ -21,6 +21,12 @@ static int little_lease(void **state)
     return fixture_start_with((struct fixture **)state, "0", 0, 8 << 20);
 }
 
+/** The same, of two workers. */
+static int two_workers(void **state)
+{
+    return fixture_start_with((struct fixture **)state, "0,1", 0, 8 << 20);
+}
+
 static int calls(struct fixture *f, uint32_t connection, uint32_t bytes)
 {
     sublet_status status;
@@ -321,6 +327,67 @@ static void large_calls_of_two_clients_take_turns(void **state)
     close(other.fd);
 }
 
+/** A call with 3 MiB each way, of which the lease has room for one at a time. */
+static sublet_status large_echo(struct fixture *f, int fd, uint32_t sequence)
+{
+    static unsigned char bytes[3 << 20];
+    struct stream_response response;
+    assert_int_equal(peer_stream_send(fd, sequence, f->echo, bytes, sizeof(bytes), sizeof(bytes)), SUBLET_OK);
+    assert_int_equal(peer_stream_receive(fd, &response, bytes, sizeof(bytes)), SUBLET_OK);
+    assert_int_equal(response.sequence, sequence);
+    return (sublet_status)response.status;
+}
+
+/** What a worker keeps after a large call goes to another that needs it: while it sleeps, and while it has other work.
+ */
+static void a_worker_keeps_nothing_that_another_waits_for(void **state)
+{
+    struct fixture *f = *state;
+    sublet_status status;
+    int fds[2];
+    for (uint32_t worker = 0; worker < 2; worker++) {
+        fds[worker] = peer_stream(&f->executor, STREAM_CALLS, worker, worker + 1, 4096, 4096, &status);
+        assert_int_equal(status, SUBLET_OK);
+    }
+    for (uint32_t i = 1; i <= 5; i++)
+        for (uint32_t worker = 0; worker < 2; worker++)
+            assert_int_equal(large_echo(f, fds[worker], i), SUBLET_OK);
+    int other = peer_stream(&f->executor, STREAM_CALLS, 1, 3, 4096, 4096, &status);
+    assert_int_equal(status, SUBLET_OK);
+    struct flow busy = {.fd = other}, waits = {.fd = fds[0], .sequence = 5, .answers = 5};
+    while (waits.answers < 6) {
+        flow_on(&busy, f->empty, 0, UINT32_MAX);
+        flow_on(&waits, f->empty, 3 << 20, 6);
+    }
+    close(other);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/** Neither of them pauses: the workers take turns. */
+static void large_calls_of_two_workers_take_turns(void **state)
+{
+    struct fixture *f = *state;
+    const uint32_t bytes = 3 << 20;
+    sublet_status status;
+    struct flow one = {.fd = calls(f, 1, 4096)};
+    struct flow other = {.fd = peer_stream(&f->executor, STREAM_CALLS, 1, 2, 4096, 4096, &status)};
+    assert_int_equal(status, SUBLET_OK);
+    while (one.answers < 5)
+        flow_on(&one, f->empty, bytes, UINT32_MAX);
+    for (uint32_t turn = 1; turn <= 5; turn++) {
+        uint32_t before = one.answers;
+        while (other.answers < turn) {
+            flow_on(&one, f->empty, bytes, UINT32_MAX);
+            flow_on(&other, f->empty, bytes, turn);
+            if (one.answers - before > 500)
+                fail_msg("500 calls of one worker overtook one of the other");
+        }
+    }
+    close(one.fd);
+    close(other.fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,6 +400,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_peer_that_does_not_read_is_dropped, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(a_client_gone_in_a_call_frees_the_worker, one_worker, fixture_stop),
         cmocka_unit_test_setup_teardown(large_calls_of_two_clients_take_turns, little_lease, fixture_stop),
+        cmocka_unit_test_setup_teardown(a_worker_keeps_nothing_that_another_waits_for, two_workers, fixture_stop),
+        cmocka_unit_test_setup_teardown(large_calls_of_two_workers_take_turns, two_workers, fixture_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
