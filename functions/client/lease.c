@@ -18,7 +18,8 @@
 #define RELEASE_NS   UINT64_C(2000000000) /* how long a release waits for the agent */
 #define NAMES_MAX    64u
 
-#define DRAIN_MS_MAX UINT64_C(86400000) /* no budget is longer than a day */
+#define DRAIN_MS_MAX UINT64_C(86400000)    /* no budget is longer than a day */
+#define TERM_MS_MAX  UINT64_C(31536000000) /* no term longer than a year */
 
 static const char *reason_text(Sublet__V1__Reason reason)
 {
@@ -43,8 +44,8 @@ static const char *reason_text(Sublet__V1__Reason reason)
 
 static void set_term(struct sublet_lease *lease, uint64_t remaining_ms, uint64_t term_ms)
 {
-    uint64_t left_ns = (remaining_ms != 0 ? remaining_ms : term_ms) * 1000000;
-    uint64_t now = now_ns();
+    uint64_t left_ms = remaining_ms != 0 ? remaining_ms : term_ms, now = now_ns();
+    uint64_t left_ns = (left_ms < TERM_MS_MAX ? left_ms : TERM_MS_MAX) * 1000000;
     lease->ends_ns = now + left_ns;
     lease->renew_ns = now + left_ns / 3;
 }

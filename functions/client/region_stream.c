@@ -146,9 +146,14 @@ static sublet_status push(struct region_access *access)
     return SUBLET_OK;
 }
 
-/** Checks the head of an answer against the chunk that it must be for. */
+/**
+ * Checks the head of an answer against the chunk that it must be for. The last one may not be sent whole yet: an answer
+ * to it would end a job whose memory is still read.
+ */
 static bool expected(const struct region_access *access, const struct region_chunk *chunk)
 {
+    if (access->sending != NULL && access->count == 1)
+        return false;
     uint32_t size = access->response.status == SUBLET_OK ? chunk->answer : 0;
     return stream_response_check(&access->response, chunk->sequence, size) == SUBLET_OK &&
            access->response.size == size;

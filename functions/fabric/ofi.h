@@ -81,7 +81,7 @@ const char *ofi_own_address(int fd, char *text, uint32_t size);
 void ofi_keep_nothing(void);
 /** NOT_FOUND: no libfabric, or no such provider that works. Close with ofi_close. */
 sublet_status ofi_open(const struct ofi_settings *settings, struct ofi **out);
-/** Peers and memory must be gone. */
+/** Memory must be gone. Peers that are left go, and whatever is under way: nobody hears of it any more. */
 void ofi_close(struct ofi *ofi);
 const char *ofi_provider(const struct ofi *ofi);
 /** Are data sent in messages behind the writes? By ofi_settings.plain, or since this provider cannot do otherwise. */

@@ -10,7 +10,8 @@
  * more. Whatever it did, the library may neither touch what is not its own, nor wait with the session's lock held, nor
  * go on waiting for ever, nor keep a descriptor; each call ends, once, with a result within its bounds.
  *
- * Include once; a target has way_came and way_acts.
+ * Include once; a target has way_came and way_acts. HOSTILE_FABRIC: it is the fabric of calls, too; HOSTILE_REGION: of
+ * regions. HOSTILE_AGENT: it is the agent, too, and says who has a lease.
  */
 #ifndef SUBLET_FUZZ_HOSTILE_EXECUTOR_H
 #define SUBLET_FUZZ_HOSTILE_EXECUTOR_H
@@ -42,6 +43,7 @@
 struct connection {
     int fd;        /* the executor's end; -1: closed */
     int client_fd; /* and the other, when it was made */
+    int family;
     uint32_t number;
 };
 
@@ -60,6 +62,7 @@ static uint32_t connected;
 static bool over;
 static uint32_t waits;
 static uint64_t clock_ns;
+static uint64_t region_bytes; /* of the lease; 0: it is of functions */
 static sublet_session *session;
 static struct sublet_lease *lease;
 static struct sublet_library library;
@@ -122,6 +125,7 @@ static void say_welcome(const struct connection *connection)
 {
     struct stream_welcome welcome = {.magic = STREAM_MAGIC, .version = STREAM_VERSION, .workers = 1 + take(1) % 3};
     welcome.features = take(1) % 32;
+    welcome.region_bytes = region_bytes;
     bend(&welcome, sizeof(welcome));
     say(connection, &welcome, sizeof(welcome));
 }
@@ -147,12 +151,13 @@ static void say_control(const struct connection *connection)
 static void look_for_ends(void)
 {
     pthread_mutex_lock(&session->lock);
-    if (lease->link != NULL && atomic_load(&lease->link->lost) == 0 && link_gone(lease->link)) {
-        struct link *link = lease->link;
-        link->refs++;
-        link_lost(link, SUBLET_ERR_LOST);
-        link_unref(link);
-    }
+    for (struct sublet_lease *one = session->leases; one != NULL; one = one->next)
+        if (one->link != NULL && atomic_load(&one->link->lost) == 0 && link_gone(one->link)) {
+            struct link *link = one->link;
+            link->refs++;
+            link_lost(link, SUBLET_ERR_LOST);
+            link_unref(link);
+        }
     pthread_mutex_unlock(&session->lock);
 }
 
@@ -238,11 +243,11 @@ int __wrap_socket(int family, int type, int protocol)
 int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
 {
     uint32_t at = 0;
-    (void)address;
     (void)size;
     while (at < connected && connections[at].client_fd != fd)
         at++;
     must(at < connected);
+    connections[at].family = address->sa_family;
     if (over || (input.size > 0 && take(1) == 255)) {
         errno = ECONNREFUSED;
         return -1;
@@ -303,15 +308,21 @@ long __wrap_syscall(long number, ...)
     return -1;
 }
 
-/* Of a fabric, what only regions use. */
-bool ofi_wanted_copies(void)
-{
-    return false;
-}
-
 bool ofi_is_connected(const struct ofi *ofi)
 {
     (void)ofi;
+    return false;
+}
+
+const char *ofi_provider_with_connections(const char *provider)
+{
+    return provider;
+}
+
+#ifndef HOSTILE_REGION
+/* Of a fabric, what only regions use. */
+bool ofi_wanted_copies(void)
+{
     return false;
 }
 
@@ -330,11 +341,6 @@ size_t ofi_transfer_max(const struct ofi *ofi)
 void ofi_progress(struct ofi *ofi)
 {
     (void)ofi;
-}
-
-const char *ofi_provider_with_connections(const char *provider)
-{
-    return provider;
 }
 
 sublet_status ofi_borrow(struct ofi *ofi, void *base, size_t bytes, struct ofi_memory *out)
@@ -371,6 +377,7 @@ sublet_status ofi_put(struct ofi *ofi, const struct ofi_memory *from, const void
     (void)done;
     return SUBLET_ERR_LOST;
 }
+#endif
 
 const char *ofi_wanted_provider(void)
 {
@@ -387,6 +394,20 @@ bool ofi_wanted(const char *provider)
     return strcmp(provider, "none") != 0;
 }
 
+#if !defined(HOSTILE_FABRIC) && !defined(HOSTILE_REGION)
+void ofi_unregister(struct ofi_memory *memory)
+{
+    (void)memory;
+}
+
+bool ofi_peer_is_lost(struct ofi *ofi, uint64_t peer)
+{
+    (void)ofi;
+    (void)peer;
+    return false;
+}
+#endif
+
 #ifndef HOSTILE_FABRIC
 sublet_status ofi_register(struct ofi *ofi, void *base, size_t bytes, bool readable, struct ofi_memory *out)
 {
@@ -398,24 +419,12 @@ sublet_status ofi_register(struct ofi *ofi, void *base, size_t bytes, bool reada
     return SUBLET_ERR_SYSTEM;
 }
 
-void ofi_unregister(struct ofi_memory *memory)
-{
-    (void)memory;
-}
-
 uint32_t ofi_poll(struct ofi *ofi, uint32_t *data, uint32_t most)
 {
     (void)ofi;
     (void)data;
     (void)most;
     return 0;
-}
-
-bool ofi_peer_is_lost(struct ofi *ofi, uint64_t peer)
-{
-    (void)ofi;
-    (void)peer;
-    return false;
 }
 
 sublet_status ofi_write_data(struct ofi *ofi, const struct ofi_memory *from, const void *bytes, size_t size,
@@ -611,10 +620,8 @@ static bool user_acts(uint32_t what)
     }
 }
 
-/** Opens the session and connects to the executor; false when the library would have nothing to do with it. */
-static bool session_begin(const char *unix_path, const char *fabric)
+static void session_open(const char *fabric)
 {
-    static uint8_t token[CONTROL_TOKEN_BYTES];
     static unsigned char code[100];
     sublet_options options = SUBLET_OPTIONS_INIT;
     options.agent_socket = "/nonexistent";
@@ -634,6 +641,22 @@ static bool session_begin(const char *unix_path, const char *fabric)
     }
     session->library_count = 1;
     session->function_count = FUNCTIONS;
+    lease = NULL;
+}
+
+#ifdef HOSTILE_AGENT
+static bool session_begin(const char *unix_path, const char *fabric)
+{
+    (void)unix_path;
+    session_open(fabric);
+    return true;
+}
+#else
+/** Opens a session with a lease; false when the library would have nothing to do with its executor. */
+static bool session_begin(const char *unix_path, const char *fabric)
+{
+    static uint8_t token[CONTROL_TOKEN_BYTES];
+    session_open(fabric);
     lease = calloc(1, sizeof(*lease));
     must(lease != NULL);
     lease->session = session;
@@ -650,16 +673,17 @@ static bool session_begin(const char *unix_path, const char *fabric)
     endpoint.token.data = token;
     endpoint.token.len = sizeof(token);
     struct link *link = NULL;
-    if (link_open(lease, &endpoint, 0, now_ns() + session->timeout_ns, &link) != SUBLET_OK)
+    if (link_open(lease, &endpoint, region_bytes, now_ns() + session->timeout_ns, &link) != SUBLET_OK)
         return false;
     pthread_mutex_lock(&session->lock);
     lease->link = link;
-    for (uint32_t i = 0; i < FUNCTIONS; i++)
+    for (uint32_t i = 0; region_bytes == 0 && i < FUNCTIONS; i++)
         if ((take(1) & 3) != 0)
             link->functions[i] = (struct link_entry){.state = LINK_RESOLVED, .id = i};
     pthread_mutex_unlock(&session->lock);
     return true;
 }
+#endif
 
 static void session_end(void (*last)(void))
 {
@@ -672,6 +696,9 @@ static void session_end(void (*last)(void))
     pthread_mutex_destroy(&library.hash_lock);
     for (uint32_t i = 0; i < connected; i++)
         hang_up(&connections[i]);
+#ifdef HOSTILE_REGION
+    peers = 0; /* went with the endpoint */
+#endif
     must(peers == 0 && dummy == NULL);
 }
 
@@ -687,7 +714,7 @@ static void session_run(const uint8_t *data, size_t size, const char *unix_path,
     if (session_begin(unix_path, fabric))
         while (input.size > 0) {
             uint32_t what = take(1);
-            if (!user_acts(what))
+            if ((lease != NULL && region_bytes > 0) || !user_acts(what))
                 more(what);
         }
     session_end(last);
