@@ -74,7 +74,6 @@ export interface Agent {
   apply(config: AgentConfig, policy: GuardPolicy): void;
 }
 
-const starterTimeoutMs = 5_000;
 /** The one slow tick: rescan of jobs, memory, keepalive of reports. */
 const tickMs = 5_000;
 const drainTimeoutMs = 5_000;
@@ -93,7 +92,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       spawn: spawnsStarter
         ? { program: join(config.nativeDir, "bin", "sublet-starter"), args: ["--run-dir", config.runDir] }
         : undefined,
-      timeoutMs: starterTimeoutMs,
+      timeoutMs: config.startTimeoutMs,
       onRedeemed: (redeemed) => shell.vouchers.redeemed(redeemed),
       onExited: (leaseId) => {
         shell.pool.exited(leaseId);
@@ -116,7 +115,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     );
   const usage = await loadUsage(config, log);
   usage.follow(shell, stats);
-  const adopted = await findGuests({ tree, starter: first, timeoutMs: starterTimeoutMs, log, onAdopt });
+  const adopted = await findGuests({ tree, starter: first, timeoutMs: config.startTimeoutMs, log, onAdopt });
   for (const { uid, name, lease } of adopted) shell.pool.adopt(uid, name ?? lease.id);
   function lend(): void {
     const mode = lendingMode(now.config.lending, config.node, Date.now());
@@ -133,7 +132,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   keeper = keepStarter(
     {
       connect,
-      timeoutMs: starterTimeoutMs,
+      timeoutMs: config.startTimeoutMs,
       log,
       onLost: () => {
         log.error(logEvent("starter_lost", {}), "the starter is gone, and its executors with it");
@@ -269,6 +268,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       return now.config.adminGid;
     },
     controllers: controllers.clients,
+    get controllerTimeoutMs() {
+      return now.config.controllerTimeoutMs;
+    },
     horizonMs,
     openMs: () => (now.config.leaseHereFirst ? openMsOf(controllers.reporters) : 0),
     jobs,
@@ -306,6 +308,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const door = {
     program: join(config.nativeDir, "bin", "sublet-door"),
     starterPath: join(config.runDir, "starter.sock"),
+    timeoutMs: config.startTimeoutMs,
     log,
   };
   const local = await serveLocal(join(config.runDir, "agent.sock"), handlers, door);
@@ -315,7 +318,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     registry,
     healthy: () => shell.state.adopted && shell.state.starterUp,
   });
-  await askOwnSocket(join(config.runDir, "agent.sock"));
+  await askOwnSocket(join(config.runDir, "agent.sock"), config.startTimeoutMs);
   const tick = setInterval(() => {
     jobs.rescan();
     shell.sampleMemory();

@@ -7,7 +7,6 @@ import { liveSetup, type Now } from "./live.ts";
 import { executorSocket } from "./offer/messages.ts";
 import { Shell, type ShellLog } from "./shell.ts";
 
-const startTimeoutMs = 6_000;
 const hookTimeoutMs = 2_000;
 const epilogTimeoutMs = 600_000;
 /** Uids kept for prepared executors: they are a lease's from its start to its end. */
@@ -47,7 +46,7 @@ export function openShell(now: Now, ground: Ground, stats: LeaseStats, log: Shel
       ...(config.fabricProvider === "auto" && fabric.provider === "none" ? {} : { fabric: fabric.provider }),
       executor: join(config.nativeDir, "bin", "sublet-executor"),
     }),
-    startTimeoutMs,
+    startTimeoutMs: config.startTimeoutMs,
     stats,
     pool: {
       max: config.poolMax,

@@ -7,8 +7,6 @@ import { SubletError, toSubletError } from "../src/common/errors.ts";
 import { decodeLocalResponse, encodeLocalRequest, FrameReader } from "../src/rpc/local.ts";
 import type { ShellLog } from "./shell.ts";
 
-const answerTimeoutMs = 5_000;
-
 /** For the hook, which empties them itself when no agent answers. */
 export function writeRoots(runDir: string, dirs: readonly string[], log: ShellLog): void {
   const path = join(runDir, "cgroups");
@@ -35,11 +33,11 @@ export function endStarter(runDir: string, log: ShellLog): void {
 }
 
 /** A first request to ourselves: proves that the socket answers, and its first client does not pay for what is loaded late. */
-export async function askOwnSocket(path: string): Promise<void> {
+export async function askOwnSocket(path: string, timeoutMs: number): Promise<void> {
   const socket = createConnection(path);
   const reader = new FrameReader();
   try {
-    const signal = AbortSignal.timeout(answerTimeoutMs);
+    const signal = AbortSignal.timeout(timeoutMs);
     socket.write(encodeLocalRequest({ id: 1, body: "status", status: {} }));
     for (;;) {
       const [chunk] = (await once(socket, "data", { signal })) as [Buffer];
@@ -47,7 +45,7 @@ export async function askOwnSocket(path: string): Promise<void> {
       if (body !== undefined && decodeLocalResponse(body).body === "status") return;
     }
   } catch (cause) {
-    throw new SubletError("UNAVAILABLE", `${path} does not answer`, { cause });
+    throw new SubletError("UNAVAILABLE", `${path} does not answer within ${timeoutMs} ms`, { cause });
   } finally {
     socket.destroy();
   }

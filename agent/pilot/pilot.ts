@@ -166,6 +166,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     offer: () => offerMessage(shell.state, self(), shell.nowMs(), horizonMs()),
     horizonMs,
     controllers: [],
+    controllerTimeoutMs: 0,
     controllerConnected: () => false,
     openMs: () => 0,
     adminGid: undefined,
@@ -185,7 +186,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   });
   const socket = join(runDir, "agent.sock");
   const local = await serveLocal(socket, onlyOwn(handlers, uid));
-  await askOwnSocket(socket);
+  await askOwnSocket(socket, startTimeoutMs);
   const tick = setInterval(() => shell.sampleMemory(), tickMs);
 
   async function emptied(budgetMs: number): Promise<boolean> {

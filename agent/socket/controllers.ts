@@ -36,7 +36,6 @@ async function firstOf<T>(
   throw last;
 }
 
-const requestTimeoutMs = 10_000;
 const shortTimeoutMs = 5_000;
 const releaseTries = 3;
 
@@ -44,10 +43,9 @@ export function requestLease(
   controllers: Controllers,
   request: LeaseRequestMessage,
   owner: Principal,
+  timeoutMs: number,
 ): Promise<RequestLeaseResponse> {
-  return firstOf(controllers, (each) =>
-    each.requestLease({ request, owner }, { timeoutMs: requestTimeoutMs }),
-  );
+  return firstOf(controllers, (each) => each.requestLease({ request, owner }, { timeoutMs }));
 }
 
 const withLease =

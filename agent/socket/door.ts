@@ -18,6 +18,8 @@ export interface DoorOptions {
   /** Where this agent listens. */
   readonly innerPath: string;
   readonly starterPath: string;
+  /** To be ready. */
+  readonly timeoutMs: number;
   readonly log: ShellLog;
 }
 
@@ -27,13 +29,19 @@ export interface Door {
   close(): void;
 }
 
-const readyTimeoutMs = 5_000;
 const againMs = 200;
 /** One user may do it again and again. */
 const tellEveryMs = 10_000;
 
 /** @throws SubletError FAILED_PRECONDITION: it does not start; it has said why on our standard error. */
-export async function openDoor({ program, path, innerPath, starterPath, log }: DoorOptions): Promise<Door> {
+export async function openDoor({
+  program,
+  path,
+  innerPath,
+  starterPath,
+  timeoutMs,
+  log,
+}: DoorOptions): Promise<Door> {
   let door: DoorProcess | undefined;
   let closed = false;
   let vouchers = false;
@@ -65,7 +73,7 @@ export async function openDoor({ program, path, innerPath, starterPath, log }: D
       (thrown: unknown) => `does not start (${toSubletError(thrown).message})`,
     );
     const late = new Promise<string>((resolve) => {
-      setTimeout(resolve, readyTimeoutMs, `is not ready after ${readyTimeoutMs} ms`).unref();
+      setTimeout(resolve, timeoutMs, `is not ready after ${timeoutMs} ms`).unref();
     });
     const why = await Promise.race([ready, gone, late]);
     if (why !== undefined) {

@@ -56,6 +56,8 @@ export interface LocalOptions {
   /** For how long what is spare is likely to stay so; 0: unknown. */
   readonly horizonMs: () => number;
   readonly controllers: Controllers;
+  /** How long one of them is given to find a lease. */
+  readonly controllerTimeoutMs: number;
   readonly controllerConnected: () => boolean;
   /** For how long from now this node may lend without asking; 0: ask. */
   readonly openMs: () => number;
@@ -241,7 +243,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     if (controllers.length > 0)
       try {
         const askedAtMs = shell.nowMs();
-        const granted = await requestLease(controllers, wanted.request, owner);
+        const granted = await requestLease(controllers, wanted.request, owner, options.controllerTimeoutMs);
         if (granted.lease === null) throw new SubletError("INTERNAL", "the controller granted nothing");
         shell.steps.add("controller", shell.nowMs() - askedAtMs);
         keep(session, granted.lease, owner);

@@ -157,6 +157,8 @@ async function listen(server: Server, path: string, mode: number): Promise<void>
 export interface DoorWay {
   readonly program: string;
   readonly starterPath: string;
+  /** For the door to be ready. */
+  readonly timeoutMs: number;
   readonly log: ShellLog;
 }
 

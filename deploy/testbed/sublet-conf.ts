@@ -8,6 +8,7 @@ import { SubletError } from "../../src/common/errors.ts";
 import type { DaemonSpec } from "./daemons.ts";
 import { controllerAddress, type Layout, type NodeLayout } from "./layout.ts";
 import { treeMount } from "./namespaces.ts";
+import { slowness } from "./shell.ts";
 import { mungeSocket, slurmConfPath } from "./slurm-conf.ts";
 
 export const treeRoot = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -33,6 +34,10 @@ export type Settings = { readonly [key: string]: Setting | Settings };
 const guardPolicy = 'cpu_priority = "fair"\n';
 const policyPath = (layout: Layout): string => join(layout.stateDir, "etc", "guard.toml");
 
+/** On an emulated machine what the daemons give each other is over too soon; elsewhere the defaults are what is tested. */
+const patience = (settings: Record<string, number>): Settings =>
+  slowness === 1 ? {} : Object.fromEntries(Object.entries(settings).map(([key, ms]) => [key, ms * slowness]));
+
 export function agentConf(layout: Layout, node: NodeLayout, more: Settings = {}): string {
   return stringify({
     node: node.name,
@@ -49,6 +54,7 @@ export function agentConf(layout: Layout, node: NodeLayout, more: Settings = {})
     memory_mib: node.memoryMib,
     munge_socket: mungeSocket(layout.stateDir),
     guard: { policy_file: policyPath(layout) },
+    ...patience({ start_timeout_ms: 6_000, controller_timeout_ms: 20_000 }),
     ...more,
   });
 }
@@ -61,6 +67,7 @@ export function controllerConf(layout: Layout, more: Settings = {}): string {
     state_dir: join(layout.stateDir, "controller"),
     dashboard: { listen: dashboardListen, cluster: "testbed" },
     munge_socket: mungeSocket(layout.stateDir),
+    ...patience({ grant_timeout_ms: 10_000 }),
     ...more,
   });
 }

@@ -56,6 +56,8 @@ export interface AgentConfig {
   readonly leaseTermMs: number;
   readonly leaseTermMaxMs: number;
   readonly announceTimeoutMs: number;
+  readonly controllerTimeoutMs: number;
+  readonly startTimeoutMs: number;
   readonly spinUs: number;
   readonly mungeSocket: string | undefined;
   readonly tls: TlsConfig | undefined;
@@ -80,6 +82,7 @@ export interface ControllerConfig {
   readonly names: readonly string[];
   readonly metricsListen: string;
   readonly pollIntervalMs: number;
+  readonly grantTimeoutMs: number;
   readonly horizonConfidence: number;
   readonly slurmConf: string | undefined;
   readonly trustedUids: readonly number[];
@@ -181,6 +184,8 @@ function agentConfig(raw: AgentRaw, path: string): AgentConfig {
     leaseTermMs: raw.lease_term_ms,
     leaseTermMaxMs: raw.lease_term_max_ms,
     announceTimeoutMs: raw.announce_timeout_ms,
+    controllerTimeoutMs: raw.controller_timeout_ms,
+    startTimeoutMs: raw.start_timeout_ms,
     spinUs: raw.spin_us,
     mungeSocket: raw.munge_socket,
     tls: tlsOf(raw.tls),
@@ -241,6 +246,7 @@ export function compileController(read: Read<ControllerRaw>): Configuration<Cont
     names: raw.names,
     metricsListen: raw.metrics_listen,
     pollIntervalMs: raw.poll_interval_ms,
+    grantTimeoutMs: raw.grant_timeout_ms,
     horizonConfidence: raw.horizon_confidence,
     slurmConf: raw.slurm_conf,
     trustedUids: raw.trusted_uids,

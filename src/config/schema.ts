@@ -125,6 +125,15 @@ export const agentSchema = z.strictObject({
     .default(10_000)
     .describe("how long an announced job keeps the node closed")
     .meta(live),
+  controller_timeout_ms: ms
+    .default(10_000)
+    .describe("how long a controller is given to find a client a lease; libsublet waits 10,000 by default")
+    .meta(live),
+  start_timeout_ms: ms
+    .default(6_000)
+    .describe(
+      "how long what the agent starts is given to be ready: starter, door, own socket; an executor of a lease",
+    ),
   spin_us: z
     .int()
     .min(0)
@@ -159,6 +168,10 @@ export const controllerSchema = z.strictObject({
   poll_interval_ms: ms
     .default(10_000)
     .describe("between two looks at slurmctld, when it answers fast")
+    .meta(live),
+  grant_timeout_ms: ms
+    .default(5_000)
+    .describe("how long one node is given to grant a lease before the next best is asked")
     .meta(live),
   horizon_confidence: z
     .number()

@@ -157,6 +157,9 @@ export async function startController(options: ControllerOptions): Promise<Contr
     get adminGid() {
       return now.config.adminGid;
     },
+    get grantTimeoutMs() {
+      return now.config.grantTimeoutMs;
+    },
     events,
     learner,
     dashboard: feed,

@@ -30,6 +30,8 @@ export interface LeasingOptions {
   readonly snapshot: () => ClusterSnapshot | undefined;
   /** Monotonic. */
   readonly nowMs: () => number;
+  /** For one agent: an executor starts in some 10 ms; a node that needs much longer is in trouble. */
+  readonly grantTimeoutMs: number;
   /** An agent was asked and did not grant; `reason` is bounded: a refusal's reason or an error code. */
   readonly onNotGranted: (node: string, reason: string, error: SubletError) => void;
   /** Whose account the lease is counted to; undefined: not known. */
@@ -42,12 +44,10 @@ export interface LeaseCall {
 }
 
 export const maxTries = 6;
-/** For one agent: an executor starts in some 10 ms; a node that needs longer is in trouble. */
-const tryTimeoutMs = 5_000;
 /** With less time left no agent is asked. */
 const minTryMs = 10;
-/** For the whole request when the caller gave more. */
-const maxRequestMs = 20_000;
+/** For the whole request when the caller gave more: as long as so many nodes are waited for. */
+const maxSilent = 4;
 /** Kept back from the caller's deadline, so that our answer arrives before it. */
 const answerMarginMs = 100;
 /** Stands for the site's default term, which the agent knows. */
@@ -75,7 +75,8 @@ export async function requestLease(
   const wish = checkRequest(message);
   const request = leaseRequestFromWire(wish, usualTermMs);
   const excludeNodes = new Set(wish.excludeNodes);
-  const endMs = options.nowMs() + Math.min(call.deadlineMs - answerMarginMs, maxRequestMs);
+  const endMs =
+    options.nowMs() + Math.min(call.deadlineMs - answerMarginMs, maxSilent * options.grantTimeoutMs);
   const refused: SubletError[] = [];
   for (let tries = 0; ; tries++) {
     const leaseId = newLeaseId();
@@ -91,7 +92,7 @@ export async function requestLease(
     const [candidate] = placement.candidates;
     if (candidate === undefined || tries === maxTries) throw nobody(wish, placement, refused);
     excludeNodes.add(candidate.node);
-    const timeoutMs = Math.min(leftMs, tryTimeoutMs);
+    const timeoutMs = Math.min(leftMs, options.grantTimeoutMs);
     try {
       const { lease, endpoint } = await ask(options, { leaseId, candidate, wish, owner, timeoutMs, call });
       return { lease, endpoint, refusals: refused.length };

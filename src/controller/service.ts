@@ -84,6 +84,8 @@ export interface ServiceOptions {
   /** Monotonic; the clock of the snapshot. */
   readonly nowMs: () => number;
   readonly adminGid: number | undefined;
+  /** How long one agent is waited for with a lease. */
+  readonly grantTimeoutMs: number;
   readonly events: ControllerEvents;
   /** How long capacity lasts, learned from what agents report. */
   readonly learner: HorizonLearner;
@@ -339,6 +341,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
           state,
           agents,
           nowMs,
+          grantTimeoutMs: options.grantTimeoutMs,
           snapshot: options.snapshot,
           onNotGranted: events.onNotGranted,
           billing: accounting?.admit(principal),

@@ -72,6 +72,7 @@ const { handlers } = controllerService({
   snapshot: () => snapshot,
   nowMs,
   adminGid: undefined,
+  grantTimeoutMs: 5_000,
   events: { onAgent() {}, onRequest() {}, onNotGranted() {}, onHorizon() {} },
   learner: newLearner(0.9, nowMs()),
 });

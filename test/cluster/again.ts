@@ -7,7 +7,10 @@ import { connectAgent, defaultAgentSocket } from "../../src/client/agent.ts";
 import { toSubletError } from "../../src/common/errors.ts";
 
 const node = process.argv[2] ?? "";
-const client = await connectAgent({ socket: defaultAgentSocket });
+const client = await connectAgent({
+  socket: defaultAgentSocket,
+  timeoutMs: Number(process.env.SUBLET_TIMEOUT_MS ?? 10_000),
+});
 let id = "";
 
 async function obey(word: string): Promise<object> {

@@ -6,7 +6,10 @@ import { connectAgent, defaultAgentSocket } from "../../src/client/agent.ts";
 import { toSubletError } from "../../src/common/errors.ts";
 
 const [on = "", kind = "function", cores = "1", mib = "64"] = process.argv.slice(2);
-const client = await connectAgent({ socket: defaultAgentSocket });
+const client = await connectAgent({
+  socket: defaultAgentSocket,
+  timeoutMs: Number(process.env.SUBLET_TIMEOUT_MS ?? 10_000),
+});
 try {
   const { lease } = await client.lease({
     kind: kind === "region" ? "LEASE_KIND_REGION" : "LEASE_KIND_FUNCTION",

@@ -1,6 +1,7 @@
 /**
- * A client that holds a lease and says what becomes of it, one JSON object per line: watch_lease NODE KEEP_MS.
- *   KEEP_MS  how long it keeps the lease after the notice that it is wanted back; -1: it does not give it back
+ * A client that holds a lease and says what becomes of it, one JSON object per line: watch_lease NODE KEEP_MS
+ * TIMEOUT_MS. KEEP_MS     how long it keeps the lease after the notice that it is wanted back; -1: it does not give it
+ * back TIMEOUT_MS  how long its agent may take to answer
  */
 #include <inttypes.h>
 #include <poll.h>
@@ -21,9 +22,13 @@ int main(int argc, char **argv)
 {
     sublet_session *session;
     sublet_lease *lease;
+    sublet_options patient = SUBLET_OPTIONS_INIT;
     sublet_lease_options options = SUBLET_LEASE_OPTIONS_INIT;
     sublet_lease_info info = {.struct_bytes = sizeof(info)};
-    if (argc != 3 || sublet_open(NULL, &session) != SUBLET_OK)
+    if (argc != 4)
+        return 2;
+    patient.timeout_ms = strtoull(argv[3], NULL, 10);
+    if (sublet_open(&patient, &session) != SUBLET_OK)
         return 2;
     long keep_ms = atol(argv[2]);
     options.node = argv[1];

@@ -49,6 +49,7 @@ async function world(
   options: {
     controllers?: Controllers;
     cores?: number;
+    controllerTimeoutMs?: number;
     openMs?: number;
     stateDir?: string;
     exhausted?: readonly Exhausted[];
@@ -103,6 +104,7 @@ async function world(
     horizonMs: () => 0,
     controllers: options.controllers ?? [],
     controllerConnected: () => false,
+    controllerTimeoutMs: options.controllerTimeoutMs ?? 10_000,
     openMs: () => options.openMs ?? 0,
     adminGid: undefined,
     findings: () => ({ a: "b" }),
@@ -361,11 +363,18 @@ function remoteLease(id: string): LeaseMessage {
   };
 }
 
-function fakeController(): { controllers: Controllers; released: string[]; up: boolean; owners: unknown[] } {
+function fakeController(): {
+  controllers: Controllers;
+  released: string[];
+  up: boolean;
+  owners: unknown[];
+  timeoutMs: number;
+} {
   const state = {
     released: [] as string[],
     up: true,
     owners: [] as unknown[],
+    timeoutMs: 0,
     controllers: [] as Controllers,
   };
   const guard = (): void => {
@@ -374,9 +383,10 @@ function fakeController(): { controllers: Controllers; released: string[]; up: b
   state.controllers = [
     {
       address: "c:1",
-      async requestLease({ owner }) {
+      async requestLease({ owner }, call) {
         guard();
         state.owners.push(owner);
+        state.timeoutMs = call?.timeoutMs ?? 0;
         return { lease: remoteLease("r1"), endpoint: null, refusals: 0 };
       },
       async renewLease({ leaseId }) {
@@ -403,11 +413,12 @@ function fakeController(): { controllers: Controllers; released: string[]; up: b
 
 test("a controller places the lease; it ends with the connection, or with the one that renewed it", async (t) => {
   const controller = fakeController();
-  const here = await world(t, { controllers: controller.controllers });
+  const here = await world(t, { controllers: controller.controllers, controllerTimeoutMs: 30_000 });
   const client = await here.client();
   const other = await here.client();
   const leased = await client.call({ body: "lease", lease: { request: wish, jobId: 5 } });
   assert.equal(leaseOf(leased).node, "n2");
+  assert.equal(controller.timeoutMs, 30_000);
   assert.deepEqual(controller.owners, [
     { uid: process.getuid?.(), gid: process.getgid?.(), jobId: 5, node: "n1" },
   ]);

@@ -262,6 +262,22 @@ test("a grant whose answer comes too late is given back", async () => {
   await until("the late lease is released", () => slow.seen.releases > 0 && slow.leases().length === 0);
 });
 
+test("a node that does not answer within grant_timeout_ms leads to the next one", async () => {
+  const controller = await controllerWith({ toml: "grant_timeout_ms = 100" });
+  const gate = Promise.withResolvers<void>();
+  const stuck = await agentWith({ node: "n1", cores: 1, onGrant: () => gate.promise });
+  const good = await agentWith({ node: "n2", cores: 2 });
+  for (const agent of [stuck, good]) await agent.join(controller.address);
+  const client = clientOf(controller);
+  // By default it would be waited for longer than this.
+  const { lease, refusals } = await client.requestLease(
+    { request: oneCore, owner: user },
+    { timeoutMs: 4_000 },
+  );
+  gate.resolve();
+  assert.deepEqual([lease?.node, refusals, stuck.seen.grants], ["n2", 1, 1]);
+});
+
 test("an agent is asked for the term that its capacity is likely to last; its own default is its own", async () => {
   const controller = await controllerWith();
   const agent = await agentWith({ node: "n1", cores: 4, horizonMs: 40_000 });
