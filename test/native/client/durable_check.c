@@ -13,10 +13,11 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
-enum { WRITERS = 4, READERS = 2, CELL = 64, CELLS = 16384, COUNTERS = 64, BATCH = 16, RUN = 8 };
+enum { WRITERS = 4, READERS = 2, CELL = 64, CELLS = 16384, COUNTERS = 64, BATCH = 16, RUN = 8, SETTLE_MS = 200 };
 
 #define CELLS_BYTES ((uint64_t)WRITERS * CELLS * CELL)
 #define BYTES       (CELLS_BYTES + COUNTERS * 8 + 4096)
@@ -345,7 +346,25 @@ static void mirrored_under_kills(void **state)
     end(check, "kills of mirrored copies", done);
 }
 
-/** The old lease goes back by itself within its budget; every fourth target dies while it is being filled. */
+/**
+ * A target that is to die before it has the content: one copy is all there is, so a kill after the move is a loss. How
+ * far the move is when its target is stopped is drawn; a stopped one acknowledges nothing, so a move that has not ended
+ * after SETTLE_MS does not end. false: it had ended, and the target goes on.
+ */
+static bool stop_target(struct check *check, const struct executor *live, struct executor *target, uint64_t moves)
+{
+    kill(target->pid, SIGSTOP);
+    for (uint64_t end_ns = time_ns() + SETTLE_MS * 1000000u; time_ns() < end_ns; poll(NULL, 0, 1))
+        if (info_of(check).moves > moves || !fake_agent_holds(check->fixture->agent, live->grant.id)) {
+            kill(target->pid, SIGCONT);
+            return false;
+        }
+    stop_node(check, target);
+    return true;
+}
+
+/** The old lease goes back by itself within its budget; every fourth target dies while it is being filled, or before.
+ */
 static void evacuated_under_drains(void **state)
 {
     struct fixture *fixture = *state;
@@ -353,15 +372,18 @@ static void evacuated_under_drains(void **state)
     struct executor *live = fixture_region(fixture, BYTES, false);
     struct check *check = begin(fixture, SUBLET_EVACUATED);
     work(check);
-    uint32_t done = 0;
+    uint32_t done = 0, died = 0;
     for (; done < drains && atomic_load(&check->wrong) == 0; done++) {
         poll(NULL, 0, (int)draw(&random, 20));
         struct executor *next = fixture_region(fixture, BYTES, draw(&random, 2) == 0);
+        uint64_t moves = info_of(check).moves;
         fake_agent_drain(fixture->agent, live->grant.id, 20000, false);
-        if (draw(&random, 4) == 0) { /* dies as soon as it is asked for, or before */
-            struct executor *dead = next;
-            stop_node(check, dead);
-            next = fixture_region(fixture, BYTES, draw(&random, 2) == 0);
+        if (draw(&random, 4) == 0) {
+            usleep((useconds_t)draw(&random, 4000));
+            if (stop_target(check, live, next, moves)) {
+                died++;
+                next = fixture_region(fixture, BYTES, draw(&random, 2) == 0);
+            }
         }
         if (!wait_held(check, live, false))
             break;
@@ -369,6 +391,7 @@ static void evacuated_under_drains(void **state)
         live = next;
     }
     rest(check);
+    printf("%u targets died before they had the content\n", died);
     end(check, "reclaims of evacuated regions", done);
 }
 
