@@ -58,8 +58,16 @@ test("the rows of a run are told as changes, with their marks; the single runs s
     page,
     /\| hpcc, a guest that streams memory \| 10\.00 s \| 11\.00 s \| \+10\.0 % \| {2}\| ≤ \+5\.0 %: NOT met \|/,
   );
+  assert.doesNotMatch(page, /by the median|never acted/);
   assert.match(page, /\| hpcc, not run \| 10\.00 s \| {2}\| {2}\|/);
   assert.doesNotMatch(page, /npm run docs:harm|not quiet/);
+});
+
+test("a median that keeps its mark while its interval does not has not shown it; a guard that never acted is told", () => {
+  const wide = jsonRows(rows.slice(0, 1).map((row) => ({ ...row, interval: [0.98, 1.02] as const })));
+  const page = harmPage(parseHarm(json({ rows: wide, guardActions: 0 })));
+  assert.match(page, /\| ≤ \+0\.5 %: met by the median, not by the interval \|/);
+  assert.match(page, /The guard never acted/);
 });
 
 test("a machine that was busy is told; without a run the page says how to make one", () => {
