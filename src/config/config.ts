@@ -98,17 +98,18 @@ export interface ControllerConfig {
 
 const mib = 1024 * 1024;
 
-function invalid(path: string, message: string): SubletError {
-  return new SubletError("INVALID_ARGUMENT", `${path}: ${message}`);
+function invalid(where: string, message: string): SubletError {
+  return new SubletError("INVALID_ARGUMENT", `${where}: ${message}`);
 }
 
-function coreList(path: string, key: string, text: string): readonly number[] {
+type AgentRead = Pick<Read<AgentRaw>, "raw" | "subject" | "where">;
+
+function coreList({ raw, where }: AgentRead, key: "cores" | "reserve_cores"): readonly number[] {
   try {
-    return parseCpuList(text);
+    return parseCpuList(raw[key]);
   } catch (cause) {
-    throw new SubletError("INVALID_ARGUMENT", `${path}: ${key}: expected a CPU list below ${maxCores}`, {
-      cause,
-    });
+    const message = `${where([key])}: ${key}: expected a CPU list below ${maxCores}`;
+    throw new SubletError("INVALID_ARGUMENT", message, { cause });
   }
 }
 
@@ -138,25 +139,28 @@ export type AgentRaw = z.output<typeof agentSchema>;
 export type ControllerRaw = z.output<typeof controllerSchema>;
 
 /** What one key alone cannot say. */
-function checkAgent(raw: AgentRaw, path: string): void {
-  const cores = coreList(path, "cores", raw.cores);
-  const foreign = cores.length === 0 ? [] : coreList(path, "reserve_cores", raw.reserve_cores);
+function checkAgent(read: AgentRead): void {
+  const { raw, where } = read;
+  const cores = coreList(read, "cores");
+  const foreign = cores.length === 0 ? [] : coreList(read, "reserve_cores");
   const outside = foreign.filter((core) => !cores.includes(core));
-  if (outside.length > 0) throw invalid(path, `reserve_cores: ${outside.join(",")} not among cores`);
+  if (outside.length > 0)
+    throw invalid(where(["reserve_cores"]), `reserve_cores: ${outside.join(",")} not among cores`);
   if (raw.lease_term_ms > raw.lease_term_max_ms)
     throw invalid(
-      path,
+      where(["lease_term_ms"]),
       `lease_term_ms ${raw.lease_term_ms} is beyond lease_term_max_ms ${raw.lease_term_max_ms}`,
     );
   if (raw.memory_mib !== undefined && raw.memory_mib < raw.reserve_memory_mib)
     throw invalid(
-      path,
+      where(["memory_mib"]),
       `reserve_memory_mib ${raw.reserve_memory_mib} is more than memory_mib ${raw.memory_mib}`,
     );
 }
 
-function agentConfig(raw: AgentRaw, path: string): AgentConfig {
-  checkAgent(raw, path);
+function agentConfig(read: AgentRead): AgentConfig {
+  const { raw, subject } = read;
+  checkAgent(read);
   const node = raw.node ?? defaultNode();
   return {
     node,
@@ -164,13 +168,13 @@ function agentConfig(raw: AgentRaw, path: string): AgentConfig {
     listen: raw.listen,
     metricsListen: raw.metrics_listen,
     controllers: raw.controllers,
-    fabricAddress: raw.fabric_address ?? defaultFabricAddress(path, raw.listen),
+    fabricAddress: raw.fabric_address ?? defaultFabricAddress(subject, raw.listen),
     fabricProvider: raw.fabric_provider,
     cgroupName: raw.cgroup_name ?? `sublet_${node}`,
     slurmCgroup: raw.slurm_cgroup,
     nativeDir: raw.native_dir ?? defaultNativeDir(),
-    cores: coreList(path, "cores", raw.cores),
-    reserveCores: coreList(path, "reserve_cores", raw.reserve_cores),
+    cores: coreList(read, "cores"),
+    reserveCores: coreList(read, "reserve_cores"),
     memoryBytes: raw.memory_mib === undefined ? undefined : raw.memory_mib * mib,
     reserveMemoryBytes: raw.reserve_memory_mib * mib,
     trustedUids: raw.trusted_uids,
@@ -219,7 +223,7 @@ export function readAgent(
 
 /** @throws SubletError INVALID_ARGUMENT: what does not fit together. */
 export function compileAgent(read: Read<AgentRaw>): Configuration<AgentConfig, AgentRaw> {
-  const config = agentConfig(read.raw, read.subject);
+  const config = agentConfig(read);
   const computed = {
     node: config.node,
     fabric_address: config.fabricAddress,

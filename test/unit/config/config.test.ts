@@ -178,19 +178,19 @@ key_file = "/key"
   it("refuses what does not fit together", () => {
     assert.match(
       complaint(() => agent('cores = "0-1"\nreserve_cores = "2"')),
-      /reserve_cores: 2 not among/,
+      /^test\.toml:2: reserve_cores: 2 not among/,
     );
     assert.match(
       complaint(() => agent('cores = "4-1"')),
-      /cores: expected a CPU list/,
+      /^test\.toml:1: cores: expected a CPU list/,
     );
     assert.match(
       complaint(() => agent("lease_term_ms = 5\nlease_term_max_ms = 4")),
-      /beyond/,
+      /^test\.toml:1: lease_term_ms 5 is beyond/,
     );
     assert.match(
       complaint(() => agent("memory_mib = 100")),
-      /more than memory_mib/,
+      /^test\.toml:1: .* more than memory_mib/,
     );
   });
   it("says where TOML is broken, and that a file is not there", () => {
