@@ -14,7 +14,7 @@
  * - The cgroup tree is the witness: cores that are lent when a job's cpuset shows them go at once, and count as missed.
  *   So does memory, when the limits of the jobs and what is lent exceed the node: whatever was guessed before, a guess
  *   that was wrong lasts no longer than this. Without cores in its cgroup (Slurm does not constrain them) an announced
- *   job is taken to be everywhere after stepDoubtMs.
+ *   job is taken to be everywhere after a twentieth of announceTimeoutMs.
  * - The epilog ends a job. One that a prolog announced keeps its cores until then, though its cgroup may come and go
  *   with its steps.
  *
@@ -39,8 +39,8 @@ function overlaps(lease: Lease, cores: readonly number[]): boolean {
   return lease.cores.some((core) => cores.includes(core));
 }
 
-/** An announced job whose cgroup is there without cores, and no step was heard though one should have been. */
-const stepDoubtMs = 500;
+/** An announced job whose cgroup is there without cores, and no step was heard though one should have been: of announceTimeoutMs. */
+const stepDoubtShare = 0.05;
 
 /**
  * Memory that is lent, and that jobs may use and do not share, beyond what the node has. What is ending already frees its
@@ -196,7 +196,8 @@ function known(draft: Draft, seen: SeenJob): KnownJob {
   const before = draft.jobs.get(seen.jobId);
   const hooked = draft.announced.has(seen.jobId) || before?.hooked === true;
   const doubtMs =
-    draft.announced.has(seen.jobId) && stepWillCome(draft) ? stepDoubtMs : draft.setup.announceTimeoutMs;
+    draft.setup.announceTimeoutMs *
+    (draft.announced.has(seen.jobId) && stepWillCome(draft) ? stepDoubtShare : 1);
   const untilMs = seen.cores === undefined ? (before?.untilMs ?? draft.nowMs + doubtMs) : undefined;
   // Threads of one core go together: a job that has one has all.
   const cores = seen.cores && wholeCores(seen.cores, draft.setup.siblings ?? []);

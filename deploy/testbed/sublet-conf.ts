@@ -54,7 +54,7 @@ export function agentConf(layout: Layout, node: NodeLayout, more: Settings = {})
     memory_mib: node.memoryMib,
     munge_socket: mungeSocket(layout.stateDir),
     guard: { policy_file: policyPath(layout) },
-    ...patience({ start_timeout_ms: 6_000, controller_timeout_ms: 20_000 }),
+    ...patience({ announce_timeout_ms: 10_000, start_timeout_ms: 6_000, controller_timeout_ms: 20_000 }),
     ...more,
   });
 }

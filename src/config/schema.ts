@@ -123,7 +123,9 @@ export const agentSchema = z.strictObject({
     .meta(live),
   announce_timeout_ms: ms
     .default(10_000)
-    .describe("how long an announced job keeps the node closed")
+    .describe(
+      "how long an announced job keeps the node closed; a twentieth of it: how long one whose cgroup shows no cores yet may be silent before all leases go",
+    )
     .meta(live),
   controller_timeout_ms: ms
     .default(10_000)

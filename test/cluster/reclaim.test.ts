@@ -9,6 +9,7 @@ import { after, afterEach, before, test } from "node:test";
 import { type GuestTree, guestDirs } from "../../agent/cgroup/guests.ts";
 import { discoverCgroups } from "../../agent/cgroup/layout.ts";
 import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
+import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { stage } from "../../deploy/testbed/main-job/stage.ts";
 import { enter } from "../../deploy/testbed/namespaces.ts";
 import { baseEnv, slowness, until } from "../../deploy/testbed/shell.ts";
@@ -207,7 +208,10 @@ test("a job on other cores: the lease beside it does not notice; a job that need
     }
     const live = async (): Promise<string[]> =>
       (await admin(root, "--json", "leases")).json().leases.map((lease: { id: string }) => lease.id);
-    assert.deepEqual(await live(), [held.lease.id]);
+    const taken = (await page(`${cluster.metricsUrl("agent-n1")}/metrics`)).match(
+      /^sublet_reclaims_total.*$/gm,
+    );
+    assert.deepEqual(await live(), [held.lease.id], taken?.join("\n"));
     assert.equal((await run(total)).exitCode, 0);
     await until("it is gone", 10_000, async () => ((await live()).length === 0 ? true : undefined));
   } finally {
