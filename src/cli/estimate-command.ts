@@ -40,7 +40,11 @@ export function addEstimateCommand(program: Command, session: () => Session): vo
     )
     .option("--cores-per-node <n>", "of a trace", positive(65_536))
     .option("--gib-per-node <n>", "of a trace", positive(1 << 20))
-    .option("--terms <minutes>", "terms of leases, with commas", minutes, [1, 5, 15])
+    .addOption(
+      new Option("--terms <minutes>", "terms of leases, with commas")
+        .argParser(minutes)
+        .default([1, 5, 15], "1,5,15"),
+    )
     .option("--lease-cores <n>", "cores that a lease asks for; it takes fewer", positive(65_536), 4)
     .option("--lease-mib-per-core <n>", "memory that it asks for", positive(1 << 20), 512)
     .option("--html <file>", "write a page with plots, to show")

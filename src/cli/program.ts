@@ -116,6 +116,13 @@ function complaint(text: string): string {
   return text.replace(/^error: /, "sublet: ");
 }
 
+/** @throws CommanderError, a usage error: there is none of that name. */
+function subcommand(command: Command, word: string): Command {
+  return (
+    command.commands.find((each) => each.name() === word) ?? command.error(`error: unknown command '${word}'`)
+  );
+}
+
 /**
  * All words of the command. Light: what a command does is loaded when it runs, so that help and completion start at once.
  * `quiet`: complaints about words are left to the caller.
@@ -299,6 +306,12 @@ export function commandTree(output: Output, environment: NodeJS.ProcessEnv, quie
       },
     );
   addCompletionCommands(program, session, output);
+  // As other tools have it.
+  program
+    .command("help")
+    .argument("[command...]", "whose; none: of all")
+    .description("the same as COMMAND --help")
+    .action((words: string[]) => words.reduce(subcommand, program).help());
   return { program, json, result: () => result };
 }
 

@@ -146,7 +146,9 @@ export function addUsageCommand(program: Command, session: () => Session): void 
     )
     .option("--to <day>", "last day, the same way", dayGiven, "today")
     .addOption(
-      new Option("--by <keys...>", "a row for each of them").choices(groups).default(["account", "user"]),
+      new Option("--by <keys...>", "a row for each of them")
+        .choices(groups)
+        .default(["account", "user"], "account user"),
     )
     .option("--account <name>", "this account only; - is leases without one")
     .option("--user <name>", "this user only, by name or uid")

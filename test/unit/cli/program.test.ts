@@ -26,11 +26,15 @@ describe("usage", () => {
       assert.ok(out.includes(word), word);
     assert.match((await sublet(["invoke", "--help"])).out, /--max-out <bytes>.*largest result/);
     assert.equal((await sublet(["--version"])).status, 0);
+    for (const words of [[], ["nodes"], ["config", "show"]])
+      assert.deepEqual(await sublet(["help", ...words]), await sublet([...words, "--help"]));
   });
   it("that is wrong ends with 2", async () => {
     const wrong: string[][] = [
       [],
       ["nodse"],
+      ["help", "nodse"],
+      ["help", "config", "shw"],
       ["release"],
       ["leases", "--frob"],
       ["--timeout", "soon", "leases"],

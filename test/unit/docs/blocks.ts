@@ -69,6 +69,7 @@ export const executed: Readonly<Record<string, Executed>> = {
   "docs/accounting.md:where:2": { text: "printed" },
   "docs/accounting.md:quotas": { text: "printed" },
   "docs/cli.md:completion-1": machine,
+  "docs/cli.md:help": { text: "a synopsis" },
   "docs/configuration.md:where-a-setting-comes-from": { in: "unit" },
   "docs/configuration.md:what-is-in-effect": machine,
   "docs/dashboard.md:for-scripts": { in: "testbed", edits: [["127.0.0.1", "10.77.0.1"]] },
