@@ -15,6 +15,8 @@ import { medianOf, pairedRatio, type Row } from "./table.ts";
 const coresEach = 128;
 const fromS = 1_790_000_000;
 const days = 14;
+/** Of /proc, on every Linux that there is. */
+const ticksPerSecond = 100;
 
 /** Numbers from 0 to below 1, the same in every run. */
 function generator(): () => number {
@@ -55,22 +57,35 @@ function record(folder: string, nodes: number, jobsEach: number): number {
   return lines.length - 1;
 }
 
-/** The most memory that it had, as of the last look. */
-function peakMib(pid: number | undefined): number {
+/** The most memory that it had and the processor time that it took, as of the last look. */
+function usedBy(pid: number | undefined): { mib: number; cpuSeconds: number } {
   try {
     const found = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
-    return Number(found?.[1] ?? 0) / 1024;
+    const [user, system] =
+      readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ").slice(11) ?? [];
+    return {
+      mib: Number(found?.[1] ?? 0) / 1024,
+      cpuSeconds: (Number(user) + Number(system)) / ticksPerSecond,
+    };
   } catch {
-    return 0;
+    return { mib: 0, cpuSeconds: 0 };
   }
 }
 
-async function timed(args: readonly string[], jobs: number): Promise<{ seconds: number; mib: number }> {
+interface Timed {
+  readonly seconds: number;
+  readonly cpuSeconds: number;
+  readonly mib: number;
+}
+
+async function timed(args: readonly string[], jobs: number): Promise<Timed> {
   const began = performance.now();
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
-  let mib = 0;
+  let used = { mib: 0, cpuSeconds: 0 };
   const look = setInterval(() => {
-    mib = Math.max(mib, peakMib(child.pid));
+    const now = usedBy(child.pid);
+    // One that has ended, and is waited for, has no memory any more.
+    used = { mib: Math.max(used.mib, now.mib), cpuSeconds: Math.max(used.cpuSeconds, now.cpuSeconds) };
   }, 100);
   const parts: Buffer[] = [];
   child.stdout.on("data", (part: Buffer) => parts.push(part));
@@ -80,7 +95,7 @@ async function timed(args: readonly string[], jobs: number): Promise<{ seconds: 
   if (status !== 0) throw new Error(`sublet estimate ended with ${status}`);
   const found = JSON.parse(Buffer.concat(parts).toString()) as { jobs: number };
   if (found.jobs !== jobs) throw new Error(`it counts ${found.jobs} jobs of ${jobs}`);
-  return { seconds, mib };
+  return { seconds, ...used };
 }
 
 export async function run(progress: (message: string) => void, extent: Extent = whole): Promise<Row[]> {
@@ -94,7 +109,7 @@ export async function run(progress: (message: string) => void, extent: Extent = 
     const span = [fromS, fromS + days * 86_400].map((seconds) => new Date(seconds * 1000).toISOString());
     const args = [...installed.nodeOptions, installed.main, "--json", "estimate"];
     args.push("--sacct", sacct, "--sinfo", sinfo, "--from", span[0] ?? "", "--to", span[1] ?? "");
-    const found: { seconds: number; mib: number }[] = [];
+    const found: Timed[] = [];
     const sums: number[] = [];
     for (let round = 0; round < rounds; round++) {
       progress(`round ${round + 1} of ${rounds}`);
@@ -114,6 +129,11 @@ export async function run(progress: (message: string) => void, extent: Extent = 
         mark: 60,
         markOn: "value",
         issue: "5.4",
+      },
+      {
+        what: "  its processor time, which others on the machine do not lengthen much",
+        value: medianOf(found.map(({ cpuSeconds }) => cpuSeconds)),
+        unit: "s",
       },
       {
         what: "  the most memory that it had",
