@@ -189,6 +189,8 @@ static sublet_status choose(struct sublet_mapping *map, uint32_t wanted, struct 
         if (dirty && uffd_protect(map->uffd, page_at(map, run.first), (size_t)run.count * MAP_PAGE, true) != 0)
             return SUBLET_ERR_SYSTEM;
         leaving->dirty = leaving->dirty || dirty;
+        if (dirty && wanted < ROOM_PAGES)
+            wanted = ROOM_PAGES; /* what they have to say fits one request */
         leaving->runs[leaving->run_count++] = run;
         total += run.count;
         if (dirty && !map->link->region->features_access)
@@ -286,14 +288,16 @@ static sublet_status evict(struct sublet_mapping *map, uint32_t wanted)
     return status;
 }
 
-/** A few more than needed leave at once: what they have to say fits one request. */
+/**
+ * No more than needed leave at once, unless they are dirty: room is made while a page is under way, and one page's
+ * worth of it takes less time than that.
+ */
 sublet_status cache_room(struct sublet_mapping *map, uint32_t pages)
 {
     struct map_cache *cache = &map->cache;
     sublet_status status = SUBLET_OK;
     while (status == SUBLET_OK && cache->run_count > 0 && cache->resident + pages > cache->limit) {
-        uint32_t over = cache->resident + pages - cache->limit;
-        status = evict(map, over > ROOM_PAGES ? over : ROOM_PAGES);
+        status = evict(map, cache->resident + pages - cache->limit);
     }
     return status;
 }
