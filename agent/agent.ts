@@ -9,12 +9,14 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { toSubletError } from "../src/common/errors.ts";
+import { SubletError, toSubletError } from "../src/common/errors.ts";
 import { logEvent } from "../src/common/log-events.ts";
 import type { AgentConfig } from "../src/config/config.ts";
 import type { Registry } from "../src/metrics/registry.ts";
 import { serveMetrics } from "../src/metrics/serve.ts";
+import { leaseToWire } from "../src/rpc/convert.ts";
 import type { Identity } from "../src/rpc/identity.ts";
+import { encodeLeasedAhead } from "../src/rpc/local.ts";
 import type { LeaseMessage, OfferMessage } from "../src/rpc/messages.ts";
 import { refusedCallers } from "../src/rpc/refused.ts";
 import { serve, splitAddress } from "../src/rpc/server.ts";
@@ -47,6 +49,8 @@ import type { AdoptedGuest } from "./reactor/events.ts";
 import { drainText } from "./reclaim/drained.ts";
 import { askOwnSocket, endStarter } from "./run-dir.ts";
 import type { Shell, ShellLog } from "./shell.ts";
+import { Ahead } from "./socket/ahead.ts";
+import { releaseAbandoned, requestLease } from "./socket/controllers.ts";
 import { localHandlers } from "./socket/local.ts";
 import { serveLocal } from "./socket/server.ts";
 import { Billed } from "./usage/billing.ts";
@@ -137,6 +141,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       onLost: () => {
         log.error(logEvent("starter_lost", {}), "the starter is gone, and its executors with it");
         shell.setStarter(undefined);
+        ahead.starterChanged();
       },
       onStarter: (starter, live) => {
         shell.setStarter(starter);
@@ -262,8 +267,31 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { host, port } = splitAddress(rpc.address);
   address = host === "0.0.0.0" || host === "[::]" ? `${fabricAddress}:${port}` : rpc.address;
 
+  // What is granted ahead, here and elsewhere, for the door, which is not there yet.
+  const waiting = { here: false, elsewhere: false };
+  let open = (_: boolean): void => undefined;
+  const openFor = (where: keyof typeof waiting) => (is: boolean) => {
+    waiting[where] = is;
+    open(waiting.here || waiting.elsewhere);
+  };
+  const ahead = new Ahead({
+    starter: () => shell.starter,
+    request: (message, owner) =>
+      requestLease(controllers.clients, message, owner, now.config.controllerTimeoutMs, true),
+    release: (leaseId, node, owner) =>
+      void releaseAbandoned(controllers.clients, leaseId, node, owner).catch(() => undefined), // its node forgets it
+    mayAsk: () => now.config.grantAhead && service.controllerConnected(),
+    answer: ({ lease, endpoint }) => {
+      if (lease === null || endpoint === null) throw new SubletError("INTERNAL", "nothing was granted");
+      return encodeLeasedAhead(lease, endpoint);
+    },
+    open: openFor("elsewhere"),
+    nowMs: () => shell.nowMs(),
+    onProblem: (message) => log.warn({}, message),
+  });
   const handlers = localHandlers({
     ...service,
+    ahead,
     get adminGid() {
       return now.config.adminGid;
     },
@@ -312,7 +340,17 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     log,
   };
   const local = await serveLocal(join(config.runDir, "agent.sock"), handlers, door);
-  shell.vouchers.setDesk({ ...handlers.desk, open: local.openVouchers });
+  open = local.openVouchers;
+  shell.vouchers.setDesk({
+    ...handlers.desk,
+    on: () => now.config.grantAhead,
+    open: openFor("here"),
+    taken: (lease) => {
+      const facts = { node: config.node, nowMs: shell.nowMs(), grantedUnixMs: 0, invocations: 0 };
+      const message = leaseToWire({ ...lease, state: "REVOKED", reason: "batch_job" }, facts);
+      for (const reporter of controllers.reporters) reporter.leaseChanged(message);
+    },
+  });
   const metrics = await serveMetrics({
     listen: config.metricsListen,
     registry,
@@ -354,6 +392,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       if (drain && !(await drained())) log.error({}, "guests are still there: see their cgroups");
       await local.close();
       jobs.close();
+      ahead.close();
       controllers.close();
       keeper?.close();
       shell.close();

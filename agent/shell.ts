@@ -156,6 +156,10 @@ export class Shell {
     this.#listeners.push(listener);
   }
 
+  get starter(): Starter | undefined {
+    return this.#starter;
+  }
+
   setStarter(starter: Starter | undefined): void {
     this.#starter = starter;
     this.vouchers.starterChanged();

@@ -108,9 +108,12 @@ export class Pool {
     return prepared;
   }
 
-  /** One for a lease that is granted ahead. At most half of all, so that other requests find some, too. */
-  lend(leaseId: string): Prepared | undefined {
-    if (this.#lent.size >= Math.ceil(this.size / 2)) return undefined;
+  /**
+   * One for a lease that is granted ahead. At most half of all, so that other requests find some, too; and one more for
+   * clients on other nodes, whose requests take longest.
+   */
+  lend(leaseId: string, far = false): Prepared | undefined {
+    if (this.#lent.size >= Math.ceil(this.size / 2) + Number(far)) return undefined;
     const prepared = this.#ready.shift();
     if (prepared === undefined) return undefined;
     this.#lent.add(prepared);

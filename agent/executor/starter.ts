@@ -51,6 +51,18 @@ export interface VoucherOrder {
   readonly portAt: number | undefined;
 }
 
+/** The answer to a request for a lease that was granted ahead on another node. */
+export interface KeptAnswer {
+  readonly leaseId: string;
+  readonly ownerUid: number;
+  readonly ownerGid: number;
+  readonly jobId: number;
+  /** Bytes of a LeaseRequest. */
+  readonly request: Buffer;
+  /** A LocalResponse without its id. */
+  readonly answer: Buffer;
+}
+
 /** In a voucher's meta, the number of the job that redeems it. */
 export const jobMark = "$JOB";
 
@@ -83,8 +95,17 @@ export interface Starter {
   prepare(order: StartOrder, timeoutMs: number): Promise<{ port: number }>;
   /** Leaves a lease with a prepared executor, to be handed out when it is asked for; see onRedeemed. */
   vouch(voucher: VoucherOrder, timeoutMs: number): Promise<void>;
-  /** No voucher of this connection can be redeemed when this resolves; of those that were, onRedeemed was told before. */
-  unvouch(timeoutMs: number): Promise<void>;
+  /** Leaves a lease with whoever is the first to show its token, a client on another node; see onRedeemed. Where it will be. */
+  awaitClient(order: StartOrder, jobId: number, timeoutMs: number): Promise<{ port: number }>;
+  /**
+   * No lease that this connection left here (or only this one) can be redeemed when this resolves; of those that were,
+   * onRedeemed was told before.
+   */
+  unvouch(timeoutMs: number, leaseId?: string): Promise<void>;
+  /** Leaves an answer with the door, which is handed out once; no word of it comes from here. */
+  keep(kept: KeptAnswer, timeoutMs: number): Promise<void>;
+  /** False: it has been handed out. */
+  forget(leaseId: string, timeoutMs: number): Promise<boolean>;
   /** SIGKILL, reap, unlink the socket. A lease that it does not know is no error. */
   stop(leaseId: string, timeoutMs: number): Promise<void>;
   list(timeoutMs: number): Promise<ListedExecutor[]>;
@@ -293,8 +314,26 @@ export async function connectStarter(options: StarterOptions): Promise<Starter> 
       ];
       await call("VOUCH", [...startFields(order), ...own], timeoutMs);
     },
-    async unvouch(timeoutMs) {
-      await call("UNVOUCH", [], timeoutMs);
+    async awaitClient(order, jobId, timeoutMs) {
+      const fields: Field[] = [...startFields(order), ["job", `${jobId}`]];
+      return { port: numberOf(await call("AWAIT", fields, timeoutMs), "port", 65535) };
+    },
+    async unvouch(timeoutMs, leaseId) {
+      await call("UNVOUCH", leaseId === undefined ? [] : [["lease", leaseId]], timeoutMs);
+    },
+    async keep({ leaseId, ownerUid, ownerGid, jobId, request, answer }, timeoutMs) {
+      const fields: Field[] = [
+        ["lease", leaseId],
+        ["owner", `${ownerUid}`],
+        ["owner_gid", `${ownerGid}`],
+        ["job", `${jobId}`],
+        ["ask", request.toString("hex")],
+        ["answer", answer.toString("hex")],
+      ];
+      await call("KEEP", fields, timeoutMs);
+    },
+    async forget(leaseId, timeoutMs) {
+      return fieldOf(await call("FORGET", [["lease", leaseId]], timeoutMs), "kept") === "1";
     },
     async stop(leaseId, timeoutMs) {
       await call("STOP", [["lease", leaseId]], timeoutMs);

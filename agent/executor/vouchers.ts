@@ -9,13 +9,16 @@
  *   ─► VOUCH ─► redeemed: a lease as any other                          (told by the starter, and by the client's stream)
  *            └► withdrawn: UNVOUCH, capacity free again, executor ended
  *
+ * A lease for a client on another node is granted ahead when that node's agent asks for it (agent/socket/ahead.ts), for about
+ * a minute: AWAIT in place of VOUCH, and who shows its token redeems it.
+ *
  * What can go wrong goes the way of withdrawing: a job comes, lending ends, memory is short, somebody else wants the
  * capacity, a controller or a quota has something against it (looked at each second), the demand is old. After UNVOUCH was
  * answered none can be redeemed any more; hooks wait for that answer, and then take back what was redeemed before like any
  * lease. Should the starter not answer, its executors are ended by their cgroups, and only then is their capacity free.
  */
 import { SubletError, toSubletError } from "../../src/common/errors.ts";
-import type { Billing, LeaseRequest, Principal } from "../../src/common/nouns.ts";
+import type { Billing, Lease, LeaseRequest, Principal } from "../../src/common/nouns.ts";
 import type { LeaseRequestMessage } from "../../src/rpc/messages.ts";
 import type { GuestLimits } from "../cgroup/limits.ts";
 import type { AgentEvent } from "../reactor/events.ts";
@@ -36,6 +39,8 @@ export interface Demand {
 
 /** Who knows of users and of the world. */
 export interface VoucherDesk {
+  /** The configuration's word. */
+  readonly on: () => boolean;
   /** Whether this node may grant that now without asking anybody. */
   readonly mayGrant: (demand: Demand) => boolean;
   readonly billing: (owner: Principal) => Billing | undefined;
@@ -45,6 +50,22 @@ export interface VoucherDesk {
   readonly answer: (guest: Guest) => Buffer;
   /** Whether there is anything to redeem, for the door. */
   readonly open: (open: boolean) => void;
+  /** One that was granted ahead to another node's client is taken back. */
+  readonly taken: (lease: Lease) => void;
+}
+
+/** A lease that is wanted ahead for a client on another node. */
+export interface FarDemand {
+  readonly leaseId: string;
+  readonly wish: LeaseRequest;
+  /** With the job. */
+  readonly owner: Principal;
+}
+
+interface Held {
+  readonly prepared: Prepared;
+  /** For a client on another node, and until when. */
+  readonly far?: { readonly lease: Lease; readonly untilMs: number };
 }
 
 export interface VouchersOptions {
@@ -75,8 +96,14 @@ const tellEveryMs = 10_000;
 const maxRequestBytes = 1024;
 /** A lease that was handed out must be in its client's stream by then. */
 const claimMs = 2_000;
+/** Longer than the other node's agent hands it out. */
+export const farMs = 60_000;
 
-function same(a: Demand, b: Demand): boolean {
+function isNear({ far }: Held): boolean {
+  return far === undefined;
+}
+
+export function same(a: Omit<Demand, "wish">, b: Omit<Demand, "wish">): boolean {
   return a.owner.uid === b.owner.uid && a.owner.gid === b.owner.gid && a.request.equals(b.request);
 }
 
@@ -87,7 +114,7 @@ export class Vouchers {
   /** What was asked last, where that is something else. */
   #other: Demand | undefined;
   /** By lease: not known to be redeemed. */
-  readonly #held = new Map<string, Prepared>();
+  readonly #held = new Map<string, Held>();
   #withdrawing: Promise<void> | undefined;
   #filling = false;
   /** There was no capacity for one more, or something against it: the next change may be for the better. */
@@ -120,7 +147,7 @@ export class Vouchers {
       const twice = this.#other !== undefined && same(demand, this.#other);
       this.#other = demand;
       if (!twice && this.#options.nowMs() - this.#demand.atMs < demandMs) return;
-      void this.withdraw();
+      void this.#withdrawThose(isNear);
     }
     this.#other = undefined;
     this.#demand = { ...demand, atMs: this.#options.nowMs() };
@@ -165,7 +192,7 @@ export class Vouchers {
     const desk = this.#desk;
     const demand = this.#demand;
     const starter = this.#options.starter();
-    const { pool, state, dispatch } = this.#options;
+    const { pool } = this.#options;
     if (desk === undefined || demand === undefined || starter === undefined) return false;
     if (this.#closed || this.#refused || this.#withdrawing !== undefined) return false;
     if (!this.#wanted()) {
@@ -175,47 +202,68 @@ export class Vouchers {
     const leaseId = desk.newLeaseId();
     const prepared = pool.lend(leaseId) ?? pool.place(leaseId);
     if (prepared === undefined) return false;
-    const { wish, owner } = demand;
-    const token = desk.newToken();
-    const { uid, port } = prepared;
-    dispatch({ type: "vouch", leaseId, request: wish, owner, token, uid, port });
-    const voucher = state().vouchers.get(leaseId);
-    if (voucher === undefined) {
-      pool.giveBack(leaseId, prepared);
+    const guest = this.#vouch({ leaseId, wish: demand.wish, owner: demand.owner }, desk, prepared);
+    if (guest === undefined) {
       this.#starved = true;
       return false;
     }
-    this.#held.set(leaseId, prepared);
-    try {
-      await starter.vouch(this.#orderOf(desk, demand, leaseId, prepared), callTimeoutMs);
-    } catch (thrown) {
-      if (this.#held.has(leaseId)) await this.#drop(leaseId, prepared);
-      throw thrown;
-    }
-    if (!this.#held.has(leaseId)) return false; // withdrawn, or redeemed, meanwhile
+    this.#held.set(leaseId, { prepared });
+    const done = await this.#leave(leaseId, () =>
+      starter.vouch(this.#voucherOf(desk, demand, guest, prepared), callTimeoutMs),
+    );
+    if (done === undefined) return false;
     desk.open(true);
-    this.#look ??= setInterval(() => this.#lookAgain(), lookMs);
     return true;
   }
 
-  #orderOf(desk: VoucherDesk, { request, owner }: Demand, leaseId: string, prepared: Prepared): VoucherOrder {
-    const { state, limit, order } = this.#options;
+  /** Keeps the capacity. Undefined: there is none. */
+  #vouch({ leaseId, wish, owner }: FarDemand, desk: VoucherDesk, prepared: Prepared): Guest | undefined {
+    const { pool, state, dispatch, nowMs } = this.#options;
+    const { uid, port } = prepared;
+    dispatch({ type: "vouch", leaseId, request: wish, owner, token: desk.newToken(), uid, port });
     const voucher = state().vouchers.get(leaseId);
-    if (voucher === undefined) throw new SubletError("INTERNAL", `lease ${leaseId} is not granted ahead`);
-    const { lease, limits } = voucher;
-    limit(leaseId, limits, prepared);
-    const guest: Guest = {
+    if (voucher === undefined) {
+      pool.giveBack(leaseId, prepared);
+      return undefined;
+    }
+    return {
       ...voucher,
-      lease: { ...lease, state: "ACTIVE" },
+      lease: { ...voucher.lease, state: "ACTIVE" },
       phase: "running",
       grantedUnixMs: Date.now(),
-      startedAtMs: this.#options.nowMs(),
+      startedAtMs: nowMs(),
       holder: undefined,
       touchedBytes: 0,
-      cores: limits.cores,
+      cores: voucher.limits.cores,
       callers: [],
     };
-    const start = order({ ...guest, lease: { ...guest.lease, owner } }, limits, prepared);
+  }
+
+  /** Leaves what is held with the starter. Undefined: it was withdrawn, or redeemed, meanwhile. */
+  async #leave<T>(leaseId: string, tell: () => Promise<T>): Promise<{ said: T } | undefined> {
+    let said: T;
+    try {
+      said = await tell();
+    } catch (thrown) {
+      if (this.#held.has(leaseId)) await this.#drop(leaseId);
+      throw thrown;
+    }
+    if (!this.#held.has(leaseId)) return undefined;
+    this.#look ??= setInterval(() => this.#lookAgain(), lookMs);
+    return { said };
+  }
+
+  #startOf(guest: Guest, owner: Principal, prepared: Prepared): StartOrder {
+    const { state, limit, order } = this.#options;
+    const { id } = guest.lease;
+    const voucher = state().vouchers.get(id);
+    if (voucher === undefined) throw new SubletError("INTERNAL", `lease ${id} is not granted ahead`);
+    limit(id, voucher.limits, prepared);
+    return order({ ...guest, lease: { ...guest.lease, owner } }, voucher.limits, prepared);
+  }
+
+  #voucherOf(desk: VoucherDesk, { request, owner }: Demand, guest: Guest, prepared: Prepared): VoucherOrder {
+    const start = this.#startOf(guest, owner, prepared);
     const answer = desk.answer(guest);
     return {
       order: { ...start, meta: metaForAnyJob(start.meta, jobMark) },
@@ -227,6 +275,47 @@ export class Vouchers {
     };
   }
 
+  /**
+   * Grants a lease ahead to a client on another node. What is returned is how it will be.
+   * @throws SubletError RESOURCE_EXHAUSTED: not now.
+   */
+  async grantAhead(demand: FarDemand): Promise<Guest> {
+    const no = (why: string): SubletError =>
+      new SubletError("RESOURCE_EXHAUSTED", `nothing is granted ahead: ${why}`, {
+        details: { reason: "closed" },
+      });
+    const { leaseId, owner } = demand;
+    const desk = this.#desk;
+    const starter = this.#options.starter();
+    const { pool, state, nowMs } = this.#options;
+    if (desk === undefined || starter === undefined || this.#closed || this.#refused)
+      throw no("this node does not do so");
+    if (this.#withdrawing !== undefined || this.#against()) throw no("what there is may be wanted");
+    if (state().vouchers.has(leaseId) || state().guests.has(leaseId))
+      throw new SubletError("INVALID_ARGUMENT", `lease ${leaseId} is there already`);
+    const prepared = pool.lend(leaseId, true) ?? pool.place(leaseId);
+    if (prepared === undefined) throw no("no executor is prepared");
+    const guest = this.#vouch(demand, desk, prepared);
+    if (guest === undefined) throw no("not enough is spare");
+    this.#held.set(leaseId, { prepared, far: { lease: guest.lease, untilMs: nowMs() + farMs } });
+    const done = await this.#leave(leaseId, () =>
+      starter.awaitClient(this.#startOf(guest, owner, prepared), owner.jobId, callTimeoutMs),
+    );
+    if (done === undefined) throw no("it was taken back");
+    return { ...guest, port: done.said.port };
+  }
+
+  /** One for another node's client, of which he has made no use, is given back. Undefined: there is no such, or it is a lease. */
+  async giveBack(
+    leaseId: string,
+    asker: { readonly uid: number; readonly all: boolean },
+  ): Promise<Lease | undefined> {
+    const held = this.#held.get(leaseId);
+    if (held?.far === undefined || !(asker.all || asker.uid === held.far.lease.owner.uid)) return undefined;
+    await this.#withdrawThose((each) => each === held);
+    return this.#options.state().guests.has(leaseId) ? undefined : held.far.lease;
+  }
+
   /** Whether the demand is there, and nothing is against granting it. */
   #wanted(): boolean {
     const demand = this.#demand;
@@ -236,11 +325,18 @@ export class Vouchers {
 
   /** The pool has less patience with memory that gets short. */
   #against(): boolean {
-    return !this.#options.pool.open || againstVouchers(this.#options.state()) !== undefined;
+    return (
+      this.#desk?.on() !== true ||
+      !this.#options.pool.open ||
+      againstVouchers(this.#options.state()) !== undefined
+    );
   }
 
   #lookAgain(): void {
-    if (!this.#wanted()) void this.withdraw();
+    if (this.#against()) return void this.withdraw();
+    const nowMs = this.#options.nowMs();
+    const wanted = this.#wanted();
+    void this.#withdrawThose(({ far }) => (far === undefined ? !wanted : far.untilMs <= nowMs));
   }
 
   /** The node's state has changed. */
@@ -251,26 +347,33 @@ export class Vouchers {
 
   /** When this resolves none can be redeemed, and what was redeemed is known. Never rejects. */
   withdraw(): Promise<void> {
-    if (this.#withdrawing !== undefined) return this.#withdrawing;
-    if (this.#held.size === 0) return Promise.resolve();
-    this.#withdrawing = this.#withdraw().finally(() => {
+    return this.#withdrawThose(() => true);
+  }
+
+  #withdrawThose(which: (held: Held) => boolean): Promise<void> {
+    if (this.#withdrawing !== undefined) return this.#withdrawing.then(() => this.#withdrawThose(which));
+    const those = [...this.#held].filter(([, held]) => which(held)).map(([leaseId]) => leaseId);
+    if (those.length === 0) return Promise.resolve();
+    this.#withdrawing = this.#withdraw(those).finally(() => {
       this.#withdrawing = undefined;
     });
     return this.#withdrawing;
   }
 
-  async #withdraw(): Promise<void> {
-    this.#shut();
+  async #withdraw(those: readonly string[]): Promise<void> {
+    const starter = this.#options.starter();
+    if (those.some((leaseId) => this.#held.get(leaseId)?.far === undefined)) this.#desk?.open(false);
     let dead = false;
     try {
-      await this.#options.starter()?.unvouch(callTimeoutMs);
+      if (those.length === this.#held.size) await starter?.unvouch(callTimeoutMs);
+      else await Promise.all(those.map((leaseId) => starter?.unvouch(callTimeoutMs, leaseId)));
     } catch (thrown) {
       dead = true;
       this.#tell(`leases granted ahead end with their executors: ${toSubletError(thrown).message}`);
     }
-    const ends = [...this.#held].map(([leaseId, prepared]) => {
+    const ends = those.map((leaseId) => {
       if (!dead) this.#free(leaseId);
-      return this.#drop(leaseId, prepared);
+      return this.#drop(leaseId);
     });
     if (dead) await Promise.all(ends);
   }
@@ -281,30 +384,38 @@ export class Vouchers {
   }
 
   /** Ends its executor, unless that has become a lease's; then its capacity is free. */
-  async #drop(leaseId: string, prepared: Prepared): Promise<void> {
+  async #drop(leaseId: string): Promise<void> {
+    const held = this.#held.get(leaseId);
+    if (held === undefined) return;
     this.#held.delete(leaseId);
-    if (this.#options.state().guests.has(leaseId)) return void this.#options.pool.redeem(prepared);
-    await this.#options.pool.discard(leaseId, prepared);
+    this.#shut();
+    const { pool, state } = this.#options;
+    if (state().guests.has(leaseId)) return void pool.redeem(held.prepared);
+    if (held.far !== undefined) this.#desk?.taken(held.far.lease);
+    await pool.discard(leaseId, held.prepared);
     this.#free(leaseId);
   }
 
+  /** What nobody waits at any more. */
   #shut(): void {
+    if (![...this.#held.values()].some(isNear)) this.#desk?.open(false);
+    if (this.#held.size > 0) return;
     clearInterval(this.#look);
     this.#look = undefined;
-    this.#desk?.open(false);
   }
 
   /** The starter has handed one out. */
   redeemed({ leaseId, jobId, port, stats }: Redeemed): void {
-    const prepared = this.#held.get(leaseId);
+    const held = this.#held.get(leaseId);
     this.#held.delete(leaseId);
     this.#hand(leaseId, jobId, { port });
-    if (prepared !== undefined) this.#options.pool.redeem(prepared);
+    if (held !== undefined) this.#options.pool.redeem(held.prepared);
+    this.#shut();
     const guest = this.#options.state().guests.get(leaseId);
     if (guest === undefined) return;
     this.#options.openStats(guest, stats);
+    if (held?.far !== undefined) return; // its client is there, and its holder the other node's agent
     if (this.#demand !== undefined) this.#demand.atMs = this.#options.nowMs();
-    if (this.#held.size === 0) this.#shut();
     this.later();
     if (guest.holder !== undefined || guest.phase !== "running") return;
     this.#claims.set(
@@ -337,16 +448,14 @@ export class Vouchers {
 
   /** The starter says that an executor has ended. */
   exited(name: string): void {
-    for (const [leaseId, prepared] of this.#held)
-      if (prepared.name === name) void this.#drop(leaseId, prepared);
-    if (this.#held.size === 0) this.#shut();
+    for (const [leaseId, { prepared }] of [...this.#held])
+      if (prepared.name === name || leaseId === name) void this.#drop(leaseId);
   }
 
   /** Another starter, or none: the last one's executors are gone. */
   starterChanged(): void {
     this.#refused = false;
-    this.#shut();
-    for (const [leaseId, prepared] of [...this.#held]) void this.#drop(leaseId, prepared);
+    for (const leaseId of [...this.#held.keys()]) void this.#drop(leaseId);
   }
 
   close(): void {

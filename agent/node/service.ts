@@ -3,9 +3,9 @@
  * it names; everyone else is taken at his own uid.
  */
 import { SubletError } from "../../src/common/errors.ts";
-import type { Principal } from "../../src/common/nouns.ts";
+import type { Lease, Principal } from "../../src/common/nouns.ts";
 import { version } from "../../src/common/version.ts";
-import { leaseRequestFromWire } from "../../src/rpc/convert.ts";
+import { leaseRequestFromWire, leaseToWire } from "../../src/rpc/convert.ts";
 import type { LeaseMessage, OfferMessage, PrincipalMessage } from "../../src/rpc/messages.ts";
 import type { CallContext, NodeHandlers } from "../../src/rpc/server.ts";
 import { bounded, knownProblems } from "../findings.ts";
@@ -49,19 +49,30 @@ export function nodeService(options: NodeServiceOptions): NodeHandlers {
     return leaseMessage(guest, self(), shell.nowMs());
   }
 
+  /** Given back before it was a lease. */
+  function unusedMessage(lease: Lease): LeaseMessage {
+    const facts = { node: self().node, nowMs: shell.nowMs(), grantedUnixMs: 0, invocations: 0 };
+    return leaseToWire({ ...lease, state: "RELEASED", reason: "released" }, facts);
+  }
+
   return {
-    async grant({ leaseId, request, owner: named, account, partition }, context) {
+    async grant({ leaseId, request, owner: named, account, partition, ahead }, context) {
       if (request === null) throw new SubletError("INVALID_ARGUMENT", "grant without a request");
       const owner = ownerOf(context, named);
       // A controller has looked at the quotas, and knows of jobs on other nodes.
       const { trusted } = context.caller;
       const known = trusted ? billed?.of(owner) : billed?.admit(owner);
       const billing = trusted && account !== "" ? { account, partition } : known;
-      const wish = leaseRequestFromWire(request, shell.state.setup.leaseTermMs);
+      const asked = leaseRequestFromWire(request, shell.state.setup.leaseTermMs);
+      const wish = billing === undefined ? asked : { ...asked, billing };
+      if (ahead) {
+        const guest = await shell.vouchers.grantAhead({ leaseId, wish, owner });
+        return { lease: message(guest), endpoint: endpointMessage(guest, self()), ahead };
+      }
       const answer = await shell.ask({
         type: "grant",
         leaseId,
-        request: billing === undefined ? wish : { ...wish, billing },
+        request: wish,
         owner,
         holder: undefined,
         token: newToken(),
@@ -72,13 +83,17 @@ export function nodeService(options: NodeServiceOptions): NodeHandlers {
     },
     async renew({ leaseId, caller }, context) {
       const asker = askerOf(context, caller);
+      await shell.vouchers.giveBack(leaseId, asker); // its client is not here: there is nothing to renew
       const answer = await shell.ask({ type: "renew", leaseId, asker, holder: undefined });
       if (answer.kind !== "lease")
         throw new SubletError("INTERNAL", "renewal was answered with something else");
       return { lease: message(answer.guest) };
     },
     async release({ leaseId, caller }, context) {
-      const answer = await shell.ask({ type: "release", leaseId, asker: askerOf(context, caller) });
+      const asker = askerOf(context, caller);
+      const unused = await shell.vouchers.giveBack(leaseId, asker);
+      if (unused !== undefined) return { lease: unusedMessage(unused) };
+      const answer = await shell.ask({ type: "release", leaseId, asker });
       if (answer.kind !== "lease")
         throw new SubletError("INTERNAL", "release was answered with something else");
       return { lease: message(answer.guest) };

@@ -44,8 +44,9 @@ export function requestLease(
   request: LeaseRequestMessage,
   owner: Principal,
   timeoutMs: number,
+  ahead = false,
 ): Promise<RequestLeaseResponse> {
-  return firstOf(controllers, (each) => each.requestLease({ request, owner }, { timeoutMs }));
+  return firstOf(controllers, (each) => each.requestLease({ request, owner, ahead }, { timeoutMs }));
 }
 
 const withLease =

@@ -12,7 +12,7 @@ import { SubletError, toSubletError } from "../../src/common/errors.ts";
 import { logEvent } from "../../src/common/log-events.ts";
 import type { Principal } from "../../src/common/nouns.ts";
 import { jobFactsFromWire, leaseRequestFromWire, reasonToWire, stateToWire } from "../../src/rpc/convert.ts";
-import { encodeLocalResponse, leaseRequestBytes } from "../../src/rpc/local.ts";
+import { encodeLeasedAhead, leaseRequestBytes } from "../../src/rpc/local.ts";
 import type {
   Init,
   LeaseMessage,
@@ -37,6 +37,7 @@ import type { Guest } from "../reactor/state.ts";
 import { fitReceipts, type Receipts } from "../receipts/keep.ts";
 import type { Ask, Shell, ShellLog } from "../shell.ts";
 import type { Billed } from "../usage/billing.ts";
+import type { Ahead } from "./ahead.ts";
 import {
   type Controllers,
   listRemote,
@@ -69,6 +70,8 @@ export interface LocalOptions {
   readonly receipts?: Pick<Receipts, "of">;
   /** Whose account leases are counted to; a pilot's are nobody's. */
   readonly billed?: Pick<Billed, "admit" | "mayGrant" | "mayGrantAll" | "of">;
+  /** Leases on other nodes that are granted ahead. */
+  readonly ahead?: Pick<Ahead, "claimed" | "ended" | "granted">;
 }
 
 interface Session {
@@ -108,7 +111,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
   /** The same of leases on other nodes. */
   remoteDraining(leases: readonly LeaseMessage[]): void;
   /** For leases that are granted ahead. */
-  desk: Omit<VoucherDesk, "open">;
+  desk: Omit<VoucherDesk, "on" | "open" | "taken">;
 } {
   const { shell, controllers, admin } = options;
   const sessions = new Map<number, Session>();
@@ -148,7 +151,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
   }
 
   /** The lease belongs to this connection from now on; to nobody, if that has closed meanwhile. */
-  function keep(session: Session, lease: LeaseMessage, owner: Principal): void {
+  function keep(session: Session, lease: Pick<LeaseMessage, "id" | "node">, owner: Principal): void {
     const { connection } = session;
     const open = sessions.has(connection.id);
     if (isLocal(lease.node)) {
@@ -215,11 +218,18 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
   }
 
   /** He may ask for the same again. */
-  function remember(wanted: LocalLease, owner: Principal, body: Buffer): void {
+  function remember(
+    { request }: LocalLease,
+    owner: Principal,
+    body: Buffer,
+    where: "here" | "elsewhere",
+  ): void {
     const bytes = leaseRequestBytes(body);
-    if (bytes === undefined || wanted.request?.kind !== "LEASE_KIND_FUNCTION") return;
-    const wish = leaseRequestFromWire(wanted.request, shell.state.setup.leaseTermMs);
-    shell.vouchers.asked({ request: Buffer.from(bytes), wish, owner, message: wanted.request });
+    if (bytes === undefined || request?.kind !== "LEASE_KIND_FUNCTION") return;
+    const demand = { request: Buffer.from(bytes), owner, message: request };
+    const wish = leaseRequestFromWire(request, shell.state.setup.leaseTermMs);
+    if (where === "here") shell.vouchers.asked({ ...demand, wish });
+    else options.ahead?.granted(demand);
   }
 
   async function lease(
@@ -233,7 +243,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     if (controllers.length > 0 && mayServe(wanted.request, owner))
       try {
         const leased = await leaseHere(connection, wanted, owner, undefined);
-        remember(wanted, owner, body);
+        remember(wanted, owner, body, "here");
         return { body: "leased", leased };
       } catch (thrown) {
         if (!(thrown instanceof SubletError) || thrown.code !== "RESOURCE_EXHAUSTED") throw thrown;
@@ -247,6 +257,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
         if (granted.lease === null) throw new SubletError("INTERNAL", "the controller granted nothing");
         shell.steps.add("controller", shell.nowMs() - askedAtMs);
         keep(session, granted.lease, owner);
+        if (!isLocal(granted.lease.node)) remember(wanted, owner, body, "elsewhere");
         return { body: "leased", leased: { lease: granted.lease, endpoint: granted.endpoint } };
       } catch (thrown) {
         if (!(thrown instanceof SubletError) || thrown.code !== "UNAVAILABLE") throw thrown;
@@ -396,8 +407,10 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
       for (const [leaseId, node] of session?.remote ?? []) abandon(leaseId, node, owner);
     },
     redeemed(connection, { leaseId, jobId }) {
-      sessionOf(connection);
-      shell.vouchers.claimed(leaseId, jobId, connection.id);
+      const session = sessionOf(connection);
+      const far = options.ahead?.claimed(leaseId);
+      if (far === undefined) shell.vouchers.claimed(leaseId, jobId, connection.id);
+      else keep(session, { id: leaseId, ...far }, principal(connection, jobId));
     },
     desk: {
       mayGrant: ({ message: request, owner }) =>
@@ -406,24 +419,14 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
       newLeaseId: () => newLeaseId(options.self().node),
       newToken,
       answer(guest) {
-        const { owner, ...lease } = message(guest);
-        return encodeLocalResponse({
-          body: "leased",
-          leased: {
-            // Written before it is granted: its owner knows who he is, and when it was.
-            lease: { ...lease, owner: null, grantedUnixMs: 0 },
-            endpoint:
-              guest.port === 0
-                ? {
-                    ...endpointMessage(guest, options.self()),
-                    tcpAddress: `${options.self().fabricAddress}:${noPort}`,
-                  }
-                : endpointMessage(guest, options.self()),
-          },
-        }).subarray(4);
+        const self = options.self();
+        const endpoint = endpointMessage(guest, self);
+        const tcpAddress = guest.port === 0 ? `${self.fabricAddress}:${noPort}` : endpoint.tcpAddress;
+        return encodeLeasedAhead(message(guest), { ...endpoint, tcpAddress });
       },
     },
     remoteEnded(leases) {
+      options.ahead?.ended(leases);
       for (const { id, node, state, reason } of leases)
         for (const session of sessions.values()) {
           if (session.remote.get(id) !== node) continue;

@@ -94,11 +94,11 @@ static size_t config_text(const struct executor_settings *settings, const uint8_
     char hex[2 * CONTROL_TOKEN_BYTES + 1];
     for (uint32_t i = 0; i < CONTROL_TOKEN_BYTES; i++)
         snprintf(hex + 2 * i, 3, "%02x", token[i]);
-    return (size_t)snprintf(text, room,
-                            "kind=%s\nlease=test\ncores=%s\nowner=%u\nmemory=%llu\ntoken=%s\nspin_us=%llu\n",
-                            settings->cores == NULL ? "region" : "function",
-                            settings->cores == NULL ? "" : settings->cores, (unsigned)settings->owner,
-                            (unsigned long long)settings->memory_bytes, hex, (unsigned long long)settings->spin_us);
+    return (size_t)snprintf(
+        text, room, "kind=%s\nlease=test\ncores=%s\nowner=%u\nmemory=%llu\ntoken=%s\nspin_us=%llu\n%s",
+        settings->cores == NULL ? "region" : "function", settings->cores == NULL ? "" : settings->cores,
+        (unsigned)settings->owner, (unsigned long long)settings->memory_bytes, hex,
+        (unsigned long long)settings->spin_us, settings->said_fd != NULL ? "says_client=1\n" : "");
 }
 
 static bool wait_ready(int fd)
@@ -135,6 +135,10 @@ sublet_status executor_start(const struct executor_settings *settings, struct ex
         config[1] = ready[1] = -1;
         if (executor.pid > 0 && written && wait_ready(ready[0]))
             status = SUBLET_OK;
+        if (status == SUBLET_OK && settings->said_fd != NULL) {
+            *settings->said_fd = ready[0];
+            ready[0] = -1;
+        }
     }
     const int all[] = {fds[0], fds[1], config[0], config[1], ready[0], ready[1]};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)

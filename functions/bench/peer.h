@@ -30,6 +30,7 @@ struct executor_settings {
     uid_t owner;
     in_addr_t address; /* where it listens; 0 = 127.0.0.1 */
     int stats_fd;      /* the page of statistics, above 7; 0 = none */
+    int *said_fd;      /* NULL, or where its word about its first client can be read; the caller's to close */
     bool bare;         /* as process 1 of a pid namespace, without /proc; needs root */
 };
 

@@ -217,9 +217,10 @@ static bool usable(const Sublet__V1__LocalResponse *answer)
            answer->leased->endpoint->token.len == CONTROL_TOKEN_BYTES;
 }
 
-sublet_status lease_take(struct sublet_session *session, const struct lease_wish *wish, struct sublet_lease **lease_out)
+/** granted_out: there was a lease, if also nobody who serves it. */
+static sublet_status take_once(struct sublet_session *session, const struct lease_wish *wish, uint64_t begin_ns,
+                               bool *granted_out, struct sublet_lease **lease_out)
 {
-    uint64_t begin_ns = now_ns();
     uint64_t end_ns = begin_ns + session->timeout_ns;
     Sublet__V1__LocalResponse *answer;
     sublet_status status = ask(session, wish, end_ns, &answer);
@@ -230,6 +231,7 @@ sublet_status lease_take(struct sublet_session *session, const struct lease_wish
         return error_set(SUBLET_ERR_INVALID, "the agent's answer makes no sense: is it of another version?");
     }
     const Sublet__V1__Lease *granted = answer->leased->lease;
+    *granted_out = true;
     struct sublet_lease *lease = calloc(1, sizeof(*lease));
     if (lease == NULL) {
         agent_answer_free(answer);
@@ -270,6 +272,20 @@ sublet_status lease_take(struct sublet_session *session, const struct lease_wish
     pthread_mutex_unlock(&session->lock);
     *lease_out = lease;
     return SUBLET_OK;
+}
+
+/**
+ * A lease may be taken back in the moment between its grant and our first word to its executor; one that was granted
+ * ahead on another node before our agent has heard of it. Then it is asked for once more.
+ */
+sublet_status lease_take(struct sublet_session *session, const struct lease_wish *wish, struct sublet_lease **lease_out)
+{
+    uint64_t begin_ns = now_ns();
+    bool granted = false;
+    sublet_status status = take_once(session, wish, begin_ns, &granted, lease_out);
+    if (granted && status == SUBLET_ERR_LOST)
+        status = take_once(session, wish, begin_ns, &granted, lease_out);
+    return status;
 }
 
 void lease_give_back(struct sublet_lease *lease)

@@ -3,7 +3,7 @@
  *
  *   3  listening unix socket   4  listening TCP socket (may be closed: none)
  *   5  pipe with the configuration (options.h), then its end
- *   6  pipe on which it writes one byte, R, once clients may connect
+ *   6  pipe on which it writes one byte, R, once clients may connect; and C, if it is to, when one has shown the token
  *   7  memfd of the lease's statistics (wire/stats_layout.h; may be missing: then nobody reads them)
  *
  * With SUBLET_PREPARED in its environment it writes W there first and waits for its configuration for as long as it
@@ -135,7 +135,8 @@ int main(void)
         return fail("cannot start", sublet_status_text(status));
     if (write(OPTIONS_READY_FD, "R", 1) != 1)
         return fail("descriptor 6", "cannot say that it is ready");
-    close(OPTIONS_READY_FD);
+    if (!options.says_client)
+        close(OPTIONS_READY_FD);
     status = supervisor_run(&supervisor);
     return fail("cannot go on", sublet_status_text(status));
 }

@@ -7,10 +7,10 @@
 #define SPIN_US_DEFAULT 50u
 #define SPIN_US_MAX     10000000u
 
-enum key { KIND, LEASE, CORES, OWNER, MEMORY, TOKEN, SPIN_US, SLOTS_MAX, FABRIC, KEY_COUNT };
+enum key { KIND, LEASE, CORES, OWNER, MEMORY, TOKEN, SPIN_US, SLOTS_MAX, FABRIC, SAYS_CLIENT, KEY_COUNT };
 
-static const char *const names[KEY_COUNT] = {"kind",  "lease",   "cores",     "owner", "memory",
-                                             "token", "spin_us", "slots_max", "fabric"};
+static const char *const names[KEY_COUNT] = {"kind",  "lease",   "cores",     "owner",  "memory",
+                                             "token", "spin_us", "slots_max", "fabric", "says_client"};
 
 /** A run of decimal digits up to `end`; false when empty or above `most`. */
 static bool number(const char **text, const char *end, uint64_t most, uint64_t *out)
@@ -125,6 +125,11 @@ static bool take(enum key key, const char *text, const char *end, struct executo
             return false;
         memcpy(out->fabric, text, (size_t)(end - text));
         return true;
+    case SAYS_CLIENT:
+        if (!whole_number(text, end, 65536, &value) || value > 1)
+            return false;
+        out->says_client = value == 1;
+        return true;
     case KEY_COUNT:
         break;
     }
@@ -159,7 +164,7 @@ sublet_status options_parse(const char *text, size_t size, struct executor_optio
             key++;
         if (key == KEY_COUNT)
             return refuse(why_out, "unknown key in the configuration; known are kind, lease, cores, owner, memory, "
-                                   "token, spin_us, slots_max, fabric");
+                                   "token, spin_us, slots_max, fabric, says_client");
         if (seen[key])
             return refuse(why_out, "a key of the configuration is there twice");
         seen[key] = true;

@@ -31,14 +31,15 @@ struct executor_options {
     uint32_t workers;
     int cores[CONTROL_WORKERS_MAX];
     uint32_t slots_max; /* of a client, per worker */
+    bool says_client;   /* on OPTIONS_READY_FD, when the first client has shown the token */
     char fabric[32];    /* the one provider that may be used, or "none"; "" = what clients offer */
     uint64_t memory_bytes;
     uint64_t spin_ns; /* how long an idle worker polls before it sleeps */
 };
 
 /**
- * Reads `kind=`, `lease=`, `cores=`, `owner=`, `memory=`, `token=`, `spin_us=`, `slots_max=`, `fabric=` (the last three
- * may be missing). Unknown, repeated and malformed keys are refused; *why_out then says which, in words.
+ * Reads `kind=`, `lease=`, `cores=`, `owner=`, `memory=`, `token=`, `spin_us=`, `slots_max=`, `fabric=`, `says_client=`
+ * (the last four may be missing). Unknown, repeated and malformed keys are refused; *why_out then says which, in words.
  */
 sublet_status options_parse(const char *text, size_t size, struct executor_options *out, const char **why_out);
 

@@ -74,6 +74,17 @@ void request_region_ready(struct supervisor *supervisor, struct connection *conn
         connection_resume(supervisor, connection);
 }
 
+/** After the answer: its client waits for nobody else. */
+static void say_client(struct supervisor *supervisor)
+{
+    if (!supervisor->says_client)
+        return;
+    supervisor->says_client = false;
+    if (write(OPTIONS_READY_FD, "C", 1) != 1)
+        fprintf(stderr, "sublet-executor: cannot say that its client is there\n");
+    close(OPTIONS_READY_FD);
+}
+
 static void hello(struct supervisor *supervisor, struct connection *connection)
 {
     static int fds[2 * CONTROL_WORKERS_MAX];
@@ -105,8 +116,10 @@ static void hello(struct supervisor *supervisor, struct connection *connection)
     bool sent = connection_answer(supervisor, connection, SUBLET_OK, &welcome, sizeof(welcome), fds, 2 * workers);
     for (uint32_t i = 0; i < workers; i++)
         close(fds[2 * i]);
-    if (sent)
-        connection_resume(supervisor, connection);
+    if (!sent)
+        return;
+    connection_resume(supervisor, connection);
+    say_client(supervisor);
 }
 
 void request_probe(struct supervisor *supervisor, struct connection *connection, int fd, const char *name)
@@ -310,7 +323,10 @@ void request_stream_hello(struct supervisor *supervisor, struct connection *conn
                                      .workers = region ? 0 : supervisor->options->workers,
                                      .region_bytes = region ? supervisor->options->memory_bytes : 0,
                                      .features = features_of(supervisor, greeting.role)};
-    if (fds_send(connection->fd, &welcome, sizeof(welcome), NULL, 0, now_ns()) != SUBLET_OK)
+    bool sent = fds_send(connection->fd, &welcome, sizeof(welcome), NULL, 0, now_ns()) == SUBLET_OK;
+    if (sent && status == SUBLET_OK)
+        say_client(supervisor);
+    if (!sent)
         connection_close(supervisor, connection);
     else if (status != SUBLET_OK)
         connection_linger(supervisor, connection);

@@ -40,6 +40,7 @@ static sublet_status start_region(struct supervisor *supervisor, const struct ex
 sublet_status supervisor_start(struct supervisor *supervisor, const struct executor_options *options)
 {
     supervisor->options = options;
+    supervisor->says_client = options->says_client;
     sigset_t child;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);

@@ -69,6 +69,7 @@ struct supervisor {
     int epoll_fd;
     int signal_fd;
     bool retry;               /* workers_tick has more to do */
+    bool says_client;         /* nobody has shown the token yet, and the starter is to hear of who does */
     uint64_t accept_again_ns; /* out of descriptors until then; 0 = accepting */
     bool client_taken[CLIENTS_MAX];
     uint64_t timer_ns;        /* the first deadline of a connection may be then; 0 = there is none */

@@ -27,6 +27,8 @@
 
 /** A guest that was handed out may take this many times longer to be ready than one that is started. */
 enum { HANDED_OUT_TIMES = 4 };
+/** Whoever made it start has shown the token by then; the executor gives each connection as long. */
+#define CALLED_NS UINT64_C(5000000000)
 
 static struct guest *find_lease(struct starter *starter, const char *lease)
 {
@@ -215,12 +217,58 @@ static void came_up(struct starter *starter, struct guest *guest, enum guest_sta
         tell_started(starter, guest);
 }
 
+void guests_expect(struct starter *starter, struct guest *guest, uint64_t keeper, uint64_t job, bool called)
+{
+    (void)starter;
+    guest->awaited = guest->tell_end = true;
+    guest->called = called;
+    guest->keeper = keeper;
+    guest->job = job;
+}
+
+void guests_unexpect(struct starter *starter, uint64_t keeper, const char *lease)
+{
+    for (size_t i = 0; i < GUESTS_MAX; i++) {
+        struct guest *guest = &starter->guests[i];
+        if (guest->state != GUEST_FREE && guest->awaited && guest->keeper == keeper &&
+            (lease == NULL || strcmp(guest->lease, lease) == 0))
+            end_guest(starter, guest, "it was not redeemed");
+    }
+}
+
+/** What one that is awaited says, byte by byte: R, and C when a client has shown the token. False: it is something
+ * else. */
+static bool take_word(struct starter *starter, struct guest *guest, char word)
+{
+    if (word == 'R' && guest->state == GUEST_STARTING) {
+        came_up(starter, guest, GUEST_READY);
+        guest->end_ns = guest->called ? monotonic_ns() + CALLED_NS : 0;
+        return true;
+    }
+    if (word != 'C' || guest->state != GUEST_READY)
+        return false;
+    uint64_t keeper = guest->keeper;
+    close_ready(starter, guest);
+    guest->awaited = false;
+    guest->keeper = 0;
+    guests_tell_redeemed(starter, guest, keeper, guest->job);
+    if (guest->state == GUEST_READY) /* else its keeper was lost by that */
+        guest->end_ns = 0;
+    return true;
+}
+
 static void take_ready(struct starter *starter, struct guest *guest)
 {
     char text[ERROR_BYTES];
-    ssize_t size = read(guest->ready_fd, text, sizeof(text) - 1);
+    ssize_t size = read(guest->ready_fd, text, guest->awaited ? 1 : sizeof(text) - 1);
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    if (size == 1 && guest->awaited && take_word(starter, guest, text[0]))
+        return;
+    if (size == 1 && guest->awaited) {
+        ssize_t more = read(guest->ready_fd, text + 1, sizeof(text) - 2);
+        size += more > 0 ? more : 0;
+    }
     if (size == 1 && text[0] == 'W' && guest->state == GUEST_PREPARING) {
         came_up(starter, guest, GUEST_PREPARED);
         return;
@@ -393,7 +441,8 @@ void guests_on_time(struct starter *starter, uint64_t now)
         if (guest->state == GUEST_FREE || guest->end_ns == 0 || guest->end_ns > now)
             continue;
         if (guest->state != GUEST_ENDING) {
-            end_guest(starter, guest, "executor was not ready in time");
+            end_guest(starter, guest,
+                      guest->state == GUEST_READY ? "who called it showed no token" : "executor was not ready in time");
             continue;
         }
         guest->end_ns = 0;

@@ -60,7 +60,7 @@ fail:
     return -1;
 }
 
-static int listen_tcp(const struct sockaddr_in *wanted, uint16_t *port_out, char why[ERROR_BYTES])
+int launch_listen(const struct sockaddr_in *wanted, uint16_t *port_out, char why[ERROR_BYTES])
 {
     struct sockaddr_in address = *wanted;
     socklen_t size = sizeof(address);
@@ -79,6 +79,18 @@ static int listen_tcp(const struct sockaddr_in *wanted, uint16_t *port_out, char
     return fd;
 }
 
+/** A descriptor of its own of one that launch_listen() made. */
+static int take_listener(int listener, uint16_t *port_out, char why[ERROR_BYTES])
+{
+    struct sockaddr_in address = {0};
+    socklen_t size = sizeof(address);
+    int fd = fcntl(listener, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0 || getsockname(fd, (struct sockaddr *)&address, &size) != 0)
+        snprintf(why, ERROR_BYTES, "its socket: %s", strerror(errno));
+    *port_out = ntohs(address.sin_port);
+    return fd;
+}
+
 /** The executor's configuration; small enough for a pipe to take at once. */
 static bool write_config(int fd, const struct start_request *request)
 {
@@ -91,6 +103,8 @@ static bool write_config(int fd, const struct start_request *request)
         size += snprintf(text + size, sizeof(text) - (size_t)size, "slots_max=%s\n", request->slots_max);
     if (request->fabric != NULL)
         size += snprintf(text + size, sizeof(text) - (size_t)size, "fabric=%s\n", request->fabric);
+    if (request->awaited)
+        size += snprintf(text + size, sizeof(text) - (size_t)size, "says_client=1\n");
     bool ok = write(fd, text, (size_t)size) == size;
     explicit_bzero(text, sizeof(text));
     return ok;
@@ -188,7 +202,8 @@ bool launch_guest(struct starter *starter, const struct start_request *asked, st
         read_only[count++] = folder;
     if ((unix_fd = listen_unix(request.unix_path, request.owner_uid, why)) < 0)
         return false;
-    if ((tcp_fd = listen_tcp(&request.tcp, &guest->port, why)) < 0)
+    if ((tcp_fd = request.tcp_fd < 0 ? launch_listen(&request.tcp, &guest->port, why)
+                                     : take_listener(request.tcp_fd, &guest->port, why)) < 0)
         goto done;
     if (pipe2(config, O_CLOEXEC) != 0 || pipe2(ready, O_CLOEXEC) != 0 || fcntl(ready[0], F_SETFL, O_NONBLOCK) != 0 ||
         (!prepared && !write_config(config[1], &request))) {

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool key_is_valid(const char *key, size_t size)
@@ -48,6 +49,43 @@ const char *message_get(const struct message *message, const char *key)
         value = message->lines[i].value;
     }
     return value;
+}
+
+bool message_copy(const struct message *message, struct message_copy *copy_out)
+{
+    *copy_out = (struct message_copy){.message.count = message->count};
+    for (size_t i = 0; i < message->count; i++)
+        copy_out->size += strlen(message->lines[i].key) + strlen(message->lines[i].value) + 2;
+    char *at = copy_out->bytes = malloc(copy_out->size);
+    for (size_t i = 0; at != NULL && i < message->count; i++) {
+        struct line *line = &copy_out->message.lines[i];
+        line->key = strcpy(at, message->lines[i].key);
+        at += strlen(at) + 1;
+        line->value = strcpy(at, message->lines[i].value);
+        at += strlen(at) + 1;
+    }
+    return copy_out->bytes != NULL;
+}
+
+void message_copy_free(struct message_copy *copy)
+{
+    if (copy->bytes != NULL)
+        explicit_bzero(copy->bytes, copy->size);
+    free(copy->bytes);
+    copy->bytes = NULL;
+}
+
+void message_drop(struct message *message, const char *const *keys)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < message->count; i++) {
+        size_t k = 0;
+        while (keys[k] != NULL && strcmp(keys[k], message->lines[i].key) != 0)
+            k++;
+        if (keys[k] == NULL)
+            message->lines[kept++] = message->lines[i];
+    }
+    message->count = kept;
 }
 
 bool parse_number(const char *text, uint64_t max, uint64_t *value_out)

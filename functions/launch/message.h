@@ -31,6 +31,20 @@ bool message_parse(char *text, size_t size, struct message *message);
 /** The value of a key that must stand there exactly once, else NULL. */
 const char *message_get(const struct message *message, const char *key);
 
+/** A message to keep: `bytes` is what its lines point into. */
+struct message_copy {
+    struct message message;
+    char *bytes;
+    size_t size;
+};
+
+/** False: out of memory. */
+bool message_copy(const struct message *message, struct message_copy *copy_out);
+/** Overwrites it first: it may hold a token. One that is all zero holds nothing. */
+void message_copy_free(struct message_copy *copy);
+/** Leaves out the lines with these keys; the list ends with NULL. */
+void message_drop(struct message *message, const char *const *keys);
+
 /** A decimal number without sign or leading blanks; false when it is none or beyond `max`. */
 bool parse_number(const char *text, uint64_t max, uint64_t *value_out);
 

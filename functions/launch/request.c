@@ -91,6 +91,7 @@ static bool take_cgroups(const struct message *message, struct start_request *re
 bool request_start(const struct message *message, struct start_request *request, bool pilot, char why[ERROR_BYTES])
 {
     memset(request, 0, sizeof(*request));
+    request->tcp_fd = -1;
     if (!keys_are_known(message, why) || !take_cgroups(message, request, pilot, why))
         return false;
     uint64_t number = 0;

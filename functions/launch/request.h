@@ -28,6 +28,10 @@ struct start_request {
     bool is_region;
     const char *executor;
     const char *meta;
+    /** A listening socket that is there already, which the guest gets, too; -1: make one. */
+    int tcp_fd;
+    /** The executor says when the first client has shown the token. */
+    bool awaited;
     /** The prepared guest to hand out; NULL: start a new one. */
     const char *pool;
     /** Passed on to the executor as they are; slots_max may be NULL. */

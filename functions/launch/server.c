@@ -201,17 +201,23 @@ static bool handle_frame(struct starter *starter, struct client *client, char *t
     else if (strcmp(verb, "VOUCH") == 0)
         voucher_take(starter, waiter);
     else if (strcmp(verb, "UNVOUCH") == 0)
-        voucher_drop_all(starter, waiter);
+        voucher_drop(starter, waiter);
     else if (strcmp(verb, "REDEEM") == 0)
         voucher_redeem(starter, waiter);
+    else if (strcmp(verb, "AWAIT") == 0)
+        awaited_take(starter, waiter);
+    else if (strcmp(verb, "KEEP") == 0)
+        kept_take(starter, waiter);
+    else if (strcmp(verb, "FORGET") == 0)
+        kept_forget(starter, waiter);
     else if (strcmp(verb, "CODE") == 0)
         code_set(starter, waiter);
     else if (strcmp(verb, "PATHS") == 0)
         code_paths_set(starter, waiter);
     else
-        server_answer_error(
-            starter, waiter,
-            "unknown verb; there are START, PREPARE, STOP, LIST, CODE, PATHS, VOUCH, UNVOUCH and REDEEM");
+        server_answer_error(starter, waiter,
+                            "unknown verb; there are START, PREPARE, STOP, LIST, CODE, PATHS, VOUCH, UNVOUCH, REDEEM, "
+                            "AWAIT, KEEP and FORGET");
     return true;
 }
 
@@ -370,6 +376,9 @@ int server_run(struct starter *starter)
                 break;
             case WATCH_CODE:
                 code_on_ask(starter, serial);
+                break;
+            case WATCH_AWAITED:
+                awaited_on_call(starter, serial);
                 break;
             }
         }

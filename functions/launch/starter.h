@@ -6,13 +6,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "launch/awaited.h"
 #include "launch/child.h"
 #include "launch/code.h"
+#include "launch/kept.h"
 #include "launch/message.h"
 #include "launch/request.h"
 #include "launch/voucher.h"
 
-enum { CLIENTS_MAX = 16, GUESTS_MAX = 256, WAITERS_MAX = 4, VOUCHERS_MAX = 16 };
+enum { CLIENTS_MAX = 16, GUESTS_MAX = 256, WAITERS_MAX = 4, VOUCHERS_MAX = 16, AWAITED_MAX = 16, KEPT_MAX = 16 };
 
 struct client {
     int fd; /* -1: free */
@@ -63,6 +65,11 @@ struct guest {
     /** PREPARING and PREPARED: whose it is, and where its configuration goes; else 0 and -1. */
     uint64_t keeper;
     int config_fd;
+    /** A client of another node is to come (awaited.h): until he has shown the token it is the keeper's, who hears of
+     * it then.
+     */
+    bool awaited, called; /* called: somebody has come, and must show it soon */
+    uint64_t job;
     /** PREPARED: the lease that it is granted to ahead; NULL: none. */
     struct voucher *voucher;
     char lease[LEASE_MAX + 1];
@@ -97,13 +104,15 @@ struct starter {
     struct guest guests[GUESTS_MAX];
     /** Those without a guest. */
     struct voucher *vouchers[VOUCHERS_MAX];
+    struct awaited *awaited[AWAITED_MAX];
+    struct kept *kept[KEPT_MAX];
     struct code_cache code;
     struct text text; /* the frame being written */
     struct message message;
 };
 
 /** What an event in the loop is about; the rest of its 64 bits is a serial number. */
-enum watch_kind { WATCH_LISTEN = 1, WATCH_SIGNAL, WATCH_CLIENT, WATCH_READY, WATCH_CODE };
+enum watch_kind { WATCH_LISTEN = 1, WATCH_SIGNAL, WATCH_CLIENT, WATCH_READY, WATCH_CODE, WATCH_AWAITED };
 bool server_watch(struct starter *starter, int fd, uint32_t events, enum watch_kind kind, uint64_t serial);
 /** What is watched already, with other events. */
 bool server_rewatch(struct starter *starter, int fd, uint32_t events, enum watch_kind kind, uint64_t serial);
@@ -125,6 +134,8 @@ bool launch_guest(struct starter *starter, const struct start_request *asked, st
 /** Binds a prepared guest to a lease: its limits, the name of its socket, its configuration. On false it is to be
  * ended. */
 bool launch_bind(const struct start_request *request, struct guest *guest, char why[ERROR_BYTES]);
+/** A TCP socket that listens, for a guest to come. -1: `why` says why not. */
+int launch_listen(const struct sockaddr_in *wanted, uint16_t *port_out, char why[ERROR_BYTES]);
 void launch_remove_socket(const char *path);
 
 void guests_start(struct starter *starter, const struct start_request *request, bool prepare, struct waiter asker);
@@ -140,6 +151,10 @@ bool guests_bind(struct starter *starter, const struct start_request *request, s
                  char why[ERROR_BYTES]);
 /** Tells its keeper of a lease that was handed out without it. Should that be lost now, its guest ends. */
 void guests_tell_redeemed(struct starter *starter, struct guest *guest, uint64_t keeper, uint64_t job);
+/** A guest that was bound or begun with request.awaited: it is its keeper's until a client has shown the token. */
+void guests_expect(struct starter *starter, struct guest *guest, uint64_t keeper, uint64_t job, bool called);
+/** Ends those of a keeper's: the one of this lease, or all (NULL). */
+void guests_unexpect(struct starter *starter, uint64_t keeper, const char *lease);
 void guests_stop(struct starter *starter, const char *lease, struct waiter waiter);
 void guests_list(struct starter *starter, struct waiter waiter);
 /** READY, an error, or the end of a guest that is coming up. */

@@ -7,12 +7,10 @@
 
 #include "launch/starter.h"
 
-enum { ASK_MAX = 2048, ANSWER_MAX = 8192, PORT_DIGITS = 5 };
+enum { PORT_DIGITS = 5 };
 
 struct voucher {
-    char *bytes; /* what the lines of the message point into; it has the lease's token */
-    size_t size;
-    struct message message;
+    struct message_copy copy;
     struct start_request request;
     const char *ask;
     char *answer;
@@ -23,6 +21,12 @@ struct voucher {
     uint64_t job;
 };
 
+bool voucher_hex(const char *text, size_t most)
+{
+    size_t size = text == NULL ? 0 : strlen(text);
+    return size >= 2 && size <= most && size % 2 == 0 && strspn(text, "0123456789abcdef") == size;
+}
+
 /** In place of the job's number in a voucher's meta, which is known when it is redeemed. */
 static const char job_mark[] = "$JOB";
 
@@ -30,30 +34,24 @@ void voucher_free(struct voucher *voucher)
 {
     if (voucher == NULL)
         return;
-    explicit_bzero(voucher->bytes, voucher->size);
-    free(voucher->bytes);
+    message_copy_free(&voucher->copy);
     free(voucher);
-}
-
-static bool is_hex(const char *text, size_t most)
-{
-    size_t size = text == NULL ? 0 : strlen(text);
-    return size >= 2 && size <= most && size % 2 == 0 && strspn(text, "0123456789abcdef") == size;
 }
 
 /** The voucher's own keys. */
 static bool read_own_keys(struct voucher *voucher, char why[ERROR_BYTES])
 {
-    const struct message *message = &voucher->message;
+    const struct message *message = &voucher->copy.message;
     const char *job = message_get(message, "job"), *gid = message_get(message, "owner_gid");
     const char *answer = message_get(message, "answer"), *port_at = message_get(message, "port_at");
     bool waits = message_get(message, "pool") != NULL;
     uint64_t number = 0;
     voucher->ask = message_get(message, "ask");
     voucher->any_job = job != NULL && strcmp(job, "any") == 0;
-    if (!is_hex(voucher->ask, ASK_MAX) || !is_hex(answer, ANSWER_MAX) || !parse_number(gid, UINT32_MAX, &number) ||
+    if (!voucher_hex(voucher->ask, VOUCHER_ASK_MAX) || !voucher_hex(answer, VOUCHER_ANSWER_MAX) ||
+        !parse_number(gid, UINT32_MAX, &number) ||
         !(voucher->any_job || parse_number(job, UINT32_MAX, &voucher->job)) || waits != (port_at == NULL) ||
-        !(waits || (parse_number(port_at, ANSWER_MAX, &voucher->port_at) &&
+        !(waits || (parse_number(port_at, VOUCHER_ANSWER_MAX, &voucher->port_at) &&
                     2 * (voucher->port_at + PORT_DIGITS) <= strlen(answer)))) {
         snprintf(
             why, ERROR_BYTES,
@@ -61,46 +59,8 @@ static bool read_own_keys(struct voucher *voucher, char why[ERROR_BYTES])
         return false;
     }
     voucher->owner_gid = (gid_t)number;
-    voucher->answer = voucher->bytes + (answer - voucher->bytes);
+    voucher->answer = voucher->copy.bytes + (answer - voucher->copy.bytes);
     return true;
-}
-
-/** What is left is a START. */
-static void drop_own_keys(struct message *message)
-{
-    static const char *const own[] = {"ask", "answer", "owner_gid", "job", "port_at"};
-    size_t kept = 0;
-    for (size_t i = 0; i < message->count; i++) {
-        size_t k = 0;
-        while (k < sizeof(own) / sizeof(own[0]) && strcmp(own[k], message->lines[i].key) != 0)
-            k++;
-        if (k == sizeof(own) / sizeof(own[0]))
-            message->lines[kept++] = message->lines[i];
-    }
-    message->count = kept;
-}
-
-/** The message of the frame, to keep. NULL: out of memory. */
-static struct voucher *copy_of(const struct message *message)
-{
-    struct voucher *voucher = calloc(1, sizeof(*voucher));
-    for (size_t i = 0; voucher != NULL && i < message->count; i++)
-        voucher->size += strlen(message->lines[i].key) + strlen(message->lines[i].value) + 2;
-    char *at = voucher == NULL ? NULL : malloc(voucher->size);
-    if (at == NULL) {
-        free(voucher);
-        return NULL;
-    }
-    voucher->bytes = at;
-    for (size_t i = 0; i < message->count; i++) {
-        struct line *line = &voucher->message.lines[i];
-        line->key = strcpy(at, message->lines[i].key);
-        at += strlen(at) + 1;
-        line->value = strcpy(at, message->lines[i].value);
-        at += strlen(at) + 1;
-    }
-    voucher->message.count = message->count;
-    return voucher;
 }
 
 /** Where a voucher belongs: with its guest, or with those that have none. NULL: nowhere. */
@@ -121,13 +81,14 @@ static struct voucher **place_of(struct starter *starter, const struct voucher *
 
 void voucher_take(struct starter *starter, struct waiter waiter)
 {
+    static const char *const own[] = {"ask", "answer", "owner_gid", "job", "port_at", NULL};
     char why[ERROR_BYTES] = "out of memory";
-    struct voucher *voucher = copy_of(&starter->message), **place = NULL;
-    if (voucher != NULL) {
+    struct voucher *voucher = calloc(1, sizeof(*voucher)), **place = NULL;
+    if (voucher != NULL && message_copy(&starter->message, &voucher->copy)) {
         voucher->keeper = waiter.client;
         bool ok = read_own_keys(voucher, why);
-        drop_own_keys(&voucher->message);
-        if (ok && request_start(&voucher->message, &voucher->request, starter->pilot, why))
+        message_drop(&voucher->copy.message, own); /* what is left is a START */
+        if (ok && request_start(&voucher->copy.message, &voucher->request, starter->pilot, why))
             place = place_of(starter, voucher, why);
     }
     if (place == NULL) {
@@ -139,29 +100,38 @@ void voucher_take(struct starter *starter, struct waiter waiter)
     server_answer_ok(starter, waiter);
 }
 
-static void drop(struct voucher **place, uint64_t keeper)
+static void drop(struct voucher **place, uint64_t keeper, const char *lease)
 {
-    if (*place == NULL || (*place)->keeper != keeper)
+    if (*place == NULL || (*place)->keeper != keeper || (lease != NULL && strcmp((*place)->request.lease, lease) != 0))
         return;
     voucher_free(*place);
     *place = NULL;
 }
 
-void voucher_on_client_gone(struct starter *starter, uint64_t client)
+/** lease: NULL for all. */
+static void drop_of(struct starter *starter, uint64_t keeper, const char *lease)
 {
     for (size_t i = 0; i < VOUCHERS_MAX; i++)
-        drop(&starter->vouchers[i], client);
+        drop(&starter->vouchers[i], keeper, lease);
     for (size_t i = 0; i < GUESTS_MAX; i++)
-        drop(&starter->guests[i].voucher, client);
+        drop(&starter->guests[i].voucher, keeper, lease);
+    awaited_drop(starter, keeper, lease);
 }
 
-void voucher_drop_all(struct starter *starter, struct waiter waiter)
+void voucher_on_client_gone(struct starter *starter, uint64_t client)
 {
-    if (starter->message.count != 2) {
-        server_answer_error(starter, waiter, "UNVOUCH takes nothing");
+    drop_of(starter, client, NULL);
+    kept_on_client_gone(starter, client);
+}
+
+void voucher_drop(struct starter *starter, struct waiter waiter)
+{
+    const char *lease = message_get(&starter->message, "lease");
+    if (starter->message.count != (lease == NULL ? 2 : 3)) {
+        server_answer_error(starter, waiter, "UNVOUCH takes lease=, or nothing");
         return;
     }
-    voucher_on_client_gone(starter, waiter.client);
+    drop_of(starter, waiter.client, lease);
     server_answer_ok(starter, waiter);
 }
 
@@ -174,11 +144,6 @@ static bool meta_of(const struct voucher *voucher, uint64_t job, char meta[META_
                                        mark + sizeof(job_mark) - 1);
     return size >= 0 && size < META_MAX;
 }
-
-struct asked {
-    uint64_t uid, gid, job;
-    const char *ask;
-};
 
 static bool is_for(const struct voucher *voucher, const struct asked *asked)
 {
@@ -232,7 +197,7 @@ static struct guest *hand_out(struct starter *starter, const struct voucher *vou
 static bool read_asked(const struct message *message, struct asked *asked)
 {
     asked->ask = message_get(message, "ask");
-    return message->count == 6 && is_hex(asked->ask, ASK_MAX) &&
+    return message->count == 6 && voucher_hex(asked->ask, VOUCHER_ASK_MAX) &&
            parse_number(message_get(message, "uid"), UINT32_MAX, &asked->uid) &&
            parse_number(message_get(message, "gid"), UINT32_MAX, &asked->gid) &&
            parse_number(message_get(message, "job"), UINT32_MAX, &asked->job);
@@ -248,6 +213,8 @@ void voucher_redeem(struct starter *starter, struct waiter waiter)
         return;
     }
     struct voucher *voucher = take_voucher(starter, &asked, &prepared);
+    if (voucher == NULL && kept_redeem(starter, &asked, waiter))
+        return;
     if (voucher != NULL && meta_of(voucher, asked.job, meta)) {
         voucher->request.meta = meta;
         guest = hand_out(starter, voucher, prepared, why);

@@ -4,10 +4,9 @@
  * without the agent, which has decided all of it before and hears of it first.
  *
  *   VOUCH     what START says, and ask=HEX owner_gid=GID job=NUMBER|any answer=HEX [port_at=BYTE]
- *   UNVOUCH   when it is answered none of this connection's can be redeemed any more
- *   REDEEM    uid=UID gid=GID job=NUMBER ask=HEX; the answer has lease=ID answer=HEX
- *   REDEEMED  to the connection of VOUCH, within 10 ms and before it hears anything else: lease=ID job=NUMBER port=PORT
- *             stats=PATH
+ *   UNVOUCH   when it is answered none of this connection's can be redeemed any more, awaited.h's included; or
+ * lease=ID: that one REDEEM    uid=UID gid=GID job=NUMBER ask=HEX; the answer has lease=ID answer=HEX REDEEMED  to the
+ * connection of VOUCH, within 10 ms and before it hears anything else: lease=ID job=NUMBER port=PORT stats=PATH
  *
  * With pool= the guest is a prepared one of the same connection's. Without, there is none yet: it is started when it is
  * redeemed, and its port goes into the answer, as five digits at port_at. Either way its sockets listen when the answer
@@ -20,15 +19,29 @@
 #ifndef SUBLET_LAUNCH_VOUCHER_H
 #define SUBLET_LAUNCH_VOUCHER_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+/** Characters of hex at most. */
+enum { VOUCHER_ASK_MAX = 2048, VOUCHER_ANSWER_MAX = 8192 };
 
 struct starter;
 struct voucher;
 struct waiter;
 
+/** What a REDEEM shows. */
+struct asked {
+    uint64_t uid, gid, job;
+    const char *ask;
+};
+
+/** Bytes in hex, one at least. */
+bool voucher_hex(const char *text, size_t most);
+
 /** Answers a VOUCH, UNVOUCH or REDEEM in starter->message. */
 void voucher_take(struct starter *starter, struct waiter waiter);
-void voucher_drop_all(struct starter *starter, struct waiter waiter);
+void voucher_drop(struct starter *starter, struct waiter waiter);
 void voucher_redeem(struct starter *starter, struct waiter waiter);
 
 /** Who had vouchers is gone, and they with it. */

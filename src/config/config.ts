@@ -53,6 +53,8 @@ export interface AgentConfig {
   readonly codeFromPaths: readonly string[];
   /** Grants to clients of this node need no controller where this node can serve them. */
   readonly leaseHereFirst: boolean;
+  /** Leases may be granted before they are asked for. */
+  readonly grantAhead: boolean;
   readonly leaseTermMs: number;
   readonly leaseTermMaxMs: number;
   readonly announceTimeoutMs: number;
@@ -185,6 +187,7 @@ function agentConfig(read: AgentRead): AgentConfig {
     codeCacheBytes: raw.code_cache_mib * mib,
     codeFromPaths: raw.code_from_paths,
     leaseHereFirst: raw.lease_here_first,
+    grantAhead: raw.grant_ahead,
     leaseTermMs: raw.lease_term_ms,
     leaseTermMaxMs: raw.lease_term_max_ms,
     announceTimeoutMs: raw.announce_timeout_ms,

@@ -116,6 +116,13 @@ export const agentSchema = z.strictObject({
     .default(true)
     .describe("leases for functions that this node can serve are granted here, without a controller")
     .meta(live),
+  grant_ahead: z
+    .boolean()
+    .default(true)
+    .describe(
+      "a user's next equal lease may be granted before he asks, here and on the nodes that he leases on",
+    )
+    .meta(live),
   lease_term_ms: ms.default(60_000).describe("term of a lease whose client asked for none").meta(live),
   lease_term_max_ms: ms
     .default(3_600_000)

@@ -36,6 +36,8 @@ export interface LeasingOptions {
   readonly onNotGranted: (node: string, reason: string, error: SubletError) => void;
   /** Whose account the lease is counted to; undefined: not known. */
   readonly billing?: Billing | undefined;
+  /** To be granted before it is asked for. */
+  readonly ahead?: boolean;
 }
 
 export interface LeaseCall {
@@ -75,6 +77,7 @@ export async function requestLease(
   const wish = checkRequest(message);
   const request = leaseRequestFromWire(wish, usualTermMs);
   const excludeNodes = new Set(wish.excludeNodes);
+  const most = options.ahead === true ? 1 : maxTries; // nobody waits for it
   const endMs =
     options.nowMs() + Math.min(call.deadlineMs - answerMarginMs, maxSilent * options.grantTimeoutMs);
   const refused: SubletError[] = [];
@@ -90,12 +93,19 @@ export async function requestLease(
       throw new SubletError("DEADLINE_EXCEEDED", `no grant in time after ${refused.length} tries: ${last}`);
     }
     const [candidate] = placement.candidates;
-    if (candidate === undefined || tries === maxTries) throw nobody(wish, placement, refused);
+    if (candidate === undefined || tries === most) throw nobody(wish, placement, refused);
     excludeNodes.add(candidate.node);
     const timeoutMs = Math.min(leftMs, options.grantTimeoutMs);
     try {
-      const { lease, endpoint } = await ask(options, { leaseId, candidate, wish, owner, timeoutMs, call });
-      return { lease, endpoint, refusals: refused.length };
+      const { lease, endpoint, ahead } = await ask(options, {
+        leaseId,
+        candidate,
+        wish,
+        owner,
+        timeoutMs,
+        call,
+      });
+      return { lease, endpoint, refusals: refused.length, ahead };
     } catch (thrown) {
       const error = toSubletError(thrown);
       if (error.code === "INVALID_ARGUMENT" || call.signal.aborted) throw error;
@@ -115,7 +125,7 @@ interface Try {
 }
 
 async function ask(options: LeasingOptions, { leaseId, candidate, ...rest }: Try): Promise<GrantResponse> {
-  const { state, agents, nowMs, billing } = options;
+  const { state, agents, nowMs, billing, ahead = false } = options;
   const { node } = candidate;
   const address = state.agents.get(node)?.offer.address;
   if (address === undefined) throw new SubletError("UNAVAILABLE", `the agent of ${node} is gone`);
@@ -128,11 +138,13 @@ async function ask(options: LeasingOptions, { leaseId, candidate, ...rest }: Try
   try {
     const granted = await agents.call(address, rest.timeoutMs, (client, timeoutMs) => {
       sent = true;
-      return client.grant({ leaseId, request, owner: rest.owner, ...billing }, { timeoutMs, signal });
+      return client.grant({ leaseId, request, owner: rest.owner, ...billing, ahead }, { timeoutMs, signal });
     });
     const lease = checkedGrant(granted, leaseId, node);
     if (signal.aborted) throw new SubletError("ABORTED", "the caller went away while the lease was granted");
-    onLeaseTold(state, lease, nowMs());
+    if (granted.ahead)
+      onRefused(state, leaseId); // it counts when its node says that it is a lease
+    else onLeaseTold(state, lease, nowMs());
     return granted;
   } catch (thrown) {
     onRefused(state, leaseId);

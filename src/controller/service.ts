@@ -197,7 +197,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
         if (node !== checked.offer.node)
           throw new SubletError("INVALID_ARGUMENT", `stream of ${node} reports for ${checked.offer.node}`);
         const before = state.agents.get(node)?.offer.address;
-        const { ack, joined, ended, draining } = onReport(state, streamId, checked, nowMs());
+        const { ack, joined, ended, withdrawn, draining } = onReport(state, streamId, checked, nowMs());
         if (ack === undefined) {
           events.onAgent(node, "superseded");
           throw new SubletError(
@@ -224,7 +224,7 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
         options.onReceipts?.(fresh);
         events.onReport?.(checked);
         options.dashboard?.reported({ ...checked, receipts: fresh }, ended);
-        tellOwners(ended, draining);
+        tellOwners([...ended, ...withdrawn], draining);
       }
     } finally {
       if (node !== undefined && downlinks.get(node)?.streamId === streamId) downlinks.delete(node);
@@ -331,10 +331,11 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
         return client.reclaim({ leaseIds, mode, budgetMs, reason, caller }, call);
       }),
     report,
-    async requestLease({ request, owner }, context) {
+    async requestLease({ request, owner, ahead }, context) {
       const startedMs = nowMs();
+      // Nobody asks for, or waits for, one that is granted ahead.
       const done = (outcome: "granted" | "refused" | "failed"): void =>
-        events.onRequest(outcome, nowMs() - startedMs);
+        ahead ? undefined : events.onRequest(outcome, nowMs() - startedMs);
       try {
         const principal = principalOf(context, owner);
         const leasing = {
@@ -343,7 +344,8 @@ export function controllerService(options: ServiceOptions): ControllerServicePar
           nowMs,
           grantTimeoutMs: options.grantTimeoutMs,
           snapshot: options.snapshot,
-          onNotGranted: events.onNotGranted,
+          onNotGranted: ahead ? () => undefined : events.onNotGranted,
+          ahead,
           billing: accounting?.admit(principal),
         };
         const response = await requestLease(leasing, request, principal, context);

@@ -74,6 +74,8 @@ export interface ReportReply {
   readonly joined: boolean;
   /** Known leases that ended with this report. */
   readonly ended: readonly LeaseMessage[];
+  /** Taken back before they were told of: granted ahead, they may never have been leases. */
+  readonly withdrawn: readonly LeaseMessage[];
   /** Leases that are wanted back: new ones, and those whose budget is shorter than was told. */
   readonly draining: readonly LeaseMessage[];
 }
@@ -88,7 +90,7 @@ export function onReport(
   const { offer } = report;
   const known = state.agents.get(offer.node);
   if (known !== undefined && streamId < known.newestStreamId)
-    return { ack: undefined, joined: false, ended: [], draining: [] };
+    return { ack: undefined, joined: false, ended: [], withdrawn: [], draining: [] };
   const joined = known?.streamId !== streamId || known.epochUnixMs !== offer.epochUnixMs;
   const agent = known ?? newAgent(report, streamId, nowMs);
   state.agents.set(offer.node, agent);
@@ -102,9 +104,12 @@ export function onReport(
   agent.epochUnixMs = offer.epochUnixMs;
   agent.receivedAtMs = nowMs;
   const ended: LeaseMessage[] = [];
+  const withdrawn: LeaseMessage[] = [];
   for (const lease of report.ended) {
     state.proposals.delete(lease.id);
-    if (forget(state, agent, lease.id) !== undefined) ended.push(lease);
+    const known = forget(state, agent, lease.id) !== undefined;
+    if (known) ended.push(lease);
+    else if (lease.state === "LEASE_STATE_REVOKED") withdrawn.push(lease);
   }
   const draining: LeaseMessage[] = [];
   for (const lease of report.live) {
@@ -122,7 +127,7 @@ export function onReport(
       }
   }
   const ack = { ackedRevision: agent.offer.revision, resendFull: !agent.synced };
-  return { ack, joined, ended, draining };
+  return { ack, joined, ended, withdrawn, draining };
 }
 
 /** Told again (in a full report) a budget may seem some ms shorter: that is no news. */

@@ -922,10 +922,11 @@ function writeRequestLeaseRequest(w: Writer, m: Init<Messages["RequestLeaseReque
     writePrincipal(w, m.owner);
     w.ldelim();
   }
+  if (m.ahead != null) w.uint32(24).bool(m.ahead);
 }
 
 function readRequestLeaseRequest(r: Reader): Messages["RequestLeaseRequest"] {
-  const m: Messages["RequestLeaseRequest"] = { request: null, owner: null };
+  const m: Messages["RequestLeaseRequest"] = { request: null, owner: null, ahead: false };
   while (r.pos < r.len) {
     const tag = r.uint32();
     switch (tag >>> 3) {
@@ -941,6 +942,7 @@ function readRequestLeaseRequest(r: Reader): Messages["RequestLeaseRequest"] {
         leave(r, outer);
         break;
       }
+      case 3: m.ahead = r.bool(); break;
       default: r.skipType(tag & 7);
     }
   }
@@ -959,10 +961,11 @@ function writeRequestLeaseResponse(w: Writer, m: Init<Messages["RequestLeaseResp
     w.ldelim();
   }
   if (m.refusals != null) w.uint32(24).uint32(m.refusals >>> 0);
+  if (m.ahead != null) w.uint32(32).bool(m.ahead);
 }
 
 function readRequestLeaseResponse(r: Reader): Messages["RequestLeaseResponse"] {
-  const m: Messages["RequestLeaseResponse"] = { lease: null, endpoint: null, refusals: 0 };
+  const m: Messages["RequestLeaseResponse"] = { lease: null, endpoint: null, refusals: 0, ahead: false };
   while (r.pos < r.len) {
     const tag = r.uint32();
     switch (tag >>> 3) {
@@ -979,6 +982,7 @@ function readRequestLeaseResponse(r: Reader): Messages["RequestLeaseResponse"] {
         break;
       }
       case 3: m.refusals = r.uint32(); break;
+      case 4: m.ahead = r.bool(); break;
       default: r.skipType(tag & 7);
     }
   }
@@ -2107,10 +2111,11 @@ function writeGrantRequest(w: Writer, m: Init<Messages["GrantRequest"]>): void {
   }
   if (m.account != null) w.uint32(34).string(m.account);
   if (m.partition != null) w.uint32(42).string(m.partition);
+  if (m.ahead != null) w.uint32(48).bool(m.ahead);
 }
 
 function readGrantRequest(r: Reader): Messages["GrantRequest"] {
-  const m: Messages["GrantRequest"] = { leaseId: "", request: null, owner: null, account: "", partition: "" };
+  const m: Messages["GrantRequest"] = { leaseId: "", request: null, owner: null, account: "", partition: "", ahead: false };
   while (r.pos < r.len) {
     const tag = r.uint32();
     switch (tag >>> 3) {
@@ -2129,6 +2134,7 @@ function readGrantRequest(r: Reader): Messages["GrantRequest"] {
       }
       case 4: m.account = r.string(); break;
       case 5: m.partition = r.string(); break;
+      case 6: m.ahead = r.bool(); break;
       default: r.skipType(tag & 7);
     }
   }
@@ -2146,10 +2152,11 @@ function writeGrantResponse(w: Writer, m: Init<Messages["GrantResponse"]>): void
     writeEndpoint(w, m.endpoint);
     w.ldelim();
   }
+  if (m.ahead != null) w.uint32(24).bool(m.ahead);
 }
 
 function readGrantResponse(r: Reader): Messages["GrantResponse"] {
-  const m: Messages["GrantResponse"] = { lease: null, endpoint: null };
+  const m: Messages["GrantResponse"] = { lease: null, endpoint: null, ahead: false };
   while (r.pos < r.len) {
     const tag = r.uint32();
     switch (tag >>> 3) {
@@ -2165,6 +2172,7 @@ function readGrantResponse(r: Reader): Messages["GrantResponse"] {
         leave(r, outer);
         break;
       }
+      case 3: m.ahead = r.bool(); break;
       default: r.skipType(tag & 7);
     }
   }

@@ -4,7 +4,7 @@
  * frame boundary can be trusted after it.
  */
 import { SubletError } from "../common/errors.ts";
-import type { Init, LocalRequest, LocalResponse } from "./messages.ts";
+import type { EndpointMessage, Init, LeaseMessage, LocalRequest, LocalResponse } from "./messages.ts";
 import { decodeMessage, encodeMessage } from "./schema.ts";
 
 export const maxFrameBytes = 65536;
@@ -31,6 +31,15 @@ export function encodeLocalRequest(request: Init<LocalRequest>): Buffer {
 /** A response as a whole frame, header included. An empty response (id 0, OK) does not fit: it says nothing. */
 export function encodeLocalResponse(response: Init<LocalResponse>): Buffer {
   return frame(encodeMessage("LocalResponse", response));
+}
+
+/**
+ * The body of an answer without its id, which whoever hands it out puts before it: a lease that was granted ahead. Written before
+ * it is granted: its owner knows who he is, and when it was.
+ */
+export function encodeLeasedAhead(lease: LeaseMessage, endpoint: EndpointMessage): Buffer {
+  const leased = { lease: { ...lease, owner: null, grantedUnixMs: 0 }, endpoint };
+  return encodeLocalResponse({ body: "leased", leased }).subarray(headerBytes);
 }
 
 /** The body of one frame. @throws SubletError INVALID_ARGUMENT. */

@@ -356,12 +356,14 @@ export interface QuotasMessage {
 export interface RequestLeaseRequest {
   request: LeaseRequestMessage | null;
   owner: PrincipalMessage | null;
+  ahead: boolean;
 }
 
 export interface RequestLeaseResponse {
   lease: LeaseMessage | null;
   endpoint: EndpointMessage | null;
   refusals: number;
+  ahead: boolean;
 }
 
 export interface RenewLeaseRequest {
@@ -528,11 +530,13 @@ export interface GrantRequest {
   owner: PrincipalMessage | null;
   account: string;
   partition: string;
+  ahead: boolean;
 }
 
 export interface GrantResponse {
   lease: LeaseMessage | null;
   endpoint: EndpointMessage | null;
+  ahead: boolean;
 }
 
 export interface RenewRequest {

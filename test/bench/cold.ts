@@ -6,7 +6,7 @@
  * Every round also takes a bare spawn (fork, exec of /bin/true, wait), the floor of any start of a process, and a byte to a
  * process that slept before and back: from the pool, on the client's node, a lease and its first call are seven such trips (two
  * by door and starter; greeting, library, which asks the starter, name and call).
- * The client asks for the same again and again, so on its node the lease was granted ahead in most rounds; how many is said.
+ * The client asks for the same again and again, so the lease was granted ahead in most rounds; how many is said.
  */
 import { chmodSync, cpSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -162,15 +162,18 @@ export async function run(progress: (message: string) => void, extent = whole): 
     await withBed(
       { agentSettings: settings },
       async (bed) => {
-        progress(same);
-        const before = await redeemed(bed);
-        const here = await roundsOf(bed, "n1", rounds);
-        const ahead = (await redeemed(bed)) - before;
-        const [total, ...parts] = rowsOf(same, here, mark);
-        if (total !== undefined) rows.push({ ...total, note: `${ahead} of ${rounds} were granted ahead` });
-        rows.push(...parts, againstController(same, here, asked));
-        progress(across);
-        rows.push(...rowsOf(across, await roundsOf(bed, "n3", rounds), mark));
+        const measured = async (what: string, from: string): Promise<readonly Round[]> => {
+          progress(what);
+          const before = await redeemed(bed);
+          const found = await roundsOf(bed, from, rounds);
+          const ahead = (await redeemed(bed)) - before;
+          const [total, ...parts] = rowsOf(what, found, mark);
+          if (total !== undefined) rows.push({ ...total, note: `${ahead} of ${rounds} were granted ahead` });
+          rows.push(...parts);
+          return found;
+        };
+        rows.push(againstController(same, await measured(same, "n1"), asked));
+        await measured(across, "n3");
         if (mark !== 2) return;
         progress("libraries");
         rows.push(...(await loadRows(bed, "n3", "across nodes", extent.small ? 2 : rounds)));

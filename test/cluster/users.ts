@@ -153,6 +153,21 @@ export function regular(cluster: Cluster, user: User, where: string): Regular {
   };
 }
 
+/** Leases a core of node `on`, calls a function, gives the lease back, so many times with a pause between: one line each. */
+export async function calls(
+  cluster: Cluster,
+  user: User,
+  from: string,
+  on: string,
+  rounds: number,
+): Promise<Said> {
+  const built = join(cluster.treeDir, "build/native");
+  const program = [join(built, "bin/sublet-cold-leases"), on, `${rounds}`, "150"];
+  const argv = [...as(user), ...program, join(built, "functions/libecho.so")];
+  const { exitCode, stdout, stderr } = await cluster.runOnNode(from, argv, { timeoutMs: 60_000 });
+  return { status: exitCode, out: stdout, error: stderr, json: () => JSON.parse(stdout) };
+}
+
 /** Waits until the controller knows that every node lends: agents report by and by after the start. */
 export async function allLend(cluster: Cluster): Promise<void> {
   await until("every node lends", 30_000, async () => {

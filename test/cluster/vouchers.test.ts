@@ -12,7 +12,7 @@ import { type Cluster, startCluster } from "../../deploy/testbed/cluster.ts";
 import { metricValues } from "../../deploy/testbed/main-job/figures.ts";
 import { page } from "../../deploy/testbed/main-job/sampler.ts";
 import { until } from "../../deploy/testbed/shell.ts";
-import { alice, allLend, bob, type Regular, regular, root, sublet } from "./users.ts";
+import { alice, allLend, bob, calls, type Regular, regular, root, sublet } from "./users.ts";
 
 let cluster: Cluster;
 before(async () => {
@@ -111,6 +111,40 @@ test("a client that is killed with its request on the way leaves no lease", asyn
   await until("no lease is left", 10_000, async () => ((await listed()).length === 0 ? true : undefined));
 });
 
+/** Rounds of a client on n3 that leases on n1: all of them went well. */
+async function across(rounds: number): Promise<void> {
+  const said = await calls(cluster, alice, "n3", "n1", rounds);
+  assert.deepEqual([said.status, said.error], [0, ""]);
+  assert.equal(said.out.trim().split("\n").length, rounds);
+}
+
+test("across nodes: the client's own node hands it out, the other one has it ready, and it is a lease like any other", async () => {
+  const had = await redeemed("n1");
+  const ended = await figure("n1", "sublet_leases_ended_total", 'outcome="released",reason="released"');
+  await across(12);
+  const ahead = (await redeemed("n1")) - had;
+  assert.ok(ahead >= 5, `${ahead} of 12 were granted ahead`);
+  await until("no lease is left", 10_000, async () => ((await listed()).length === 0 ? true : undefined));
+  assert.equal(
+    await figure("n1", "sublet_leases_ended_total", 'outcome="released",reason="released"'),
+    ended + 12,
+    "each of them was a lease, and was given back",
+  );
+  const mine = await sublet(cluster, "n3", alice, ["--json", "leases"]);
+  assert.deepEqual(mine.json().leases, []);
+});
+
+test("across nodes: either agent is killed between, and the client does not notice", async () => {
+  for (const agent of ["agent-n1", "agent-n3"]) {
+    await across(4); // the next one is kept
+    await cluster.killDaemon(agent);
+    await cluster.startDaemon(agent);
+    await cluster.waitKnown();
+    await across(4);
+  }
+  await until("no lease is left", 10_000, async () => ((await listed()).length === 0 ? true : undefined));
+});
+
 test("without a pool: one that is started when it is asked for, taken back and adopted like the others", async () => {
   const file = join(cluster.stateDir, "etc/agent-n1.toml");
   const whole = readFileSync(file, "utf8");
@@ -139,6 +173,23 @@ test("without a pool: one that is started when it is asked for, taken back and a
   } finally {
     await restart(whole);
   }
+});
+
+test("across nodes: a job comes, and nothing of what was granted ahead is beside it, or handed out", async () => {
+  await across(4);
+  const cores = cluster.layout.nodes.find(({ name }) => name === "n1")?.cpus.length ?? 1;
+  const job = await cluster.sbatch({ args: ["--nodelist=n1", `--ntasks=${cores}`], script: "sleep 600\n" });
+  await until("the job runs", 30_000, async () =>
+    (await cluster.squeue()).some((line) => line.startsWith(`${job} RUNNING`)) ? true : undefined,
+  );
+  const had = await redeemed("n1");
+  await until("nothing is prepared beside the job", 10_000, async () =>
+    populated("n1").length === 0 ? true : undefined,
+  );
+  const said = await calls(cluster, alice, "n3", "n1", 1);
+  assert.notEqual(said.status, 0);
+  assert.equal(said.out, "");
+  assert.equal(await redeemed("n1"), had);
 });
 
 test("a job's first instruction finds neither such a lease nor one that could be handed out", async () => {

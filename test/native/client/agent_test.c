@@ -198,6 +198,35 @@ static void nonsense(void **state)
     works(fixture, lease_of(fixture, 1, 4));
 }
 
+/** Taken back between its grant and the client's first word, as one that was granted ahead on another node may be. */
+static void gone_before_the_first_word(void **state)
+{
+    struct fixture *fixture = *state;
+    sublet_lease_info info = {.struct_bytes = sizeof(info)};
+    sublet_lease *lease = NULL;
+    struct grant good = offer(fixture, 60000)->grant, stale = good;
+    sublet_lease_release(lease_of(fixture, 1, 1)); /* what was offered */
+    snprintf(stale.unix_path, sizeof(stale.unix_path), "/nonexistent");
+    snprintf(stale.tcp_address, sizeof(stale.tcp_address), "127.0.0.1:1");
+    snprintf(stale.id, sizeof(stale.id), "stale-1");
+    snprintf(good.id, sizeof(good.id), "good");
+    fake_agent_offer(fixture->agent, &stale);
+    fake_agent_offer(fixture->agent, &good);
+    lease = lease_of(fixture, 1, 4);
+    assert_int_equal(sublet_lease_info_get(lease, &info), SUBLET_OK);
+    assert_string_equal(info.id, "good");
+    assert_false(fake_agent_holds(fixture->agent, "stale-1"));
+    works(fixture, lease);
+    snprintf(stale.id, sizeof(stale.id), "stale-2"); /* once more, and not for ever */
+    fake_agent_offer(fixture->agent, &stale);
+    snprintf(stale.id, sizeof(stale.id), "stale-3");
+    fake_agent_offer(fixture->agent, &stale);
+    snprintf(good.id, sizeof(good.id), "too-late");
+    fake_agent_offer(fixture->agent, &good);
+    assert_int_equal(sublet_lease_acquire(fixture->session, NULL, &lease), SUBLET_ERR_LOST);
+    assert_false(fake_agent_holds(fixture->agent, "too-late"));
+}
+
 static void closing_gives_back(void **state)
 {
     struct fixture *fixture = *state;
@@ -224,6 +253,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(agent_comes_late, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(silent_agent, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(nonsense, fixture_start, fixture_stop),
+        cmocka_unit_test_setup_teardown(gone_before_the_first_word, fixture_start, fixture_stop),
         cmocka_unit_test_setup_teardown(closing_gives_back, fixture_start, fixture_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

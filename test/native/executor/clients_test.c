@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -32,6 +33,46 @@ static void a_wrong_token_is_refused(void **state)
     }
     assert_int_equal(peer_open(&stranger, 1, 64, 64, &peer), SUBLET_OK);
     peer_close(&peer);
+}
+
+/** C, within some milliseconds. */
+static bool said(int fd, int timeout_ms)
+{
+    struct pollfd entry = {.fd = fd, .events = POLLIN};
+    char word = 0;
+    return poll(&entry, 1, timeout_ms) == 1 && read(fd, &word, 1) == 1 && word == 'C';
+}
+
+static void says_when_the_first_has_shown_the_token(void **state)
+{
+    (void)state;
+    for (int over_tcp = 0; over_tcp < 2; over_tcp++) {
+        struct executor executor, stranger;
+        struct peer peer;
+        sublet_status status;
+        int fd = -1, stream = -1;
+        struct executor_settings settings = {.program = EXECUTOR, .cores = "0", .owner = getuid(), .said_fd = &fd};
+        assert_int_equal(executor_start(&settings, &executor), SUBLET_OK);
+        stranger = executor;
+        stranger.token[0] ^= 1;
+        close(peer_connect_tcp(&executor));
+        assert_int_equal(peer_stream(&stranger, STREAM_CONTROL, 0, 1, 64, 64, &status), -1);
+        assert_int_equal(peer_open(&stranger, 1, 64, 64, &peer), SUBLET_ERR_DENIED);
+        assert_false(said(fd, 50));
+        if (over_tcp)
+            assert_true((stream = peer_stream(&executor, STREAM_CONTROL, 0, 1, 64, 64, &status)) >= 0);
+        else
+            assert_int_equal(peer_open(&executor, 1, 64, 64, &peer), SUBLET_OK);
+        assert_true(said(fd, 10000));
+        char more;
+        assert_int_equal(read(fd, &more, 1), 0); /* no process of it holds the pipe any more */
+        close(fd);
+        if (over_tcp)
+            close(stream);
+        else
+            peer_close(&peer);
+        executor_stop(&executor);
+    }
 }
 
 static sublet_status open_as(const struct executor *executor, uid_t uid)
@@ -298,6 +339,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_wrong_token_is_refused, two_workers, fixture_stop),
+        cmocka_unit_test(says_when_the_first_has_shown_the_token),
         cmocka_unit_test(another_user_is_refused),
         cmocka_unit_test_setup_teardown(garbage_closes_its_connection_only, two_workers, fixture_stop),
         cmocka_unit_test_setup_teardown(silent_strangers_are_closed_and_keep_nobody_out, two_workers, fixture_stop),

@@ -24,9 +24,10 @@ static void takes_what_the_starter_writes(void **state)
     (void)state;
     struct executor_options options;
     assert_int_equal(parse("kind=function\nlease=l-1\ncores=1,3,5-7\nowner=1000\nmemory=1048576\n" TOKEN
-                           "spin_us=20\nslots_max=8\nfabric=verbs;ofi_rxm\n",
+                           "spin_us=20\nslots_max=8\nfabric=verbs;ofi_rxm\nsays_client=1\n",
                            &options),
                      SUBLET_OK);
+    assert_true(options.says_client);
     assert_false(options.region);
     assert_int_equal(options.workers, 5);
     assert_int_equal(options.cores[1], 3);
@@ -41,6 +42,7 @@ static void takes_what_the_starter_writes(void **state)
     assert_int_equal(parse("kind=region\nlease=l\ncores=\nowner=0\nmemory=4096\n" TOKEN "spin_us=0\n", &options),
                      SUBLET_OK);
     assert_true(options.region);
+    assert_false(options.says_client);
     assert_string_equal(options.fabric, "");
     assert_int_equal(options.workers, 0);
 }
@@ -51,6 +53,7 @@ static void refuses_the_rest(void **state)
     static const char *const wrong[] = {
         "",
         "kind=function\ncores=1\nowner=0\nfabric=\n" TOKEN,
+        "kind=function\ncores=1\nowner=0\nsays_client=2\n" TOKEN,
         "kind=function\ncores=1\nowner=0\nfabric=a-name-that-is-longer-than-31-bytes\n" TOKEN,
         "kind=function\ncores=1\nowner=0\n",
         "kind=functions\ncores=1\nowner=0\n" TOKEN,

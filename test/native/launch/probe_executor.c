@@ -298,6 +298,8 @@ static void obey(char *line)
         snprintf(answer, BYTES, "%d %d groups %d", (int)getuid(), (int)getgid(), getgroups(0, NULL));
     else if (strcmp(line, "tcp") == 0)
         snprintf(answer, BYTES, "%d", accept(4, NULL, NULL) >= 0);
+    else if (strcmp(line, "greet") == 0)
+        snprintf(answer, BYTES, "%zd", write(6, "C", 1));
     else if (strncmp(line, "code-", 5) == 0)
         obey_about_code(line, argument);
     else if (strcmp(line, "exit") == 0)
@@ -320,7 +322,8 @@ int main(void)
         pause();
     if (write(6, "R", 1) != 1)
         return 1;
-    close(6);
+    if (strstr(config, "\nsays_client=1\n") == NULL)
+        close(6);
     for (;;) {
         char line[4096];
         int fd = accept4(3, NULL, NULL, SOCK_CLOEXEC);

@@ -387,7 +387,7 @@ function fakeController(): {
         guard();
         state.owners.push(owner);
         state.timeoutMs = call?.timeoutMs ?? 0;
-        return { lease: remoteLease("r1"), endpoint: null, refusals: 0 };
+        return { lease: remoteLease("r1"), endpoint: null, refusals: 0, ahead: false };
       },
       async renewLease({ leaseId }) {
         guard();

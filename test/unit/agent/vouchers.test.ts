@@ -2,7 +2,12 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { parseMeta } from "../../../agent/executor/meta.ts";
-import { jobMark, type Starter, type VoucherOrder } from "../../../agent/executor/starter.ts";
+import {
+  jobMark,
+  type Starter,
+  type StartOrder,
+  type VoucherOrder,
+} from "../../../agent/executor/starter.ts";
 import { type Demand, noPort } from "../../../agent/executor/vouchers.ts";
 import { Shell } from "../../../agent/shell.ts";
 import { SubletError } from "../../../src/common/errors.ts";
@@ -22,7 +27,12 @@ async function world(t: TestContext, { cores = 4, max = 4, availableMib = 4096 }
     problems: [] as string[],
     released: [] as string[],
     stopped: [] as string[],
+    awaited: new Map<string, { order: StartOrder; jobId: number }>(),
+    unvouched: [] as (string | undefined)[],
+    taken: [] as string[],
     mayGrant: true,
+    on: true,
+    laterMs: 0,
   };
   let leases = 0;
   const fake: Starter = {
@@ -33,9 +43,17 @@ async function world(t: TestContext, { cores = 4, max = 4, availableMib = 4096 }
     async vouch(voucher) {
       here.vouched.set(voucher.order.leaseId, voucher);
     },
-    async unvouch() {
-      here.vouched.clear();
+    async awaitClient(order, jobId) {
+      here.awaited.set(order.leaseId, { order, jobId });
+      return { port: 6000 };
     },
+    async unvouch(_timeoutMs, leaseId) {
+      here.unvouched.push(leaseId);
+      if (leaseId === undefined) here.vouched.clear();
+      else here.vouched.delete(leaseId);
+    },
+    keep: async () => undefined,
+    forget: async () => true,
     async stop(leaseId) {
       here.stopped.push(leaseId);
     },
@@ -57,6 +75,7 @@ async function world(t: TestContext, { cores = 4, max = 4, availableMib = 4096 }
       executor: "/x",
     }),
     startTimeoutMs: 1000,
+    nowMs: () => performance.now() + here.laterMs,
     pool: { max, idleMs: 60_000, uidFirst: 900, uidCount: 50 },
   });
   t.after(() => shell.close());
@@ -64,12 +83,14 @@ async function world(t: TestContext, { cores = 4, max = 4, availableMib = 4096 }
   shell.setStarter(fake);
   shell.sampleMemory();
   shell.vouchers.setDesk({
+    on: () => here.on,
     mayGrant: () => here.mayGrant,
     billing: ({ jobId }) => ({ account: `of-${jobId}`, partition: "" }),
     newLeaseId: () => `v${++leases}`,
     newToken: () => token,
     answer: ({ lease, port }) => bytes(`${lease.id}:${port === 0 ? noPort : port}`),
     open: (open) => void here.doors.push(open),
+    taken: (lease) => void here.taken.push(lease.id),
   });
   let grants = 0;
   async function lease(wish = request, holder = 1): Promise<string> {
@@ -379,4 +400,126 @@ test("an executor that ends, a starter that is lost, one that knows of none", as
     0,
     "and nobody was bothered",
   );
+});
+
+test("the configuration is against it: what is there goes, and no more is made", async (t) => {
+  const here = await world(t);
+  await here.ahead(1);
+  here.on = false;
+  await eventually("withdrawn", here.cleared);
+  await assert.rejects(here.shell.vouchers.grantAhead(far("f1")), { code: "RESOURCE_EXHAUSTED" });
+  here.shell.vouchers.asked(demand);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.ok(here.cleared());
+});
+
+const far = (leaseId: string) => ({ leaseId, wish: request, owner: { ...owner, jobId: 7 } });
+
+test("for a client on another node: who shows the token has it, and his node's agent holds it", async (t) => {
+  const { shell, lease, awaited, doors, taken, cleared } = await world(t);
+  await assert.rejects(
+    shell.vouchers.grantAhead(far("f1")),
+    { code: "RESOURCE_EXHAUSTED" },
+    "none is prepared",
+  );
+  await lease();
+  await eventually("one is prepared", () => shell.pool.size > 0);
+  const granted = await shell.vouchers.grantAhead(far("f1"));
+  assert.deepEqual([granted.port, granted.token, granted.lease.owner.jobId], [6000, token, 7]);
+  const there = awaited.get("f1");
+  assert.deepEqual(
+    [there?.jobId, there?.order.token, there?.order.pool?.startsWith("pool-")],
+    [7, token, true],
+  );
+  assert.equal(parseMeta(there?.order.meta ?? "", "f1", 1)?.lease.owner.jobId, 7);
+  assert.deepEqual(
+    [offered(shell), shell.state.book.leases.size, doors],
+    [3, 1, []],
+    "it is none of the door's",
+  );
+  await assert.rejects(shell.vouchers.grantAhead(far("f1")), { code: "INVALID_ARGUMENT" });
+
+  shell.vouchers.redeemed({ leaseId: "f1", jobId: 7, port: 6000, stats: undefined });
+  const guest = shell.state.guests.get("f1");
+  assert.deepEqual([guest?.phase, guest?.holder, guest?.lease.owner.jobId], ["running", undefined, 7]);
+  assert.equal(shell.pool.redeemed, 1);
+  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  assert.ok(shell.state.guests.has("f1"), "nobody here claims it");
+  await shell.ask({ type: "renew", leaseId: "f1", asker: { uid: owner.uid, all: false }, holder: undefined });
+  assert.ok(cleared());
+  assert.deepEqual(taken, []);
+});
+
+test("for a client on another node, where no executors are kept", async (t) => {
+  const { shell, awaited } = await world(t, { max: 0 });
+  const granted = await shell.vouchers.grantAhead(far("f1"));
+  assert.deepEqual([granted.port, awaited.get("f1")?.order.pool], [6000, undefined]);
+  await shell.vouchers.grantAhead(far("f2"));
+  await assert.rejects(shell.vouchers.grantAhead(far("f3")), { code: "RESOURCE_EXHAUSTED" });
+  shell.vouchers.exited("f1"); // who called it showed no token
+  await eventually("its capacity is free", () => !shell.state.vouchers.has("f1"));
+  shell.vouchers.redeemed({ leaseId: "f2", jobId: 7, port: 6000, stats: undefined });
+  assert.equal(shell.state.guests.get("f2")?.port, 6000);
+});
+
+test("what another node's client has made no use of is given back to its owner only, and once", async (t) => {
+  const { shell, cleared, ...here } = await world(t, { max: 0 });
+  await shell.vouchers.grantAhead(far("f1"));
+  await shell.vouchers.grantAhead(far("f2"));
+  assert.equal(await shell.vouchers.giveBack("f1", { uid: 4711, all: false }), undefined);
+  assert.equal(shell.vouchers.size, 2);
+  assert.equal((await shell.vouchers.giveBack("f1", { uid: owner.uid, all: false }))?.id, "f1");
+  assert.deepEqual(here.unvouched, ["f1"]);
+  assert.equal(await shell.vouchers.giveBack("f1", { uid: owner.uid, all: false }), undefined);
+  here.fake.unvouch = async () =>
+    shell.vouchers.redeemed({ leaseId: "f2", jobId: 7, port: 6000, stats: undefined }); // told before the answer
+  assert.equal(await shell.vouchers.giveBack("f2", { uid: 0, all: true }), undefined, "it is a lease by now");
+  assert.ok(shell.state.guests.has("f2"));
+  assert.ok(cleared());
+});
+
+test("a hook, or who wants the capacity, takes both kinds, and the other node hears of it", async (t) => {
+  const { shell, ahead, cleared, taken, ...here } = await world(t, { cores: 4 });
+  await ahead(1);
+  await eventually("one is prepared beside it", () => shell.pool.size > shell.vouchers.size);
+  await shell.vouchers.grantAhead(far("f1"));
+  assert.equal(shell.state.vouchers.size, 2);
+  const hook = { jobId: 9, stepId: 0, cores: [0, 1, 2, 3], memoryBytes: 0, uid: 1, consent: undefined };
+  await shell.ask({ ...hook, type: "prolog", partition: "", account: "", qos: "" } as never);
+  assert.ok(cleared());
+  assert.deepEqual([here.unvouched.at(-1), taken], [undefined, ["f1"]]);
+  await assert.rejects(shell.vouchers.grantAhead(far("f2")), { code: "RESOURCE_EXHAUSTED" });
+});
+
+test("another node's client has not come for a minute: its agent does not hand it out any more, and it is gone", async (t) => {
+  const here = await world(t, { max: 0 });
+  await here.shell.vouchers.grantAhead(far("f1"));
+  here.laterMs = 50_000;
+  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  assert.ok(here.shell.state.vouchers.has("f1"));
+  here.laterMs = 60_000;
+  await eventually("it is gone", here.cleared);
+});
+
+test("another demand of this node leaves alone what another node's client was granted", async (t) => {
+  const { shell, ahead, ...here } = await world(t);
+  await ahead(1);
+  await eventually("one is prepared beside it", () => shell.pool.size > shell.vouchers.size);
+  await shell.vouchers.grantAhead(far("f1"));
+  const near = [...here.vouched.keys()];
+  shell.vouchers.asked({ ...demand, request: Buffer.from("0b02", "hex") });
+  shell.vouchers.asked({ ...demand, request: Buffer.from("0b02", "hex") });
+  await eventually("the first demand's are gone", () => near.every((id) => !shell.state.vouchers.has(id)));
+  assert.ok(shell.state.vouchers.has("f1"));
+  assert.deepEqual([...here.unvouched].sort(), near.sort());
+  assert.deepEqual(here.taken, []);
+});
+
+test("the starter fails, or does not know of it: the capacity is free again", async (t) => {
+  const { shell, cleared, fake } = await world(t, { max: 0 });
+  fake.awaitClient = async () => {
+    throw new SubletError("INTERNAL", "starter: unknown verb; there are START");
+  };
+  await assert.rejects(shell.vouchers.grantAhead(far("f1")));
+  await eventually("nothing is held", cleared);
 });

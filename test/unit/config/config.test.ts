@@ -66,6 +66,7 @@ describe("agent.toml", () => {
       codeCacheBytes: 256 * 1024 * 1024,
       codeFromPaths: [],
       leaseHereFirst: true,
+      grantAhead: true,
       leaseTermMs: 60_000,
       leaseTermMaxMs: 3_600_000,
       announceTimeoutMs: 10_000,

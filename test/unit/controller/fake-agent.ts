@@ -34,6 +34,8 @@ export function plainIdentity(uid: number): Identity {
 }
 
 export interface FakeAgentOptions {
+  /** It knows of no leases that are granted ahead. */
+  readonly older?: boolean;
   readonly node: string;
   readonly cores: number;
   readonly memoryBytes: number;
@@ -103,7 +105,7 @@ export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
   };
 
   const handlers: NodeHandlers = {
-    async grant({ leaseId, request, owner, account, partition }) {
+    async grant({ leaseId, request, owner, account, partition, ahead: wanted }) {
       seen.grants++;
       seen.concurrent = Math.max(seen.concurrent, ++running);
       try {
@@ -118,9 +120,10 @@ export async function fakeAgent(options: FakeAgentOptions): Promise<FakeAgent> {
         book = decision.book;
         owners.push(owner);
         await new Promise((resolve) => setTimeout(resolve, 2)); // an executor starts
-        report([message(decision.lease)], false);
+        const ahead = wanted && options.older !== true;
+        if (!ahead) report([message(decision.lease)], false);
         const endpoint = { node, unixPath: "", tcpAddress: "127.0.0.1:1", token: Buffer.alloc(32) };
-        return { lease: message(decision.lease), endpoint };
+        return { lease: message(decision.lease), endpoint, ahead };
       } finally {
         running--;
       }

@@ -89,6 +89,64 @@ test("why a lease ended is told to the agent of its owner's node, and to no othe
   assert.deepEqual([lender.told, other.told], [[], []]);
 });
 
+test("one that is granted ahead counts when its node says that it is a lease, and its owner's agent hears when it is taken", async () => {
+  const controller = await controllerWith();
+  const [home, lender] = [
+    await agentWith({ node: "n1", cores: 0 }),
+    await agentWith({ node: "n2", cores: 4 }),
+  ];
+  for (const agent of [home, lender]) await agent.join(controller.address);
+  const client = clientOf(controller);
+  const { lease, ahead } = await client.requestLease({ request: oneCore, owner: user, ahead: true });
+  const id = lease?.id ?? "";
+  assert.deepEqual([ahead, lender.seen.grants, lender.owners], [true, 1, [user]]);
+  const listed = async () => (await client.listLeases({ caller: user })).leases.map((each) => each.id);
+  assert.deepEqual(await listed(), []);
+  lender.revoke(id);
+  await until("told", () => home.told.length > 0);
+  assert.deepEqual(
+    home.told.map((each) => [each.id, each.state]),
+    [[id, "LEASE_STATE_REVOKED"]],
+  );
+  await assert.rejects(
+    client.requestLease({ request: { ...oneCore, cores: 64 }, owner: user, ahead: true }),
+    { code: "RESOURCE_EXHAUSTED" },
+  );
+  const page = await (await fetch(`http://${controller.metricsAddress}/metrics`)).text();
+  assert.match(page, /sublet_lease_requests_total\{outcome="granted"\} 0/);
+  assert.match(page, /sublet_lease_requests_total\{outcome="refused"\} 0/);
+});
+
+test("nobody is asked a second time for one that is granted ahead; an older agent's lease is said to be one", async () => {
+  const controller = await controllerWith();
+  let refuse = true;
+  const agents = await Promise.all(
+    ["n1", "n2"].map((node) =>
+      agentWith({
+        node,
+        older: true,
+        async onGrant() {
+          if (refuse) throw new SubletError("RESOURCE_EXHAUSTED", "not now");
+        },
+      }),
+    ),
+  );
+  for (const agent of agents) await agent.join(controller.address);
+  const client = clientOf(controller);
+  const asked = (): number => agents.reduce((sum, { seen }) => sum + seen.grants, 0);
+  await assert.rejects(client.requestLease({ request: oneCore, owner: user, ahead: true }), {
+    code: "RESOURCE_EXHAUSTED",
+  });
+  assert.equal(asked(), 1);
+  refuse = false;
+  const { lease, ahead } = await client.requestLease({ request: oneCore, owner: user, ahead: true });
+  assert.equal(ahead, false);
+  assert.deepEqual(
+    (await client.listLeases({ caller: user })).leases.map(({ id }) => id),
+    [lease?.id],
+  );
+});
+
 test("that a lease is wanted back is told to the agent of its owner's node, with the budget", async () => {
   const controller = await controllerWith();
   const [home, lender] = [

@@ -40,6 +40,7 @@ test("a full report makes an agent known; a part of one makes us ask for the who
     ack: { ackedRevision: 1, resendFull: true },
     joined: true,
     ended: [],
+    withdrawn: [],
     draining: [],
   });
   const second = tell(state, 1, "n1", { leases: [leaseMessage("a", "n1"), leaseMessage("b", "n1")] });
@@ -54,6 +55,13 @@ test("ended leases and those that a full report lacks are gone; a proposed one i
   const over = leaseMessage("a", "n1", { state: "LEASE_STATE_REVOKED", reason: "REASON_BATCH_JOB" });
   assert.deepEqual(tell(state, 1, "n1", { full: false, leases: [over] }).ended, [over]);
   assert.deepEqual(tell(state, 1, "n1", { full: false, leases: [over] }).ended, [], "told once");
+  const ahead = leaseMessage("never-told", "n1", {
+    state: "LEASE_STATE_REVOKED",
+    reason: "REASON_BATCH_JOB",
+  });
+  const given = leaseMessage("given", "n1", { state: "LEASE_STATE_RELEASED", reason: "REASON_RELEASED" });
+  const unknown = tell(state, 1, "n1", { full: false, leases: [ahead, given] });
+  assert.deepEqual([unknown.ended, unknown.withdrawn], [[], [ahead]]);
   onProposed(state, { leaseId: "new", node: "n1", cores: 1, memoryBytes: 1 }, 0);
   onLeaseTold(state, leaseMessage("new", "n1"), 0);
   const { ended } = tell(state, 1, "n1", { leases: [leaseMessage("b", "n1")] });
