@@ -168,7 +168,8 @@ export class Ahead {
     if (lease === null) throw new SubletError("INTERNAL", "the controller granted nothing");
     const current = this.#demand !== undefined && sameDemand(demand, this.#demand);
     const starter = this.#options.starter();
-    if (!ahead || endpoint === null || !current || this.#closed || starter === undefined) {
+    const here = lease.node === owner.node; // this node's own are granted ahead without a controller
+    if (!ahead || endpoint === null || here || !current || this.#closed || starter === undefined) {
       if (!ahead) this.#olderUntilMs = nowMs() + olderMs;
       release(lease.id, lease.node, owner);
       return;

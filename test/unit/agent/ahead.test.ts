@@ -27,6 +27,7 @@ function world(t: TestContext) {
     released: [] as string[],
     open: false,
     problems: [] as string[],
+    node: "n2",
     refuse: undefined as SubletError | undefined,
     keepFails: undefined as SubletError | undefined,
   };
@@ -44,8 +45,8 @@ function world(t: TestContext) {
       here.asked.push({ message: asked, jobId });
       if (here.refuse !== undefined) throw here.refuse;
       const id = `f${here.asked.length}`;
-      const lease = { id, node: "n2" } as LeaseMessage;
-      return { lease, endpoint: { node: "n2" } as EndpointMessage, refusals: 0, ahead: here.ahead };
+      const lease = { id, node: here.node } as LeaseMessage;
+      return { lease, endpoint: { node: here.node } as EndpointMessage, refusals: 0, ahead: here.ahead };
     },
     release: (leaseId, node) => void here.released.push(`${leaseId}@${node}`),
     mayAsk: () => here.connected,
@@ -241,6 +242,15 @@ test("nothing is spare elsewhere: no word about it, and the next lease asks agai
     await here.pass(1_000);
   }
   assert.equal(here.problems.length, 1, "one line in ten seconds");
+});
+
+test("the controller places it on the client's own node: that has its own way", async (t) => {
+  const here = world(t);
+  here.node = "n1";
+  here.lender.granted(demand);
+  here.lender.granted(demand);
+  await here.pass(1_000);
+  assert.deepEqual([here.kept.size, here.released], [0, ["f1@n1"]]);
 });
 
 test("a request that the door does not look at is not asked for ahead", async (t) => {
