@@ -118,7 +118,7 @@ const agent: Check = (facts) => {
     return fail(
       "agent",
       facts.agent.why,
-      `start sublet-agent on this node (its run_dir must hold ${facts.agentSocket}), or name its socket with --agent-socket`,
+      `start sublet-agent on this node (systemctl status sublet-agent says why it does not run; its run_dir must hold ${facts.agentSocket}), or name its socket with --agent-socket`,
     );
   return ok("agent", `${facts.agent.value.node} answers`);
 };
