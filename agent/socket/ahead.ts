@@ -190,9 +190,8 @@ export class Ahead {
 
   #lookAgain(): void {
     const { mayAsk, nowMs } = this.#options;
-    const stale = nowMs() - (this.#demand?.atMs ?? Number.NEGATIVE_INFINITY) >= demandMs;
     for (const kept of this.#kept.values())
-      if (!kept.out && (stale || kept.untilMs <= nowMs() || !mayAsk())) void this.#forget(kept);
+      if (!kept.out && (kept.untilMs <= nowMs() || !mayAsk())) void this.#forget(kept);
   }
 
   #forgetAll(): void {
