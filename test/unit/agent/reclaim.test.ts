@@ -231,17 +231,20 @@ test("prolog = learned: all at first; close once steps are heard; all again when
   assert.deepEqual(ended(driver.feed({ type: "prolog", call: 5, jobId: 3 })), ["c"]);
 });
 
-test("prolog = close without a step and without a cpuset: the doubt lasts half a second, then all goes", () => {
-  const driver = Driver.ready({ prolog: "close" });
-  driver.run("a");
-  driver.feed({ type: "prolog", call: 1, jobId: 1 });
-  driver.feed({
-    type: "jobs",
-    jobs: [{ jobId: 1, cores: undefined, memoryLimitBytes: undefined, memoryUsedBytes: 0 }],
+for (const announceTimeoutMs of [10_000, 60_000])
+  test(`prolog = close without a step and without a cpuset: the doubt lasts a twentieth of ${announceTimeoutMs} ms, then all goes`, () => {
+    const driver = Driver.ready({ prolog: "close", announceTimeoutMs });
+    driver.run("a");
+    driver.feed({ type: "prolog", call: 1, jobId: 1 });
+    driver.feed({
+      type: "jobs",
+      jobs: [{ jobId: 1, cores: undefined, memoryLimitBytes: undefined, memoryUsedBytes: 0 }],
+    });
+    driver.nowMs += announceTimeoutMs / 20 - 1;
+    assert.deepEqual(ended(driver.feed({ type: "timer" })), []);
+    driver.nowMs += 1;
+    assert.deepEqual(ended(driver.feed({ type: "timer" })), ["a"]);
   });
-  driver.nowMs += 500;
-  assert.deepEqual(ended(driver.feed({ type: "timer" })), ["a"]);
-});
 
 test("memory for a job: what loses least goes, the newest first, and no more than is needed", () => {
   const driver = Driver.ready({ prolog: "close" });
