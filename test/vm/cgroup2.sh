@@ -55,4 +55,4 @@ echo "$passed passed, $failed failed"
 [ $failed = 0 ]
 COMMAND
 chmod 755 "$payload/command"
-bash deploy/vm/run.sh --systemd --seconds 540 --memory 3072 "$machine" "$payload"
+bash deploy/vm/run.sh --systemd --seconds 1500 --memory 3072 "$machine" "$payload"

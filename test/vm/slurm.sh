@@ -12,7 +12,8 @@ suites=(slurm guard-slurm)
 # What of the suites with a Slurm is not run here, and why.
 left_out() {
   cat << 'LIST'
-left out: reclaim, shared, spank (name them to run them): no run without KVM has come to their end so far. On a machine that is busy itself, what the agent gives its own socket for a first answer and the controller a node to grant is over too soon, whatever the slowness
+left out: reclaim (name it to run it): a quarter of an hour on a machine that is busy itself
+left out: shared, spank (name them to run them): no run without KVM has come to their end so far
 left out: test/faults: its bounds on prologs and jobs are times that an emulated machine does not keep
 left out: the rest of test/cluster: what it asks does not depend on the kind of cgroups
 LIST
