@@ -140,7 +140,9 @@ for unit in agent controller; do
   before=$(date +%s)
   one "$unit: a restart by hand works at once" restarts sublet-$unit
   after=$(date +%s)
-  echo "figure restart by hand of a pausing $unit: $((after - before)) s"
+  # Starts alone take long in a machine that is emulated.
+  systemctl restart sublet-$unit
+  echo "figure restart by hand of a pausing $unit: $((after - before)) s, of one that runs: $(($(date +%s) - after)) s"
   one "$unit: and has forgotten the failures" eval "is \"\$(cut -d' ' -f1 /run/sublet-$unit/starts)\" 0"
 done
 one "and the guest went on" goes_on
