@@ -5,6 +5,8 @@ import { isReasonNoun, reasonFromWire, reasonToWire } from "./convert.ts";
 import { decodeMessage, encodeMessage } from "./schema.ts";
 
 export const refusalKey = "sublet-refusal-bin";
+/** On all that a handler answers with: what is not from here is grpc-js's own, as when there is no connection. */
+const answeredKey = "sublet-answered";
 
 const codeNames = new Map<number, ErrorCode>(
   Object.entries(errorCodes).map(([name, code]) => [code, name as ErrorCode]),
@@ -22,6 +24,7 @@ export function errorCodeOf(code: number): ErrorCode {
 export function toGrpcStatus(thrown: unknown): StatusObject {
   const error = toSubletError(thrown);
   const metadata = new Metadata();
+  metadata.set(answeredKey, "1");
   const { reason, node, retryAfterMs } = error.details;
   if (typeof reason === "string" && isReasonNoun(reason)) {
     const refusal = encodeMessage("Refusal", {
@@ -91,7 +94,9 @@ export function fromGrpcError(thrown: unknown, address: string, method: string):
   const text =
     error.code === status.UNIMPLEMENTED
       ? `${address} does not know ${method}: it runs another version`
-      : inWords(error.code, said, address);
+      : error.metadata.get(answeredKey).length > 0
+        ? said
+        : inWords(error.code, said, address);
   return new SubletError(errorCodeOf(error.code), text, {
     cause: thrown,
     details: refusalDetails(error.metadata),

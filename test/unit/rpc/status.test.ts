@@ -6,7 +6,7 @@ import { Metadata, status } from "@grpc/grpc-js";
 import { SubletError } from "../../../src/common/errors.ts";
 import { connectController } from "../../../src/rpc/client.ts";
 import type { Identity } from "../../../src/rpc/identity.ts";
-import { fromGrpcError } from "../../../src/rpc/status.ts";
+import { fromGrpcError, toGrpcStatus } from "../../../src/rpc/status.ts";
 
 const identity: Identity = {
   credential: async () => "nobody",
@@ -83,6 +83,16 @@ describe("what a callee says itself", () => {
     assert.equal(said(status.DEADLINE_EXCEEDED, "n1 took too long"), "n1 took too long");
     assert.equal(said(status.UNAVAILABLE, "this agent ends"), "head:7700 does not answer: this agent ends");
     assert.equal(said(status.NOT_FOUND, "no lease x"), "no lease x");
+  });
+
+  it("is not taken for silence when it is unavailable itself", () => {
+    const { code, details, metadata } = toGrpcStatus(new SubletError("UNAVAILABLE", "no history is kept"));
+    const error = fromGrpcError(
+      Object.assign(new Error("x"), { code, details, metadata }),
+      "head:7700",
+      "GetGain",
+    );
+    assert.deepEqual([error.code, error.message], ["UNAVAILABLE", "no history is kept"]);
   });
 
   it("loses what grpc-js puts around it", () => {
