@@ -94,6 +94,14 @@ export function selectTargets(
     return { targets: [...leases].map(([node, ids]) => ({ node, leaseIds: ids })), failures };
   }
   const names = new Set(nodes.flatMap(parseHostList));
+  // A word that is mistyped is no node that is away. As long as Slurm has not answered nobody can tell.
+  const slurm = snapshot();
+  if (slurm !== undefined)
+    for (const node of names)
+      if (!slurm.nodes.has(node) && !state.agents.has(node)) {
+        names.delete(node);
+        failures.push(failed(node, new SubletError("NOT_FOUND", "neither Slurm nor an agent names it")));
+      }
   if (partitions.length > 0) for (const name of partitionNodes(snapshot(), partitions)) names.add(name);
   if (all) for (const name of state.agents.keys()) names.add(name);
   const order = new Intl.Collator("en", { numeric: true });

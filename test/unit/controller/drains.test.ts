@@ -7,7 +7,9 @@ import { SubletError } from "../../../src/common/errors.ts";
 import { agentWith, clientOf, controllerWith, oneCore, slurm, stateFolder, until, user } from "./whole.ts";
 
 test("administrators: carried to what is selected, each node answers, one that cannot is listed, others may not", async () => {
-  const controller = await controllerWith({ runner: slurm({ n1: "IDLE", n2: "IDLE", n3: "IDLE" }) });
+  const controller = await controllerWith({
+    runner: slurm({ n1: "IDLE", n2: "IDLE", n3: "IDLE", n4: "IDLE" }),
+  });
   const failing = async (): Promise<void> => {
     throw new SubletError("UNAVAILABLE", "broken");
   };
@@ -20,17 +22,18 @@ test("administrators: carried to what is selected, each node answers, one that c
   const client = clientOf(controller);
   const codes = (outcomes: readonly { node: string; code: number }[]) =>
     outcomes.map(({ node, code }) => `${node} ${code}`).join();
+  await until("Slurm's answer", async () => (await client.listNodes({})).snapshotValid);
   const drained = await client.drain({
-    selection: { nodes: ["n[1-2]", "n1,n9"], all: false },
+    selection: { nodes: ["n[1-2]", "n1,n4,n9"], all: false },
     reason: "disk",
     caller: { uid: 0 },
   });
-  assert.equal(codes(drained.outcomes), "n1 0,n2 0,n9 14");
+  // One that is away, and one that is mistyped.
+  assert.equal(codes(drained.outcomes), "n1 0,n2 0,n4 14,n9 5");
   assert.deepEqual([n1.admin, n2.admin, n3.admin], [["drain by 0: disk"], ["drain by 0: disk"], []]);
-  await until("Slurm's answer", async () => (await client.listNodes({})).snapshotValid);
   assert.equal(
     codes((await client.resume({ selection: { partitions: ["p"], nodes: ["n1"] } })).outcomes),
-    "n1 0,n2 0,n3 14",
+    "n1 0,n2 0,n3 14,n4 14",
   );
   await assert.rejects(client.resume({ selection: { partitions: ["q"] } }), {
     message: /no partition q; Slurm has p/,
