@@ -22,6 +22,7 @@ import { draws } from "../../unit/capacity/draws.ts";
 export type Distribution = readonly { readonly ms: number; readonly cdf: number }[];
 
 const minuteMs = 60_000;
+const longestMs = 86_400_000;
 
 /**
  * How long a node of Piz Daint stayed idle, 14 days in March 2022, sampled every 100 s: the two readings of the samples
@@ -54,7 +55,40 @@ export function drawSpellMs(distribution: Distribution, uniform: number): number
   }
   const before = distribution.at(-2) ?? { ms: 1, cdf: 0 };
   const slope = Math.log((1 - before.cdf) / (1 - from.cdf)) / Math.log(from.ms / before.ms);
-  return Math.min(86_400_000, from.ms * ((1 - from.cdf) / (1 - uniform)) ** (1 / slope));
+  return Math.min(longestMs, from.ms * ((1 - from.cdf) / (1 - uniform)) ** (1 / slope));
+}
+
+/** Share of spells that last for longer. */
+function survival(distribution: Distribution, ms: number): number {
+  let from = { ms: 0, cdf: 0 };
+  for (const to of distribution) {
+    if (ms < to.ms) return 1 - from.cdf - ((ms - from.ms) / (to.ms - from.ms)) * (to.cdf - from.cdf);
+    from = to;
+  }
+  const before = distribution.at(-2) ?? { ms: 1, cdf: 0 };
+  const slope = Math.log((1 - before.cdf) / (1 - from.cdf)) / Math.log(from.ms / before.ms);
+  return ms >= longestMs ? 0 : (1 - from.cdf) * (ms / from.ms) ** -slope;
+}
+
+/**
+ * The fewest leases per spell that any policy can have cut short that holds this share of the idle time and knows of a spell
+ * how old it is: a spell's end cuts what is lent then, so it lends at the ages at which fewest end (Neyman and Pearson's
+ * lemma). Who knew each end beforehand would have none cut.
+ */
+export function leastCut(distribution: Distribution, coverage: number, stepMs = 1000): number {
+  const ages = Array.from({ length: longestMs / stepMs }, (_, i) => {
+    const lives = survival(distribution, i * stepMs);
+    return { lives, ends: lives - survival(distribution, (i + 1) * stepMs) };
+  }).filter(({ lives }) => lives > 0);
+  let left = coverage * ages.reduce((sum, { lives }) => sum + lives, 0);
+  let cut = 0;
+  for (const { lives, ends } of ages.sort((a, b) => a.ends / a.lives - b.ends / b.lives)) {
+    const share = Math.min(1, left / lives);
+    cut += share * ends;
+    left -= share * lives;
+    if (left <= 0) break;
+  }
+  return cut;
 }
 
 export type Policy = "first-fit" | "any" | "horizon";
@@ -75,6 +109,8 @@ export interface Replayed {
   readonly granted: number;
   readonly refused: number;
   readonly cut: number;
+  /** That ended in the time that counts. */
+  readonly spells: number;
   /** Share of the idle node-time that leases held. */
   readonly coverage: number;
   /** Share of the predictions made at the start of a lease that came true; the model says `confidence`. */
@@ -128,6 +164,7 @@ export function replay(options: ReplayOptions): Replayed {
   let granted = 0;
   let refused = 0;
   let cut = 0;
+  let spells = 0;
   let leasedMs = 0;
   let idleMs = 0;
   let predicted = 0;
@@ -138,7 +175,10 @@ export function replay(options: ReplayOptions): Replayed {
       while (node.arrivalMs <= nowMs) {
         const lastsMs = node.arrivalMs - node.idleSinceMs;
         learnSpell(facts, "idle", dayBlock(node.idleSinceMs, 0), 0, lastsMs, true);
-        if (node.idleSinceMs >= countFromMs) idleMs += lastsMs;
+        if (node.idleSinceMs >= countFromMs) {
+          idleMs += lastsMs;
+          spells += 1;
+        }
         nextSpell(node, node.arrivalMs);
       }
     if (nowMs - modelAtMs >= modelEveryMs) {
@@ -170,7 +210,7 @@ export function replay(options: ReplayOptions): Replayed {
       if (nowMs + saysMs <= chosen.arrivalMs) kept += 1;
     }
   }
-  return { granted, refused, cut, coverage: leasedMs / idleMs, kept: kept / predicted };
+  return { granted, refused, cut, spells, coverage: leasedMs / idleMs, kept: kept / predicted };
 }
 
 function choose(
