@@ -283,9 +283,12 @@ sublet_status lease_take(struct sublet_session *session, const struct lease_wish
     uint64_t begin_ns = now_ns();
     bool granted = false;
     sublet_status status = take_once(session, wish, begin_ns, &granted, lease_out);
-    if (granted && status == SUBLET_ERR_LOST)
-        status = take_once(session, wish, begin_ns, &granted, lease_out);
-    return status;
+    if (!granted || status != SUBLET_ERR_LOST)
+        return status;
+    char why[256]; /* says more than that nothing else was there */
+    snprintf(why, sizeof(why), "%s", sublet_last_error());
+    status = take_once(session, wish, begin_ns, &granted, lease_out);
+    return status == SUBLET_ERR_BUSY ? error_set(SUBLET_ERR_LOST, "%s", why) : status;
 }
 
 void lease_give_back(struct sublet_lease *lease)
