@@ -131,7 +131,7 @@ export class Shell {
           name === guest.lease.id ? undefined : name,
         ),
       release: (leaseId) => void this.#releaseUnclaimed(leaseId),
-      openStats: (guest, path) => this.#openStats(guest, path),
+      openStats: (guest, path) => this.#openStatsNow(guest, path),
       onProblem: (message) => options.log.warn({}, message),
     });
     this.code = new CodeCache({
@@ -245,6 +245,7 @@ export class Shell {
       (hooked || (event.type === "grant" && inTheWayOf(this.#state, event.request)))
     )
       await this.vouchers.withdraw();
+    if (event.type === "release") await this.vouchers.heard(event.leaseId);
     return this.#askNow(event);
   }
 
@@ -417,11 +418,13 @@ export class Shell {
   }
 
   /** After its client has its answer. */
-  #openStats({ lease, startedAtMs }: Guest, path: string | undefined): void {
-    setImmediate(() => {
-      if (!this.#state.guests.has(lease.id)) return; // It is gone already.
-      this.#options.stats?.open(lease.id, path, lease.cores.length, startedAtMs);
-    });
+  #openStats(guest: Guest, path: string | undefined): void {
+    setImmediate(() => this.#openStatsNow(guest, path));
+  }
+
+  #openStatsNow({ lease, startedAtMs }: Guest, path: string | undefined): void {
+    if (!this.#state.guests.has(lease.id)) return; // It is gone already.
+    this.#options.stats?.open(lease.id, path, lease.cores.length, startedAtMs);
   }
 
   /** Binds a prepared executor to a lease that starts. False: start one as if there were none. @throws when it is over. */

@@ -427,6 +427,18 @@ export class Vouchers {
     );
   }
 
+  /**
+   * Resolves when what the starter has to say of a lease that it handed out was heard: where its executor counts, which can be
+   * opened only while that lives. Its client may give it back sooner.
+   */
+  async heard(leaseId: string): Promise<void> {
+    if (!this.#held.has(leaseId) || !this.#options.state().guests.has(leaseId)) return;
+    await this.#options
+      .starter()
+      ?.unvouch(callTimeoutMs, leaseId) // it is redeemed: this is answered behind the news of it
+      .catch(() => undefined);
+  }
+
   /** The client's stream says that this lease is its. */
   claimed(leaseId: string, jobId: number, holder: number): void {
     clearTimeout(this.#claims.get(leaseId));

@@ -8,6 +8,7 @@ import {
   type StartOrder,
   type VoucherOrder,
 } from "../../../agent/executor/starter.ts";
+import type { LeaseStats } from "../../../agent/executor/stats.ts";
 import { type Demand, noPort } from "../../../agent/executor/vouchers.ts";
 import { Shell } from "../../../agent/shell.ts";
 import { SubletError } from "../../../src/common/errors.ts";
@@ -32,6 +33,7 @@ async function world(t: TestContext, { cores = 4, max = 4, availableMib = 4096 }
     taken: [] as string[],
     mayGrant: true,
     on: true,
+    opened: [] as string[],
     laterMs: 0,
   };
   let leases = 0;
@@ -75,6 +77,10 @@ async function world(t: TestContext, { cores = 4, max = 4, availableMib = 4096 }
       executor: "/x",
     }),
     startTimeoutMs: 1000,
+    stats: {
+      open: (leaseId: string) => void here.opened.push(leaseId),
+      close: () => undefined,
+    } as unknown as LeaseStats,
     nowMs: () => performance.now() + here.laterMs,
     pool: { max, idleMs: 60_000, uidFirst: 900, uidCount: 50 },
   });
@@ -522,4 +528,22 @@ test("the starter fails, or does not know of it: the capacity is free again", as
   };
   await assert.rejects(shell.vouchers.grantAhead(far("f1")));
   await eventually("nothing is held", cleared);
+});
+
+test("a lease that is given back at once: where its executor counts is heard before that ends", async (t) => {
+  const here = await world(t);
+  const { shell, ahead, fake, opened } = here;
+  const [leaseId = ""] = await ahead(1);
+  const order: string[] = [];
+  fake.unvouch = async (_timeoutMs, id) => {
+    order.push(`unvouch ${id}`);
+    shell.vouchers.redeemed({ leaseId, jobId: 3, port: 5000, stats: "/x" });
+    order.push(`opened ${opened.join(" ")}`);
+  };
+  shell.vouchers.claimed(leaseId, 3, 8);
+  await shell.ask({ type: "release", leaseId, asker: { uid: owner.uid, all: false } });
+  assert.deepEqual(order, [`unvouch ${leaseId}`, `opened ${leaseId}`]);
+  assert.ok(!shell.state.book.leases.has(leaseId));
+  await shell.ask({ type: "release", leaseId, asker: { uid: owner.uid, all: false } }).catch(() => undefined);
+  assert.equal(order.length, 2);
 });
