@@ -31,6 +31,12 @@ cd /payload || exit 1
 mount | grep cgroup
 [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ] || { echo "no unified hierarchy"; exit 1; }
 export SUBLET_TEST_SLOWNESS=6
+# As in slurm-guest.sh: V8 aborts now and then where it replaces WebAssembly by better code in this emulated machine.
+cat > same-code.cjs << 'FLAGS'
+const { setFlagsFromString } = require("node:v8");
+for (const flag of ["--liftoff-only", "--no-wasm-tier-up", "--no-wasm-dynamic-tiering"]) setFlagsFromString(flag);
+FLAGS
+export NODE_OPTIONS=--require=/payload/same-code.cjs
 export LD_LIBRARY_PATH=/payload/build/native/lib
 passed=0
 failed=0
