@@ -45,7 +45,7 @@ static bool with_guest(struct starter *starter, const struct start_request *requ
     why[0] = '\0';
     if (!guests_bind(starter, request, guest, why))
         return false;
-    guests_expect(starter, guest, waiter.client, job, false);
+    guests_expect(guest, waiter.client, job, false);
     answer_port(starter, waiter, guest->port);
     return true;
 }
@@ -110,7 +110,7 @@ static void start(struct starter *starter, struct awaited **place)
     memcpy(lease, awaited->request.lease, sizeof(lease));
     struct guest *guest = guests_begin(starter, &awaited->request, false, why);
     if (guest != NULL)
-        guests_expect(starter, guest, keeper, awaited->job, true);
+        guests_expect(guest, keeper, awaited->job, true);
     let_go(starter, place);
     if (guest != NULL)
         return;

@@ -217,9 +217,8 @@ static void came_up(struct starter *starter, struct guest *guest, enum guest_sta
         tell_started(starter, guest);
 }
 
-void guests_expect(struct starter *starter, struct guest *guest, uint64_t keeper, uint64_t job, bool called)
+void guests_expect(struct guest *guest, uint64_t keeper, uint64_t job, bool called)
 {
-    (void)starter;
     guest->awaited = guest->tell_end = true;
     guest->called = called;
     guest->keeper = keeper;

@@ -152,7 +152,7 @@ bool guests_bind(struct starter *starter, const struct start_request *request, s
 /** Tells its keeper of a lease that was handed out without it. Should that be lost now, its guest ends. */
 void guests_tell_redeemed(struct starter *starter, struct guest *guest, uint64_t keeper, uint64_t job);
 /** A guest that was bound or begun with request.awaited: it is its keeper's until a client has shown the token. */
-void guests_expect(struct starter *starter, struct guest *guest, uint64_t keeper, uint64_t job, bool called);
+void guests_expect(struct guest *guest, uint64_t keeper, uint64_t job, bool called);
 /** Ends those of a keeper's: the one of this lease, or all (NULL). */
 void guests_unexpect(struct starter *starter, uint64_t keeper, const char *lease);
 void guests_stop(struct starter *starter, const char *lease, struct waiter waiter);
