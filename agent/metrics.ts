@@ -196,6 +196,7 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
         all.leaseGrants.inc();
         break;
       case "ready":
+        if (effect.ahead === true) all.leaseGrants.inc();
         all.leaseStartSeconds.observe(Math.max(0, nowMs - effect.guest.startedAtMs) / 1000);
         break;
       case "missed":

@@ -118,8 +118,8 @@ export type Effect =
   | { type: "end"; leaseId: string }
   /** Write new limits to a running guest. */
   | { type: "limit"; leaseId: string; limits: GuestLimits }
-  /** The executor is ready, for the metrics. */
-  | { type: "ready"; guest: Guest }
+  /** The executor is ready, for the metrics. ahead: it was before the lease was asked for, and nothing was started. */
+  | { type: "ready"; guest: Guest; ahead?: true }
   | { type: "answer"; call: number; answer: Answer }
   | { type: "refuse"; call: number; error: SubletError }
   /** A lease of this connection ended and its holder did not ask for it. */

@@ -134,6 +134,6 @@ export function onRedeemed(draft: Draft, event: Event<"redeemed">): void {
   }
   const running: Guest = { ...guest, phase: "running", lease: findLease(draft.book, leaseId) };
   draft.guests.set(leaseId, running);
-  draft.out.push({ type: "ready", guest: running }, { type: "lease", guest: running });
+  draft.out.push({ type: "ready", guest: running, ahead: true }, { type: "lease", guest: running });
   if (against !== undefined) takeBack(draft, ({ id }) => id === leaseId, against);
 }

@@ -61,11 +61,13 @@ export class ClusterSums {
   reported({ offer, ended, reclaims, counters }: Report): void {
     const { metrics, lists } = this.#options;
     const partitions = lists.of(offer.node);
-    for (const { state, reason } of ended)
+    for (const { state, reason, grantedUnixMs } of ended) {
+      if (grantedUnixMs === 0) continue; // granted ahead: it never was a lease
       metrics.clusterLeasesEnded.inc({
         outcome: wordOf(state, "LEASE_STATE_"),
         reason: wordOf(reason, "REASON_"),
       });
+    }
     for (const { cause, leases, durationUs } of reclaims) {
       const messenger = causes.includes(cause) ? cause : otherLabel;
       metrics.clusterReclaims.inc({ messenger }, leases);

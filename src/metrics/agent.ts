@@ -111,7 +111,9 @@ export function agentMetrics(registry: Registry) {
       help: "Leases that ended, by outcome (released, expired, revoked) and reason.",
       ...ends,
     }),
-    leaseGrants: counter(registry, "lease_grants_total", { help: "Leases granted." }),
+    leaseGrants: counter(registry, "lease_grants_total", {
+      help: "Leases granted, with those that were handed out ahead.",
+    }),
     leaseRefusals: counter(registry, "lease_refusals_total", {
       help: "Lease requests refused, by reason.",
       labels: { reason: refusals },

@@ -32,7 +32,7 @@ export function controllerMetrics(registry: Registry) {
     }),
     agents: gauge(registry, "agents", { help: "Agents whose report stream is open." }),
     leaseRequests: counter(registry, "lease_requests_total", {
-      help: "Lease requests by outcome (granted, refused, failed).",
+      help: "Lease requests by outcome (granted, refused, failed); for what agents hand out ahead none is made.",
       labels: { outcome: ["granted", "refused", "failed"] },
     }),
     leaseRequestSeconds: histogram(registry, "lease_request_seconds", {

@@ -265,7 +265,10 @@ test("after leases, calls, a refusal and a job the pages are as promised", async
   assert.equal(figure(agent, "sublet_reclaim_seconds_count"), 1);
   for (const event of ["prolog", "epilog", "step"])
     assert.equal(figure(agent, "sublet_hook_calls_total", ["event", event]), 1, event);
-  assert.equal(figure(controller, "sublet_lease_requests_total", ["outcome", "granted"]), 4);
+  // What was handed out ahead is a lease of the agent's that no controller was asked for.
+  const ahead = figure(agent, "sublet_pool_takes_total", ["outcome", "redeemed"]);
+  assert.ok(ahead <= 2, "the first two of four requests are not known before");
+  assert.equal(figure(controller, "sublet_lease_requests_total", ["outcome", "granted"]), 4 - ahead);
   // Of the three calls the controller may have known the agent since some only.
   assert.ok(figure(controller, "sublet_cluster_invocations_total", ["outcome", "ok"]) > 0);
   assert.equal(figure(controller, "sublet_cluster_reclaims_total", ["messenger", "prolog"]), 1);

@@ -10,6 +10,7 @@ import {
 } from "../../../agent/executor/starter.ts";
 import type { LeaseStats } from "../../../agent/executor/stats.ts";
 import { type Demand, noPort } from "../../../agent/executor/vouchers.ts";
+import { watchMetrics } from "../../../agent/metrics.ts";
 import { Shell } from "../../../agent/shell.ts";
 import { SubletError } from "../../../src/common/errors.ts";
 import type { LeaseRequestMessage } from "../../../src/rpc/messages.ts";
@@ -144,6 +145,7 @@ test("who leased may find the next lease granted; its capacity is offered until 
   assert.equal(offered(shell), 4);
   assert.equal(shell.state.book.leases.size, 0);
   assert.deepEqual(doors, [true]);
+  const metrics = watchMetrics(shell, { controllersConnected: () => 0 });
 
   shell.vouchers.redeemed({ leaseId, jobId: 99, port: 5000, stats: undefined });
   shell.vouchers.claimed(leaseId, 99, 8);
@@ -156,6 +158,7 @@ test("who leased may find the next lease granted; its capacity is offered until 
   assert.ok((guest?.lease.expiresAtMs ?? 0) > shell.nowMs() + request.termMs - 1000);
   assert.equal(offered(shell), 3);
   assert.equal(shell.pool.redeemed, 1);
+  assert.match(await metrics.metrics(), /^sublet_lease_grants_total 1$/m, "a lease as any other");
   await eventually("the next one", () => vouched.size >= 2);
 });
 

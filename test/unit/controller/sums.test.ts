@@ -108,6 +108,8 @@ describe("sums over the cluster", () => {
     tick();
     const over = { state: "LEASE_STATE_REVOKED", reason: "REASON_BATCH_JOB" } as const;
     report("n2", { full: false, leases: [leaseMessage("b", "n2", over)] });
+    const nobodys = leaseMessage("nobodys", "n2", { ...over, grantedUnixMs: 0 });
+    report("n2", { full: false, leases: [nobodys] });
     clock.ms = 3_000;
     tick();
     assert.equal(await read("sublet_cluster_lease_core_seconds_total"), 3 * 2 + 2);
