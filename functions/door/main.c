@@ -118,8 +118,21 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static bool watch_plain(int fd, uint64_t what)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = TAG(what, 0, false)};
+    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+static void watch_starter(int fd)
+{
+    if (fd >= 0 && !watch_plain(fd, OF_STARTER))
+        fprintf(stderr, "sublet-door: the starter cannot be watched: %s\n", strerror(errno));
+}
+
 bool ask_for(struct visitor *visitor, const struct lease_ask *ask)
 {
+    watch_starter(redeem_again(now_ms()));
     last_asked = last_asked == UINT32_MAX ? 1 : last_asked + 1;
     if (!redeem_ask(last_asked, visitor->uid, visitor->gid, ask))
         return false;
@@ -293,12 +306,6 @@ static int listen_at(const char *path)
     return -1;
 }
 
-static bool watch_plain(int fd, uint64_t what)
-{
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = TAG(what, 0, false)};
-    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
-}
-
 /** The agent's word: whether there are vouchers. False: it has ended. */
 static bool heed_agent(void)
 {
@@ -306,9 +313,7 @@ static bool heed_agent(void)
     ssize_t got = read(STDIN_FILENO, words, sizeof(words));
     if (got <= 0)
         return got < 0 && errno == EINTR;
-    int fd = redeem_open(words[got - 1] == '+');
-    if (fd >= 0 && !watch_plain(fd, OF_STARTER))
-        fprintf(stderr, "sublet-door: the starter cannot be watched: %s\n", strerror(errno));
+    watch_starter(redeem_open(words[got - 1] == '+'));
     return true;
 }
 

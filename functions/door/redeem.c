@@ -8,9 +8,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+enum { AGAIN_MS = 1000 };
+
 static const char *path;
 static int starter = -1;
 static bool is_open;
+static int64_t again_ms; /* not connected anew before then */
 static unsigned char in[FRAME_HEADER + FRAME_MAX];
 static size_t in_size;
 
@@ -45,6 +48,15 @@ int redeem_open(bool open)
     is_open = open;
     if (!open || starter >= 0)
         return -1;
+    starter = connect_starter();
+    return starter;
+}
+
+int redeem_again(int64_t now_ms)
+{
+    if (!is_open || starter >= 0 || now_ms < again_ms)
+        return -1;
+    again_ms = now_ms + AGAIN_MS;
     starter = connect_starter();
     return starter;
 }

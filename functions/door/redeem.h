@@ -27,6 +27,11 @@ struct redeemed {
 void redeem_at(const char *starter_path);
 /** The agent says whether there are vouchers. @return a descriptor that is new and is to be watched, else -1. */
 int redeem_open(bool open);
+/**
+ * Connects anew where the starter's connection was lost and there are vouchers, once in a second: it closes one that
+ * is too slow for it, and the agent, which sees nothing of that, says no word. @return as redeem_open()
+ */
+int redeem_again(int64_t now_ms);
 /** Asks; false: there is nobody to ask. */
 bool redeem_ask(uint32_t id, uid_t uid, gid_t gid, const struct lease_ask *ask);
 /**

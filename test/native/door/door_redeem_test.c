@@ -215,18 +215,57 @@ static void a_starter_without_a_voucher_or_a_word_changes_nothing(void **state)
         starter_answers(scene, told[i]);
         hear(scene->agent, lease_frame, sizeof(lease_frame));
     }
-    /* It is lost: the next ones pass at once. */
+    /* It is gone: the next ones pass at once. */
     close(scene->starter);
+    close(scene->starter_listener);
     scene->starter = -1;
     for (int i = 0; i < 3; i++) {
         say(scene->user, lease_frame, sizeof(lease_frame));
         hear(scene->agent, lease_frame, sizeof(lease_frame));
     }
     assert_true(nothing_comes(scene->user));
+    scene->starter_listener = unix_socket(scene->starter_path, true);
     open_vouchers(scene); /* and one that comes again is asked again */
     say(scene->user, lease_frame, sizeof(lease_frame));
     starter_answers(scene, "ok=1\nlease=n-1a\nanswer=2200\n");
     hear(scene->user, answer_frame, sizeof(answer_frame));
+}
+
+/** He asks until the door has come to the starter; what it did not show to it has gone to the agent. */
+static void ask_until_it_connects(struct scene *scene)
+{
+    struct pollfd entry = {.fd = scene->starter_listener, .events = POLLIN};
+    int64_t left_ms = PATIENCE_MS;
+    for (; left_ms > 0; left_ms -= 100) {
+        say(scene->user, lease_frame, sizeof(lease_frame));
+        if (poll(&entry, 1, 100) == 1)
+            break;
+        hear(scene->agent, lease_frame, sizeof(lease_frame));
+    }
+    assert_true(left_ms > 0);
+    scene->starter = accepted(scene->starter_listener);
+}
+
+/** It was too slow for it once, say. The agent, whose vouchers the starter still has, sees nothing of that. */
+static void a_starter_that_has_closed_the_connection_is_asked_anew(void **state)
+{
+    struct scene *scene = *state;
+    open_vouchers(scene);
+    visit(scene);
+    for (int i = 0; i < 2; i++) { /* the second time not before a second is over: it may be closed at once each time */
+        close(scene->starter);
+        ask_until_it_connects(scene);
+        starter_answers(scene, "ok=1\nlease=n-1a\nanswer=2200\n");
+        hear(scene->user, answer_frame, sizeof(answer_frame));
+        hear(scene->agent, mark_frame, sizeof(mark_frame));
+    }
+    close(scene->starter);
+    scene->starter = -1;
+    assert_int_equal(write(scene->words, "-", 1), 1);
+    usleep(1100000);
+    say(scene->user, lease_frame, sizeof(lease_frame)); /* nor is it sought without vouchers */
+    hear(scene->agent, lease_frame, sizeof(lease_frame));
+    assert_true(nothing_comes(scene->starter_listener));
 }
 
 static void nobody_is_asked_without_the_agents_word(void **state)
@@ -332,6 +371,7 @@ int main(void)
         DOOR_TEST(the_agent_hears_a_moment_later_or_before_what_comes_next),
         DOOR_TEST(the_agent_hears_all_in_the_order_in_which_it_was_said),
         DOOR_TEST(a_starter_without_a_voucher_or_a_word_changes_nothing),
+        DOOR_TEST(a_starter_that_has_closed_the_connection_is_asked_anew),
         DOOR_TEST(nobody_is_asked_without_the_agents_word),
         DOOR_TEST(half_an_answer_to_the_user_is_never_cut_by_ours),
         DOOR_TEST(whoever_plays_the_door_is_sent_away),
