@@ -37,12 +37,18 @@ async function clear(tree: GuestTree, leaseId: string, options: AdoptOptions): P
   }
 }
 
+/** What an earlier life has left with the starter; since when it is a lease, the starter knows better where it handed it out. */
+export function guestOf({ meta, leaseId, port, redeemedUnixMs }: ListedExecutor): FoundGuest | undefined {
+  const noted = parseMeta(meta, leaseId, port);
+  return noted && { ...noted, grantedUnixMs: redeemedUnixMs ?? noted.grantedUnixMs };
+}
+
 /** Returns the guests to adopt; everything else is gone when it returns. */
 export async function findGuests(options: AdoptOptions): Promise<FoundGuest[]> {
   const { tree, starter, log } = options;
   const adopted: FoundGuest[] = [];
   for (const executor of (await starter?.list(options.timeoutMs)) ?? []) {
-    const guest = parseMeta(executor.meta, executor.leaseId, executor.port);
+    const guest = guestOf(executor);
     if (guest?.name !== undefined) tree.names?.set(executor.leaseId, guest.name);
     if (guest !== undefined && guestPids(tree, executor.leaseId).includes(executor.pid)) {
       adopted.push(guest);

@@ -79,6 +79,8 @@ export interface ListedExecutor {
   readonly pid: number;
   readonly port: number;
   readonly meta: string;
+  /** When it was handed out, of a lease that was granted ahead, and by its meta before. */
+  readonly redeemedUnixMs?: number | undefined;
   /** Where its page of statistics can be opened (executor/stats.ts). */
   readonly stats?: string | undefined;
 }
@@ -208,13 +210,14 @@ function listed(fields: readonly Field[]): ListedExecutor[] {
   const executors: ListedExecutor[] = [];
   for (const [index, [key, value]] of fields.entries()) {
     if (key !== "executor") continue;
-    const [leaseId, pid, , port] = value.split(" ");
+    const [leaseId, pid, , port, redeemed] = value.split(" ");
     const next = fields[index + 1];
     const meta = next?.[0] === "meta" ? next[1] : "";
     const after = fields[index + 2];
     const stats = after?.[0] === "stats" ? { stats: after[1] } : {};
+    const handedOut = redeemed === undefined ? {} : { redeemedUnixMs: Number(redeemed) };
     if (leaseId !== undefined)
-      executors.push({ leaseId, pid: Number(pid), port: Number(port ?? 0), meta, ...stats });
+      executors.push({ leaseId, pid: Number(pid), port: Number(port ?? 0), meta, ...handedOut, ...stats });
   }
   return executors;
 }

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "launch/log.h"
@@ -198,6 +199,9 @@ void guests_hand_out(struct starter *starter, const struct start_request *reques
 
 void guests_tell_redeemed(struct starter *starter, struct guest *guest, uint64_t keeper, uint64_t job)
 {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    guest->redeemed_unix_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
     guest->was_ready = guest->tell_end = true;
     guest->end_ns = monotonic_ns() + HANDED_OUT_TIMES * starter->ready_timeout_ns;
     guest->asker = (struct waiter){.client = keeper};
@@ -380,7 +384,10 @@ void guests_stop(struct starter *starter, const char *lease, struct waiter waite
     server_answer_error(starter, waiter, "others wait for its end already");
 }
 
-/** As many frames as it takes; all but the last carry more=1. */
+/**
+ * As many frames as it takes; all but the last carry more=1. Behind its port, of a lease that was granted ahead, when
+ * it became one.
+ */
 void guests_list(struct starter *starter, struct waiter waiter)
 {
     enum { ENTRY_MAX = LEASE_MAX + META_MAX + 192 };
@@ -397,8 +404,11 @@ void guests_list(struct starter *starter, struct waiter waiter)
             text_begin(text);
             text_add(text, "id=%llu\nok=1\n", (unsigned long long)waiter.id);
         }
-        text_add(text, "executor=%s %d %llu %u\nmeta=%s\nstats=/proc/%d/fd/%d\n", guest->lease, (int)guest->pid,
-                 (unsigned long long)guest->start_ticks, guest->port, guest->meta, (int)getpid(), guest->stats_fd);
+        text_add(text, "executor=%s %d %llu %u", guest->lease, (int)guest->pid, (unsigned long long)guest->start_ticks,
+                 guest->port);
+        if (guest->redeemed_unix_ms != 0)
+            text_add(text, " %llu", (unsigned long long)guest->redeemed_unix_ms);
+        text_add(text, "\nmeta=%s\nstats=/proc/%d/fd/%d\n", guest->meta, (int)getpid(), guest->stats_fd);
     }
     server_send(starter, waiter.client);
 }

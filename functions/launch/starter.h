@@ -78,6 +78,8 @@ struct guest {
     pid_t pid;
     uint64_t serial;
     uint64_t start_ticks;
+    /** When a lease that was granted ahead became one; 0: its meta says. */
+    uint64_t redeemed_unix_ms;
     uint16_t port;
     int ready_fd;
     /** Where the executor counts (wire/stats_layout.h); the agent opens it by way of /proc. */

@@ -12,6 +12,8 @@
  * redeemed, and its port goes into the answer, as five digits at port_at. Either way its sockets listen when the answer
  * is there. One that cannot be started is told of as one that has ended (EXITED).
  *
+ * What is in the lease's meta was true when it was granted ahead; LIST says when it was handed out.
+ *
  * A voucher is for the request whose bytes it holds, asked by this uid and gid, and by any of his jobs or by one. It
  * goes with its guest, and with its connection. What the starter does here is to compare bytes; what they mean is not
  * its business.

@@ -1,6 +1,8 @@
 /** Leases that are granted ahead: who gets them, who hears of it in which order, and what ends them. */
 #include "starter_case.h"
 
+#include <time.h>
+
 static int door; /* a second connection, as sublet-door has one */
 
 static int begin_with_door(void **state)
@@ -86,8 +88,13 @@ static void who_asks_for_just_that_gets_it_and_the_keeper_hears_of_it(void **sta
     assert_non_null(strstr(field("stats"), "/proc/"));
     const char *config = tell("a", "config");
     assert_non_null(strstr(config, "\nlease=a\n"));
-    assert_true(ask("verb=LIST\nid=5\n", 5)); /* for an agent that comes later, with the job */
-    assert_non_null(strstr(driver.text, "executor=a "));
+    assert_true(
+        ask("verb=LIST\nid=5\n", 5)); /* for an agent that comes later, with the job, and since when it is one */
+    long long handed_ms = 0, now_ms = 1000LL * time(NULL);
+    const char *line = strstr(driver.text, "executor=a ");
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, "executor=a %*d %*u %*u %lld\n", &handed_ms), 1);
+    assert_true(handed_ms > now_ms - 30000 && handed_ms < now_ms + 2000);
     assert_non_null(strstr(driver.text, "meta=[\"a\",5]\n"));
     assert_false(redeem(0, 70, 5, "0a0b")); /* once */
     assert_true(ask("verb=STOP\nid=8\nlease=a\n", 8));

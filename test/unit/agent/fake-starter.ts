@@ -18,7 +18,7 @@ export interface FakeStarter {
   readonly code: Record<string, string>[];
   /** Folders that PATHS told. */
   readonly paths: string[][];
-  readonly live: Map<string, { fields: Field[]; child: ChildProcess | undefined }>;
+  readonly live: Map<string, { fields: Field[]; child: ChildProcess | undefined; redeemedUnixMs?: number }>;
   /** Set to hold back answers to START, or to fail them. */
   mode: "answer" | "silent" | "fail";
   /** What was prepared is known no more. */
@@ -87,7 +87,16 @@ export async function fakeStarter(
     }
     if (verb === "LIST")
       return [...fake.live].flatMap(([id, guest]): Field[] => [
-        ["executor", `${id} ${guest.child?.pid ?? 1} 1 4242`],
+        [
+          "executor",
+          [
+            id,
+            guest.child?.pid ?? 1,
+            1,
+            4242,
+            ...(guest.redeemedUnixMs === undefined ? [] : [guest.redeemedUnixMs]),
+          ].join(" "),
+        ],
         ["meta", fieldOf(guest.fields, "meta") ?? ""],
       ]);
     if (verb === "STOP") {

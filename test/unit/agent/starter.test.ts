@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { findGuests } from "../../../agent/executor/adopt.ts";
+import { findGuests, guestOf } from "../../../agent/executor/adopt.ts";
 import { guestMeta, parseMeta } from "../../../agent/executor/meta.ts";
 import { decodeFields, encodeFields } from "../../../agent/executor/protocol.ts";
 import { connectStarter, type Starter, type StartOrder } from "../../../agent/executor/starter.ts";
@@ -149,6 +149,21 @@ test("meta: what is written is read again, 256 of them fit into a frame, anythin
     line.replace("200000", "-1"),
   ])
     assert.equal(parseMeta(bad, "a", 1), undefined, bad);
+});
+
+test("adoption: a lease that was granted ahead is one since it was handed out, all others since their meta says", async (t) => {
+  const { fake, starter } = await pair(t);
+  const driver = Driver.ready();
+  driver.run("a");
+  const guest = driver.state.guests.get("a");
+  assert.ok(guest !== undefined);
+  await starter.start({ ...order, meta: guestMeta({ ...guest, grantedUnixMs: 1_000 }) }, 1000);
+  const granted = async (): Promise<unknown> => (await starter.list(1000)).map(guestOf)[0]?.grantedUnixMs;
+  assert.equal(await granted(), 1_000);
+  const live = fake.live.get("a");
+  assert.ok(live !== undefined);
+  live.redeemedUnixMs = 61_000;
+  assert.equal(await granted(), 61_000);
 });
 
 test("adoption: an executor without meta, or not in its cgroup, is stopped", async (t) => {
