@@ -345,6 +345,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     ...handlers.desk,
     on: () => now.config.grantAhead,
     open: openFor("here"),
+    mayStand: ({ termMs, billing }) =>
+      openMsOf(controllers.reporters) >= termMs && billed.mayGrantTo(billing),
     taken: (lease) => {
       const facts = { node: config.node, nowMs: shell.nowMs(), grantedUnixMs: 0, invocations: 0 };
       const message = leaseToWire({ ...lease, state: "REVOKED", reason: "batch_job" }, facts);

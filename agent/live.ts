@@ -3,13 +3,11 @@
  * copy of its own is told here.
  */
 import type { AgentConfig } from "../src/config/config.ts";
-import type { CodeCache } from "./executor/code.ts";
-import type { Pool } from "./executor/pool.ts";
 import type { Guard } from "./guard/guard.ts";
 import type { GuardPolicy } from "./guard/policy.ts";
 import type { FollowedControllers } from "./offer/controllers.ts";
-import type { AgentEvent } from "./reactor/events.ts";
 import type { LiveSetup } from "./reactor/state.ts";
+import type { Shell } from "./shell.ts";
 
 /** The configuration in force. */
 export interface Now {
@@ -31,7 +29,7 @@ export function liveSetup(config: AgentConfig): LiveSetup {
 
 export interface LiveParts {
   readonly now: Now;
-  readonly shell: { readonly pool: Pool; readonly code: CodeCache; dispatch(event: AgentEvent): void };
+  readonly shell: Pick<Shell, "pool" | "vouchers" | "code" | "dispatch">;
   readonly guard: Pick<Guard, "take">;
   readonly controllers: Pick<FollowedControllers, "follow">;
   /** Does the node lend, by the configuration? */
@@ -48,4 +46,5 @@ export function applyLive(parts: LiveParts, config: AgentConfig, policy: GuardPo
   parts.guard.take(policy);
   parts.controllers.follow(config.controllers);
   parts.lend();
+  parts.shell.vouchers.reload();
 }

@@ -19,6 +19,7 @@
  */
 import { SubletError, toSubletError } from "../../src/common/errors.ts";
 import type { Billing, Lease, LeaseRequest, Principal } from "../../src/common/nouns.ts";
+import { leaseRequestFromWire } from "../../src/rpc/convert.ts";
 import type { LeaseRequestMessage } from "../../src/rpc/messages.ts";
 import type { GuestLimits } from "../cgroup/limits.ts";
 import type { AgentEvent } from "../reactor/events.ts";
@@ -28,12 +29,12 @@ import { metaForAnyJob } from "./meta.ts";
 import type { Pool, Prepared } from "./pool.ts";
 import { jobMark, type Redeemed, type Starter, type StartOrder, type VoucherOrder } from "./starter.ts";
 
-/** What somebody asked for and got. */
+/** What somebody asked for and got, here or (agent/socket/ahead.ts) on another node. */
 export interface Demand {
   /** Bytes of the LeaseRequest, as they came. */
   readonly request: Buffer;
   readonly message: LeaseRequestMessage;
-  readonly wish: LeaseRequest;
+  /** With his job. */
   readonly owner: Principal;
 }
 
@@ -43,6 +44,8 @@ export interface VoucherDesk {
   readonly on: () => boolean;
   /** Whether this node may grant that now without asking anybody. */
   readonly mayGrant: (demand: Demand) => boolean;
+  /** Whether what a controller had granted ahead to another node's client could be granted still. */
+  readonly mayStand: (lease: Lease) => boolean;
   readonly billing: (owner: Principal) => Billing | undefined;
   readonly newLeaseId: () => string;
   readonly newToken: () => string;
@@ -103,7 +106,7 @@ function isNear({ far }: Held): boolean {
   return far === undefined;
 }
 
-export function same(a: Omit<Demand, "wish">, b: Omit<Demand, "wish">): boolean {
+export function same(a: Demand, b: Demand): boolean {
   return a.owner.uid === b.owner.uid && a.owner.gid === b.owner.gid && a.request.equals(b.request);
 }
 
@@ -202,7 +205,8 @@ export class Vouchers {
     const leaseId = desk.newLeaseId();
     const prepared = pool.lend(leaseId) ?? pool.place(leaseId);
     if (prepared === undefined) return false;
-    const guest = this.#vouch({ leaseId, wish: demand.wish, owner: demand.owner }, desk, prepared);
+    const wish = leaseRequestFromWire(demand.message, this.#options.state().setup.leaseTermMs);
+    const guest = this.#vouch({ leaseId, wish, owner: demand.owner }, desk, prepared);
     if (guest === undefined) {
       this.#starved = true;
       return false;
@@ -336,13 +340,20 @@ export class Vouchers {
     if (this.#against()) return void this.withdraw();
     const nowMs = this.#options.nowMs();
     const wanted = this.#wanted();
-    void this.#withdrawThose(({ far }) => (far === undefined ? !wanted : far.untilMs <= nowMs));
+    const stands = ({ untilMs, lease }: NonNullable<Held["far"]>): boolean =>
+      untilMs > nowMs && this.#desk?.mayStand(lease) === true;
+    void this.#withdrawThose(({ far }) => (far === undefined ? !wanted : !stands(far)));
   }
 
   /** The node's state has changed. */
   check(): void {
     if (this.#held.size > 0 && this.#against()) void this.withdraw();
     else if (this.#starved && !this.#filling) this.later();
+  }
+
+  /** The configuration was read again: what it would decide otherwise by now is decided anew. */
+  reload(): void {
+    void this.withdraw().then(() => this.later());
   }
 
   /** When this resolves none can be redeemed, and what was redeemed is known. Never rejects. */
@@ -448,7 +459,9 @@ export class Vouchers {
 
   #hand(leaseId: string, jobId: number, what: { readonly port: number } | { readonly holder: number }): void {
     const voucher = this.#options.state().vouchers.get(leaseId);
-    const billing = voucher && this.#desk?.billing({ ...voucher.lease.owner, jobId });
+    // A controller knows of jobs on other nodes.
+    const billing =
+      voucher?.lease.billing ?? (voucher && this.#desk?.billing({ ...voucher.lease.owner, jobId }));
     this.#options.dispatch({
       type: "redeemed",
       leaseId,

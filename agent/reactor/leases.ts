@@ -53,11 +53,11 @@ function freeUid(draft: Draft): number {
 }
 
 /** What is granted of a request at most, and at least. */
-export function boundedRequest(draft: Draft, request: LeaseRequest): LeaseRequest {
+export function boundedRequest({ setup }: Pick<Draft, "setup">, request: LeaseRequest): LeaseRequest {
   const minBytes = request.kind === "function" ? minFunctionMemoryBytes : 0;
   return {
     ...request,
-    termMs: Math.min(request.termMs, draft.setup.leaseTermMaxMs),
+    termMs: Math.min(request.termMs, setup.leaseTermMaxMs),
     memoryBytes: Math.max(minBytes, request.memoryBytes),
   };
 }

@@ -32,16 +32,21 @@ function besideVouchers(state: Facts) {
   });
 }
 
-/** Whether vouchers must go so that this can be granted. */
-export function inTheWayOf(
-  state: Facts,
-  request: Pick<LeaseRequest, "kind" | "cores" | "memoryBytes">,
-): boolean {
+/** How many cores of a request one part can give; -1: it cannot be granted. */
+function granted(request: LeaseRequest, bytes: number, parts: AgentState["spare"]): number {
+  const least = Math.max(request.minCores, Math.min(1, request.cores));
+  const most = parts
+    .filter((part) => part.memoryBytes >= bytes && part.cores.length >= least)
+    .map((part) => Math.min(request.cores, part.cores.length));
+  return Math.max(-1, ...most);
+}
+
+/** Whether vouchers must go so that this can be granted, or more of it. */
+export function inTheWayOf(state: Facts, asked: LeaseRequest): boolean {
   if (state.vouchers.size === 0) return false;
+  const request = boundedRequest(state, asked);
   const bytes = request.memoryBytes + overheadBytes(state.setup, request.kind);
-  const fits = (parts: AgentState["spare"]): boolean =>
-    parts.some((part) => part.cores.length >= request.cores && part.memoryBytes >= bytes);
-  return fits(state.spare) && !fits(besideVouchers(state));
+  return granted(request, bytes, state.spare) > granted(request, bytes, besideVouchers(state));
 }
 
 /** Why vouchers do not hold any more; undefined: all of them do. */

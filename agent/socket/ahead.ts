@@ -16,16 +16,7 @@ import { SubletError, toSubletError } from "../../src/common/errors.ts";
 import type { Principal } from "../../src/common/nouns.ts";
 import type { LeaseMessage, LeaseRequestMessage, RequestLeaseResponse } from "../../src/rpc/messages.ts";
 import type { Starter } from "../executor/starter.ts";
-import { farMs, same } from "../executor/vouchers.ts";
-
-/** What somebody asked for and got on another node. */
-export interface AheadDemand {
-  /** Bytes of the LeaseRequest, as they came. */
-  readonly request: Buffer;
-  readonly message: LeaseRequestMessage;
-  /** With his job. */
-  readonly owner: Principal;
-}
+import { type Demand, farMs, same } from "../executor/vouchers.ts";
 
 export interface AheadOptions {
   readonly starter: () => Starter | undefined;
@@ -45,7 +36,7 @@ export interface AheadOptions {
 interface Kept {
   readonly leaseId: string;
   readonly node: string;
-  readonly demand: AheadDemand;
+  readonly demand: Demand;
   readonly untilMs: number;
   /** It is the starter's no more: the client's stream must say soon that he has it. */
   out: boolean;
@@ -65,14 +56,14 @@ const maxRequestBytes = 1024;
 /** A controller or an agent that does not know of such is not asked again for so long. */
 const olderMs = 600_000;
 
-function sameDemand(a: AheadDemand, b: AheadDemand): boolean {
+function sameDemand(a: Demand, b: Demand): boolean {
   return a.owner.jobId === b.owner.jobId && same(a, b);
 }
 
 export class Ahead {
   readonly #options: AheadOptions;
-  #last: AheadDemand | undefined;
-  #demand: (AheadDemand & { atMs: number }) | undefined;
+  #last: Demand | undefined;
+  #demand: (Demand & { atMs: number }) | undefined;
   readonly #kept = new Map<string, Kept>();
   #asking = false;
   #timer: NodeJS.Timeout | undefined;
@@ -92,7 +83,7 @@ export class Ahead {
   }
 
   /** A lease for functions was granted on another node the ordinary way. */
-  granted(demand: AheadDemand): void {
+  granted(demand: Demand): void {
     if (demand.request.length > maxRequestBytes) return;
     const twice = this.#last !== undefined && sameDemand(demand, this.#last);
     this.#last = demand;
@@ -160,7 +151,7 @@ export class Ahead {
     }
   }
 
-  async #one(demand: AheadDemand): Promise<void> {
+  async #one(demand: Demand): Promise<void> {
     const { request, release, answer, nowMs } = this.#options;
     const { owner } = demand;
     const granted = await request(demand.message, owner);

@@ -111,7 +111,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
   /** The same of leases on other nodes. */
   remoteDraining(leases: readonly LeaseMessage[]): void;
   /** For leases that are granted ahead. */
-  desk: Omit<VoucherDesk, "on" | "open" | "taken">;
+  desk: Omit<VoucherDesk, "on" | "mayStand" | "open" | "taken">;
 } {
   const { shell, controllers, admin } = options;
   const sessions = new Map<number, Session>();
@@ -227,8 +227,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     const bytes = leaseRequestBytes(body);
     if (bytes === undefined || request?.kind !== "LEASE_KIND_FUNCTION") return;
     const demand = { request: Buffer.from(bytes), owner, message: request };
-    const wish = leaseRequestFromWire(request, shell.state.setup.leaseTermMs);
-    if (where === "here") shell.vouchers.asked({ ...demand, wish });
+    if (where === "here") shell.vouchers.asked(demand);
     else options.ahead?.granted(demand);
   }
 

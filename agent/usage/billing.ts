@@ -80,7 +80,12 @@ export class Billed {
 
   /** Whether no controller need be asked. */
   mayGrant(owner: Principal): boolean {
-    return this.#told.mayGrant(this.of(owner), this.#shell.nowMs());
+    return this.mayGrantTo(this.of(owner));
+  }
+
+  /** Whether a lease that is counted to this account may be granted still. */
+  mayGrantTo(billing: Billing | undefined): boolean {
+    return this.#told.mayGrant(billing, this.#shell.nowMs());
   }
 
   /** Whether anybody may have a lease, whatever his account. */

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import type { KeptAnswer, Starter } from "../../../agent/executor/starter.ts";
-import { Ahead, type AheadDemand } from "../../../agent/socket/ahead.ts";
+import type { Demand } from "../../../agent/executor/vouchers.ts";
+import { Ahead } from "../../../agent/socket/ahead.ts";
 import { SubletError } from "../../../src/common/errors.ts";
 import type {
   EndpointMessage,
@@ -13,7 +14,7 @@ import type {
 
 const message = { kind: "LEASE_KIND_FUNCTION" } as LeaseRequestMessage;
 const owner = { uid: 1000, gid: 100, jobId: 7, node: "n1" };
-const demand: AheadDemand = { request: Buffer.from("0801", "hex"), message, owner };
+const demand: Demand = { request: Buffer.from("0801", "hex"), message, owner };
 
 /** One agent with a clock that a test moves. */
 function world(t: TestContext) {

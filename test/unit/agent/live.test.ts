@@ -1,8 +1,12 @@
 /** What a reload of the configuration changes in an agent that runs, part by part. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { GuardPolicy } from "../../../agent/guard/policy.ts";
+import { applyLive, type LiveParts, type Now } from "../../../agent/live.ts";
 import { followControllers } from "../../../agent/offer/controllers.ts";
+import type { AgentEvent } from "../../../agent/reactor/events.ts";
 import type { LiveSetup } from "../../../agent/reactor/state.ts";
+import type { AgentConfig } from "../../../src/config/config.ts";
 import { eventually } from "./fake-starter.ts";
 import { Driver, mib, request, types } from "./setup.ts";
 
@@ -63,4 +67,39 @@ test("controllers come and go, and those that stay are not disturbed", async (t)
   assert.equal(reporters.length, 2);
   await eventually("nobody is there", () => followed.connectedCount() === 0);
   assert.deepEqual(contacts, []);
+});
+
+test("all that keeps a copy of the settings hears of new ones; what was granted ahead by the old ones does so last", () => {
+  const told: string[] = [];
+  const note =
+    (what: string) =>
+    (...said: readonly unknown[]): void =>
+      void told.push([what, ...said].join(" "));
+  const shell = {
+    dispatch: ({ type }: AgentEvent) => void told.push(type),
+    pool: { setMax: note("pool") },
+    code: { setMax: note("code"), setPaths: note("paths") },
+    vouchers: { reload: note("vouchers") },
+  } as unknown as LiveParts["shell"];
+  const now: Now = { config: {} as AgentConfig };
+  const config = {
+    poolMax: 3,
+    codeCacheBytes: 5,
+    codeFromPaths: ["/lib"],
+    controllers: ["c:1"],
+    reclaim: {},
+  };
+  const parts = { now, shell, guard: { take: note("guard") }, controllers: { follow: note("controllers") } };
+  applyLive({ ...parts, lend: note("lend") }, config as unknown as AgentConfig, {} as GuardPolicy);
+  assert.equal(now.config, config);
+  assert.deepEqual(told, [
+    "settings",
+    "pool 3",
+    "code 5",
+    "paths /lib",
+    "guard [object Object]",
+    "controllers c:1",
+    "lend",
+    "vouchers",
+  ]);
 });

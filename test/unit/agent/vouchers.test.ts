@@ -17,8 +17,16 @@ import type { LeaseRequestMessage } from "../../../src/rpc/messages.ts";
 import { eventually } from "./fake-starter.ts";
 import { mib, owner, request, setup, token } from "./setup.ts";
 
-const message = { kind: "LEASE_KIND_FUNCTION" } as LeaseRequestMessage;
-const demand: Demand = { request: Buffer.from("0a01", "hex"), message, wish: request, owner };
+/** Of the site's default term. */
+const message = {
+  kind: "LEASE_KIND_FUNCTION",
+  cores: 1,
+  minCores: 1,
+  memoryBytes: request.memoryBytes,
+  termMs: 0,
+  durability: "DURABILITY_UNSPECIFIED",
+} as LeaseRequestMessage;
+const demand: Demand = { request: Buffer.from("0a01", "hex"), message, owner };
 const bytes = (text: string): Buffer => Buffer.from(text);
 
 /** A shell on a starter that only notes what it is told, and hands out what a test says. */
@@ -33,6 +41,7 @@ async function world(t: TestContext, { cores = 4, max = 4, availableMib = 4096 }
     unvouched: [] as (string | undefined)[],
     taken: [] as string[],
     mayGrant: true,
+    mayStand: true,
     on: true,
     opened: [] as string[],
     laterMs: 0,
@@ -92,6 +101,7 @@ async function world(t: TestContext, { cores = 4, max = 4, availableMib = 4096 }
   shell.vouchers.setDesk({
     on: () => here.on,
     mayGrant: () => here.mayGrant,
+    mayStand: () => here.mayStand,
     billing: ({ jobId }) => ({ account: `of-${jobId}`, partition: "" }),
     newLeaseId: () => `v${++leases}`,
     newToken: () => token,
@@ -232,6 +242,40 @@ test("somebody else wants the capacity: he gets it", async (t) => {
   await assert.rejects(lease(), /not enough spare|lends nothing/);
 });
 
+test("what is asked for in part, too, is granted as if nothing were granted ahead", async (t) => {
+  for (const cores of [4, 8]) {
+    const { shell, ahead, lease, cleared } = await world(t);
+    await ahead(1);
+    const leaseId = await lease({ ...request, cores, minCores: 2 });
+    assert.equal(shell.state.book.leases.get(leaseId)?.cores.length, 4, `${cores} cores, 2 at least`);
+    assert.ok(cleared());
+  }
+  const { shell, ahead, lease } = await world(t);
+  await ahead(1);
+  await lease({ ...request, cores: 8, minCores: 4 });
+  assert.equal(shell.vouchers.size, 0);
+});
+
+test("what a function needs at least counts, not the little that it asks for", async (t) => {
+  const { shell, lease, vouched } = await world(t);
+  await lease({ ...request, memoryBytes: 3422 * mib }); // 128 MiB are offered beside it
+  shell.vouchers.asked({ ...demand, message: { ...message, memoryBytes: 52 * mib } });
+  await eventually("84 of them are kept", () => vouched.size === 1);
+  const leaseId = await lease({ ...request, memoryBytes: 1 });
+  assert.ok(shell.state.book.leases.has(leaseId), "it wants 48");
+});
+
+test("settings hold from their reload on: what was granted ahead by older ones goes, and is made anew", async (t) => {
+  const { shell, ahead, vouched } = await world(t);
+  const [leaseId = ""] = await ahead(1);
+  assert.equal(shell.state.vouchers.get(leaseId)?.lease.termMs, 60_000);
+  shell.dispatch({ type: "settings", setup: { ...shell.state.setup, leaseTermMs: 20_000 } });
+  shell.vouchers.reload();
+  await eventually("it is gone", () => !shell.state.vouchers.has(leaseId));
+  await eventually("another", () => vouched.size > 0 && shell.state.vouchers.size > 0);
+  assert.ok([...shell.state.vouchers.values()].every(({ lease }) => lease.termMs === 20_000));
+});
+
 test("no room beside the lease: granted ahead as soon as that is given back", async (t) => {
   const here = await world(t, { cores: 1 });
   const { shell, lease, vouched } = here;
@@ -250,9 +294,9 @@ test("no room beside the lease: granted ahead as soon as that is given back", as
 test("what is spare, but not as it is offered, in steps, is not granted ahead and taken back for ever", async (t) => {
   // Spare is 4000 - 512 MiB, offered are 3456.
   const { shell, lease, vouched, stopped } = await world(t, { availableMib: 4000 });
-  const wish = { ...request, memoryBytes: 3440 * mib };
-  const leaseId = await lease(wish);
-  shell.vouchers.asked({ ...demand, wish });
+  const memoryBytes = 3440 * mib;
+  const leaseId = await lease({ ...request, memoryBytes });
+  shell.vouchers.asked({ ...demand, message: { ...message, memoryBytes } });
   await eventually("one is prepared", () => shell.pool.size > 0);
   await shell.ask({ type: "release", leaseId, asker: { uid: owner.uid, all: false } });
   shell.sampleMemory();
@@ -457,6 +501,25 @@ test("for a client on another node: who shows the token has it, and his node's a
   await shell.ask({ type: "renew", leaseId: "f1", asker: { uid: owner.uid, all: false }, holder: undefined });
   assert.ok(cleared());
   assert.deepEqual(taken, []);
+});
+
+test("for a client on another node: whose account it is, the controller has said, who knows his job", async (t) => {
+  const { shell } = await world(t, { max: 0 });
+  const billing = { account: "his-jobs", partition: "p" };
+  await shell.vouchers.grantAhead({ ...far("f1"), wish: { ...request, billing } });
+  await shell.vouchers.grantAhead(far("f2"));
+  for (const leaseId of ["f1", "f2"])
+    shell.vouchers.redeemed({ leaseId, jobId: 7, port: 6000, stats: undefined });
+  const accounts = ["f1", "f2"].map((id) => shell.state.guests.get(id)?.lease.billing?.account);
+  assert.deepEqual(accounts, ["his-jobs", "of-7"], "or else what is known here");
+});
+
+test("for a client on another node: what has come up against it since is seen within a second or so", async (t) => {
+  const here = await world(t, { max: 0 });
+  await here.shell.vouchers.grantAhead(far("f1"));
+  here.mayStand = false; // a job is planned there, or his account has nothing left
+  await eventually("it is gone", here.cleared);
+  assert.deepEqual(here.taken, ["f1"]);
 });
 
 test("for a client on another node, where no executors are kept", async (t) => {
