@@ -14,7 +14,8 @@
  * - The cgroup tree is the witness: cores that are lent when a job's cpuset shows them go at once, and count as missed.
  *   So does memory, when the limits of the jobs and what is lent exceed the node: whatever was guessed before, a guess
  *   that was wrong lasts no longer than this. Without cores in its cgroup (Slurm does not constrain them) an announced
- *   job is taken to be everywhere after a twentieth of announceTimeoutMs.
+ *   job is taken to be everywhere after a twentieth of announceTimeoutMs, and after hookTimeoutMs at the latest: that is
+ *   how long a step waits for us, so that the job runs by then, and in doubt the guest dies.
  * - The epilog ends a job. One that a prolog announced keeps its cores until then, though its cgroup may come and go
  *   with its steps.
  *
@@ -195,9 +196,11 @@ export function onEpilog(draft: Draft, event: Event<"epilog">): void {
 function known(draft: Draft, seen: SeenJob): KnownJob {
   const before = draft.jobs.get(seen.jobId);
   const hooked = draft.announced.has(seen.jobId) || before?.hooked === true;
+  const { announceTimeoutMs, hookTimeoutMs } = draft.setup;
   const doubtMs =
-    draft.setup.announceTimeoutMs *
-    (draft.announced.has(seen.jobId) && stepWillCome(draft) ? stepDoubtShare : 1);
+    draft.announced.has(seen.jobId) && stepWillCome(draft)
+      ? Math.min(announceTimeoutMs * stepDoubtShare, hookTimeoutMs)
+      : announceTimeoutMs;
   const untilMs = seen.cores === undefined ? (before?.untilMs ?? draft.nowMs + doubtMs) : undefined;
   // Threads of one core go together: a job that has one has all.
   const cores = seen.cores && wholeCores(seen.cores, draft.setup.siblings ?? []);

@@ -131,7 +131,7 @@ export const agentSchema = z.strictObject({
   announce_timeout_ms: ms
     .default(10_000)
     .describe(
-      "how long an announced job keeps the node closed; a twentieth of it: how long one whose cgroup shows no cores yet may be silent before all leases go",
+      "how long an announced job keeps the node closed; a twentieth of it, 2 s at most: how long one whose cgroup shows no cores yet may be silent before all leases go",
     )
     .meta(live),
   controller_timeout_ms: ms

@@ -231,8 +231,12 @@ test("prolog = learned: all at first; close once steps are heard; all again when
   assert.deepEqual(ended(driver.feed({ type: "prolog", call: 5, jobId: 3 })), ["c"]);
 });
 
-for (const announceTimeoutMs of [10_000, 60_000])
-  test(`prolog = close without a step and without a cpuset: the doubt lasts a twentieth of ${announceTimeoutMs} ms, then all goes`, () => {
+for (const [announceTimeoutMs, doubtMs] of [
+  [10_000, 500],
+  [30_000, 1_500],
+  [600_000, setup.hookTimeoutMs],
+] as const)
+  test(`prolog = close without a step and without a cpuset: of ${announceTimeoutMs} ms the doubt lasts ${doubtMs}, then all goes`, () => {
     const driver = Driver.ready({ prolog: "close", announceTimeoutMs });
     driver.run("a");
     driver.feed({ type: "prolog", call: 1, jobId: 1 });
@@ -240,7 +244,7 @@ for (const announceTimeoutMs of [10_000, 60_000])
       type: "jobs",
       jobs: [{ jobId: 1, cores: undefined, memoryLimitBytes: undefined, memoryUsedBytes: 0 }],
     });
-    driver.nowMs += announceTimeoutMs / 20 - 1;
+    driver.nowMs += doubtMs - 1;
     assert.deepEqual(ended(driver.feed({ type: "timer" })), []);
     driver.nowMs += 1;
     assert.deepEqual(ended(driver.feed({ type: "timer" })), ["a"]);
