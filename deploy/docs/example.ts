@@ -2,7 +2,7 @@
 import { wrap } from "../../src/cli/output.ts";
 import { type KeySpec, keysOf, tablesOf } from "../../src/config/keys.ts";
 import { dropInFolder } from "../../src/config/layers.ts";
-import { tomlValue } from "../../src/config/show.ts";
+import { tomlValue } from "../../src/config/toml-value.ts";
 import type { Subject } from "./subjects.ts";
 import { sentence, typeText } from "./text.ts";
 

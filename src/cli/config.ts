@@ -7,8 +7,9 @@ import { readCli } from "../config/cli.ts";
 import { readAgent, readController } from "../config/config.ts";
 import type { KeySpec } from "../config/keys.ts";
 import { nearestWord } from "../config/nearest.ts";
-import { settingsJson, settingsText, shownSettings, tomlValue } from "../config/show.ts";
+import { settingsJson, settingsText, shownSettings } from "../config/show.ts";
 import type { Configuration, Sources } from "../config/sources.ts";
+import { tomlValue } from "../config/toml-value.ts";
 import { type Output, wrap, writeError, writeJson } from "./output.ts";
 
 export { exits } from "../config/arguments.ts";

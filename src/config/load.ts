@@ -5,9 +5,11 @@
  */
 import type { z } from "zod";
 import { SubletError } from "../common/errors.ts";
-import { type KeySpec, keysOf } from "./keys.ts";
+import { findKey, type KeySpec, keysOf } from "./keys.ts";
 import { isTable, type Layer, type LayerKind, tomlLayer, type Values } from "./layers.ts";
 import { nearestWord } from "./nearest.ts";
+import { tomlValue } from "./toml-value.ts";
+import { typeText } from "./type-text.ts";
 
 export interface Origin {
   readonly kind: LayerKind | "default";
@@ -81,8 +83,30 @@ function complaints(
       return saying(layers, path).map((layer) => `${layer.where(path)}: ${what}`);
     });
   const path = plain(issue.path);
-  const where = saying(layers, path).at(-1)?.where(path) ?? subject;
-  return [`${where}: ${issue.path.map(String).join(".")}: ${issue.message}`];
+  const said = saying(layers, path).at(-1);
+  const what = wanted(issue, path, said, keys) ?? issue.message;
+  return [`${said?.where(path) ?? subject}: ${issue.path.map(String).join(".")}: ${what}`];
+}
+
+/** A wrong kind or size of value in the words of the documentation, which name the unit; undefined: the issue says more itself. */
+function wanted(
+  issue: z.core.$ZodIssue,
+  path: readonly string[],
+  layer: Layer | undefined,
+  keys: readonly KeySpec[],
+): string | undefined {
+  const found = findKey(keys, path);
+  // What a table of names has under one of them.
+  const member = found !== undefined && found.path.length < path.length;
+  const key = member ? { ...found, kind: found.member ?? "string", member: undefined } : found;
+  const size = issue.code === "too_big" || issue.code === "too_small";
+  const kind = issue.code === "invalid_type" || issue.code === "invalid_value";
+  // How long a text or a list may be stands in the issue alone.
+  if (key === undefined || !(kind || (size && /^(number|int)$/.test(issue.origin)))) return undefined;
+  const value = valueAt(layer?.values, path);
+  const got =
+    value === undefined ? "missing" : key.secret || key.secretFile ? "wrong" : `got ${tomlValue(value)}`;
+  return `${got}, expected ${typeText(key)} (${key.description})`;
 }
 
 /** `subject`: what is named where no layer says anything. @throws SubletError INVALID_ARGUMENT, one complaint a line. */

@@ -8,9 +8,10 @@ import { type SubletError, toSubletError } from "../common/errors.ts";
 import type { KeySpec } from "./keys.ts";
 import { isTable, type Values } from "./layers.ts";
 import { type Setting, valueAt } from "./load.ts";
-import { hidden, tomlValue } from "./show.ts";
+import { hidden } from "./show.ts";
 import type { Configuration, FileReader, Read } from "./sources.ts";
 import { readStable, type StableOptions } from "./stable.ts";
+import { tomlValue } from "./toml-value.ts";
 
 export interface Change {
   readonly key: string;

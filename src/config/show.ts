@@ -2,10 +2,10 @@
  * The settings in effect and where each came from: for --check-config, `sublet config` and the support bundle. As text it is
  * TOML again; settings of another file (the guard's policy) follow as comments. What the schema calls secret is never in it.
  */
-import { stringify } from "smol-toml";
 import type { KeySpec } from "./keys.ts";
 import type { Setting } from "./load.ts";
 import type { Configuration } from "./sources.ts";
+import { tomlValue } from "./toml-value.ts";
 
 export const hidden = "(secret)";
 
@@ -19,17 +19,6 @@ export interface ShownSetting {
   readonly where: string;
   /** SIGHUP changes it. */
   readonly live: boolean;
-}
-
-/** A value as TOML writes it. */
-export function tomlValue(value: unknown): string {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-    const entries = Object.entries(value).map(([name, each]) => stringify({ [name]: each }).trim());
-    return entries.length === 0 ? "{}" : `{ ${entries.join(", ")} }`;
-  }
-  return stringify({ value })
-    .trim()
-    .replace(/^value = /, "");
 }
 
 function shown({ key, value, origin }: Setting, computed: Readonly<Record<string, unknown>>): ShownSetting {

@@ -158,7 +158,7 @@ key_file = "/key"
     );
     assert.equal(
       complaint(() => agent('[tls]\nca_file = "/a"\ncert_file = "/b"\nkeyfile = "/c"\n')),
-      "test.toml:1: tls.key_file: Invalid input: expected string, received undefined\n" +
+      "test.toml:1: tls.key_file: missing, expected text (PEM of its key)\n" +
         "test.toml:4: unknown key tls.keyfile; did you mean key_file?",
     );
     assert.match(
@@ -175,6 +175,30 @@ key_file = "/key"
     assert.match(said.join("\n"), /test\.toml:2: spin_us: /);
     assert.match(said.join("\n"), /test\.toml:3: run_dir: expected an absolute path/);
     assert.match(said.join("\n"), /SUBLET_AGENT_ADMIN_GID: admin_gid: /);
+  });
+  it("says of a wrong kind or size what it got, what it wants and in which unit, but no secret", () => {
+    assert.equal(
+      complaint(() => agent('lease_term_ms = "5s"')),
+      'test.toml:1: lease_term_ms: got "5s", expected whole number, 1 to 86400000 (term of a lease whose client asked for none)',
+    );
+    assert.match(
+      complaint(() => agent("[lending]\nhold_out = 5")),
+      /^test\.toml:2: lending\.hold_out: got 5, expected number, 0 to 0\.5 \(share of the nodes/,
+    );
+    assert.match(
+      complaint(() => agent('[lending]\nmode = "of"')),
+      /^test\.toml:2: lending\.mode: got "of", expected one of "on", "shadow" \(/,
+    );
+    const said = (text: string): string => complaint(() => loadControllerConfig(file(text), {}));
+    assert.match(said("[accounting]\nurl = 4711"), /^test\.toml:2: accounting\.url: wrong, expected text \(/);
+    assert.match(
+      said('[accounting]\nquota.cfd = "x"'),
+      /^test\.toml:2: accounting\.quota\.cfd: got "x", expected number, 0 or more \(/,
+    );
+    assert.match(
+      said('[dashboard.price]\nper_core_hour = 1\nper_gib_hour = 1\ncurrency = ""'),
+      /currency: Too small: expected string to have >=1 characters/,
+    );
   });
   it("refuses what does not fit together", () => {
     assert.match(
