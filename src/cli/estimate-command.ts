@@ -6,14 +6,15 @@ import type { Session } from "./session.ts";
 function positive(most: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (!(value > 0 && value <= most)) throw new InvalidArgumentError(`expected a number up to ${most}`);
+    if (!(value > 0 && value <= most))
+      throw new InvalidArgumentError(`Expected a number above 0, at most ${most}.`);
     return value;
   };
 }
 
 function minutes(text: string): number[] {
   const values = text.split(",").map(positive(10_080));
-  if (values.length > 12) throw new InvalidArgumentError("at most 12 terms");
+  if (values.length > 12) throw new InvalidArgumentError("Expected at most 12 terms.");
   return values;
 }
 

@@ -1,5 +1,7 @@
 /** `sublet estimate`: what would this site gain? Needs nothing installed: Slurm's own commands, a record, or a trace. */
-import { readFile, writeFile } from "node:fs/promises";
+import { access, constants, readFile, stat, writeFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { getSystemErrorMessage } from "node:util";
 import { SubletError } from "../common/errors.ts";
 import { longestHoldMs, parseCounts, type Reading, timelinesOf } from "../estimate/counts.ts";
 import { type Estimate, type EstimateInput, estimate as makeEstimate } from "../estimate/estimate.ts";
@@ -32,6 +34,8 @@ const defaultDays = 14;
 
 export async function estimate(session: Session, options: EstimateOptions): Promise<void> {
   const progress = progressLine(session.output);
+  // What cannot be written is said before a minute of reading, not after.
+  if (options.html !== undefined) await checkWritable(options.html);
   const input = options.trace === undefined ? await fromSlurm(options, progress) : await fromTrace(options);
   const found = await makeEstimate(input, progress);
   progress("", 0, 0);
@@ -41,6 +45,19 @@ export async function estimate(session: Session, options: EstimateOptions): Prom
     await writeFile(options.html, estimatePage(found, price, commandOf(options)), { mode: 0o644 });
   if (session.json) writeJson(session.output, found);
   else session.output.write(formatEstimate(found, options, session.output.width));
+}
+
+/** The file, or the folder where it will be. */
+async function checkWritable(path: string): Promise<void> {
+  const there = await stat(path).catch(() => undefined);
+  try {
+    if (there?.isDirectory()) throw new Error("it is a folder");
+    await access(there === undefined ? dirname(resolve(path)) : path, constants.W_OK);
+  } catch (thrown) {
+    throw new SubletError("INVALID_ARGUMENT", `--html: cannot write ${path}: ${reasonOf(thrown)}`, {
+      cause: thrown,
+    });
+  }
 }
 
 /** One line on the terminal that is written over; "" ends it. Nothing where nobody looks. */
@@ -192,11 +209,17 @@ function timeOption(name: string, text: string | undefined): number | undefined 
   return ms;
 }
 
+/** "no such file or directory" of what Node says with code, call and path around it. */
+function reasonOf(thrown: unknown): string {
+  const { errno, message } = thrown as NodeJS.ErrnoException;
+  return errno === undefined ? message : getSystemErrorMessage(errno);
+}
+
 async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (thrown) {
-    throw new SubletError("INVALID_ARGUMENT", `cannot read ${path}: ${(thrown as Error).message}`, {
+    throw new SubletError("INVALID_ARGUMENT", `cannot read ${path}: ${reasonOf(thrown)}`, {
       cause: thrown,
     });
   }
@@ -230,7 +253,7 @@ const holeColumns: readonly Column<HoleRow>[] = [
 
 const termColumns: readonly Column<Estimate["readings"][number]["terms"][number]>[] = [
   { title: "TERM", text: ({ termS }) => words(termS) },
-  { title: "AT BEST", text: ({ fits }) => percent(fits), align: "right", spare: 2 },
+  { title: "FITS", text: ({ fits }) => percent(fits), align: "right", spare: 2 },
   { title: "CAUGHT", text: ({ caught }) => percent(caught), align: "right" },
   { title: "CORE-HOURS", text: ({ caughtCoreHours }) => number(caughtCoreHours), align: "right" },
   { title: "LOST", text: ({ lost }) => percent(lost), align: "right" },
@@ -267,7 +290,7 @@ export function formatEstimate(
     const perDay = caught.caughtCoreHours / days;
     const money = price === undefined ? "" : ` = ${number(perDay * price)} ${currency}`;
     parts.push(
-      `\nLeases of ${words(caught.termS)} would have caught ${number(perDay)} core-hours a day${money}: ${number(perDay / 24)} more cores.\n`,
+      `\nHad somebody always wanted them, leases of ${words(caught.termS)} would have caught ${number(perDay)} core-hours a day${money}: ${number(perDay / 24)} more cores.\n`,
     );
   }
   for (const note of found.notes) parts.push(`${wrap(note, width, "  ").replace(/^ {2}/, "- ")}\n`);

@@ -25,7 +25,7 @@ export interface EstimateInput {
 
 export interface TermEstimate {
   readonly termS: number;
-  /** Share of the spare core-hours that whole terms fit into, if nothing were lost between them. */
+  /** Share of the spare core-hours that whole terms fill, of each core's hole by itself. `caught` may be more: it is of a sample. */
   readonly fits: number;
   /** Simulated: shares of the spare core-hours in leases that lasted, and in leases that a job cut short. */
   readonly caught: number;

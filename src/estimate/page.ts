@@ -16,7 +16,7 @@ export function estimatePage(found: Estimate, price: Price | undefined, command:
   const headline =
     best === undefined
       ? ""
-      : `<p class="big"><b>${number(best.caughtCoreHours / days)}</b> core-hours a day could have been lent in leases of ${words(best.termS)}${price === undefined ? "" : `, worth <b>${number((best.caughtCoreHours / days) * price.perCoreHour)} ${escaped(price.currency)}</b> a day`}: the work of <b>${number(best.caughtCoreHours / days / 24)}</b> more cores, on ${number(found.nodes)} nodes with ${number(found.cores)} cores.</p>`;
+      : `<p class="big"><b>${number(best.caughtCoreHours / days)}</b> core-hours a day could have been lent in leases of ${words(best.termS)}, had somebody always wanted them${price === undefined ? "" : `, worth <b>${number((best.caughtCoreHours / days) * price.perCoreHour)} ${escaped(price.currency)}</b> a day`}: the work of <b>${number(best.caughtCoreHours / days / 24)}</b> more cores, on ${number(found.nodes)} nodes with ${number(found.cores)} cores.</p>`;
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>What would this cluster gain?</title><style>${style}</style></head><body><main>
@@ -35,7 +35,7 @@ ${found.readings.map((each) => readingPart(each, found, spare, found.readings.le
 <ul>
 <li>A hole is a core that nobody had, from when it became free until a job took it again; what became free last is taken first.</li>
 <li>Leases are simulated with the code that places and grants real ones: somebody always wants more, every lease lasts one term, and a job takes back what it needs at once. What a lease did before it was cut short is counted as lost, though short functions are mostly done by then.</li>
-<li>“At best” is what whole terms could fill if nothing were lost between them.</li>
+<li>“Fits” is what whole terms fill of each core's hole, taken by itself. “Caught” may be a little more: it is found on a sample of the nodes where there are many, and leases that the end of the span cuts off count.</li>
 ${found.notes.map((note) => `<li>${escaped(note)}</li>`).join("\n")}
 <li>Made by <code>${escaped(command)}</code></li>
 </ul>
@@ -95,7 +95,7 @@ function readingPart(reading: ReadingEstimate, found: Estimate, spare: number, n
   return `<h2>Spare capacity by length of hole${of}</h2>
 <div class="wide"><table><thead><tr><th scope="col">length</th><th scope="col" class="plot"></th><th scope="col">core-hours</th><th scope="col">share</th><th scope="col">GiB-hours</th><th scope="col">holes</th></tr></thead><tbody>${rows}</tbody></table></div>
 <h2>What leases would have caught${of}</h2>
-<div class="wide"><table><thead><tr><th scope="col">term</th><th scope="col">at best</th><th scope="col">caught</th><th scope="col">core-hours</th><th scope="col">lost</th><th scope="col">cut short</th><th scope="col">leases an hour</th></tr></thead><tbody>${terms}</tbody></table></div>`;
+<div class="wide"><table><thead><tr><th scope="col">term</th><th scope="col">fits</th><th scope="col">caught</th><th scope="col">core-hours</th><th scope="col">lost</th><th scope="col">cut short</th><th scope="col">leases an hour</th></tr></thead><tbody>${terms}</tbody></table></div>`;
 }
 
 /** "1 to 5 min" */
