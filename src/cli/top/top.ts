@@ -6,6 +6,8 @@
 import { SubletError, toSubletError } from "../../common/errors.ts";
 import type { ControllerClient } from "../../rpc/client.ts";
 import { listNodes } from "../nodes.ts";
+import { formatDuration } from "../output.ts";
+import { showProgress } from "../progress.ts";
 import { type Session, withController } from "../session.ts";
 import { repaint } from "../table-options.ts";
 import { type Cluster, firstView, frame, listed, type Size, type View } from "./frame.ts";
@@ -40,11 +42,23 @@ async function ask(session: Session, controller: ControllerClient): Promise<Clus
 
 const clock = (): string => new Date().toTimeString().slice(0, 8);
 
+/** A controller that is slow or away leaves the screen as it is: one line says what is waited for. */
+async function firstAnswer(session: Session, controller: ControllerClient): Promise<Cluster> {
+  const asking = (elapsedMs: number): string =>
+    `waiting for the controller ${session.config.controller ?? ""}, ${formatDuration(elapsedMs)}`;
+  const progress = showProgress({ output: session.output, quiet: false }, asking, () => "");
+  try {
+    return await ask(session, controller);
+  } finally {
+    progress.end();
+  }
+}
+
 /** Live on the terminal until somebody ends it. */
 async function live(session: Session, controller: ControllerClient, delayMs: number): Promise<void> {
   const { output } = session;
   const { stdin, stdout } = process;
-  let cluster = await ask(session, controller);
+  let cluster = await firstAnswer(session, controller);
   let view: View = firstView;
   let painted: string[] = [];
   let page = 1;

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -9,6 +10,7 @@ import { repaint } from "../../../src/cli/table-options.ts";
 import { barCells, type Cluster, firstView, frame, listed } from "../../../src/cli/top/frame.ts";
 import { keysOf, press } from "../../../src/cli/top/keys.ts";
 import { decodeMessage, encodeMessage } from "../../../src/rpc/schema.ts";
+import { startMunged } from "../rpc/munged.ts";
 
 function cluster(count: number): Cluster {
   const nodes = Array.from({ length: count }, (_, index) => ({
@@ -229,6 +231,24 @@ describe("on a terminal", {
       tmux("kill-server");
       peer.stdin.end();
       await once(peer, "exit");
+    }
+  });
+
+  it("says what it waits for while the controller does not answer", async () => {
+    const munged = await startMunged();
+    const silent = createServer(() => {});
+    silent.listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const { port } = silent.address() as AddressInfo;
+    try {
+      tmux("new-session", "-d", "-s", "top", "-x", "80", "-y", "24", "sh");
+      const top = `${process.execPath} ${path("../../../src/cli/main.ts")} --controller 127.0.0.1:${port} --timeout 20 top`;
+      tmux("send-keys", "-t", "top", `clear; SUBLET_MUNGE_SOCKET=${munged.socket} ${top}`, "Enter");
+      await seen(new RegExp(`waiting for the controller 127\\.0\\.0\\.1:${port}, \\d+ s`));
+    } finally {
+      tmux("kill-server");
+      silent.close();
+      await munged.stop();
     }
   });
 });
