@@ -29,13 +29,29 @@ export function parseSpeed(text: string): SpeedRecord {
 }
 
 function number(value: number): string {
+  if (value === 0) return "0";
   if (value >= 1e6) return `${(value / 1e6).toFixed(2)} M`;
   if (value >= 1e4) return `${(value / 1e3).toFixed(1)} k`;
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }
 
-const withUnit = (value: number | null | undefined, unit: string): string =>
-  value === null || value === undefined ? "" : `${number(value)} ${unit}`.trim();
+const larger: Readonly<Record<string, string>> = { ns: "µs", µs: "ms", ms: "s" };
+
+/** 21,400 µs are 21.4 ms. */
+function withUnit(value: number | null | undefined, unit: string): string {
+  if (value === null || value === undefined) return "";
+  const next = larger[unit];
+  return value >= 1e4 && next !== undefined ? withUnit(value / 1e3, next) : `${number(value)} ${unit}`.trim();
+}
+
+/** Of the ratio where there is one, else of the value. */
+function intervalOf({ interval, ratio, unit }: MeasuredRow): string {
+  const [low, high] = interval ?? [null, null];
+  if (low === null || high === null) return "";
+  return ratio === null
+    ? `${withUnit(low, unit)} to ${withUnit(high, unit)}`
+    : `${low.toFixed(2)} to ${high.toFixed(2)}`;
+}
 
 function markOf({ mark, least, markOn, baseline, unit, verdict }: MeasuredRow): string {
   const bound = mark ?? least;
@@ -47,14 +63,13 @@ function markOf({ mark, least, markOn, baseline, unit, verdict }: MeasuredRow): 
 }
 
 function line(row: MeasuredRow): string {
-  const [low, high] = row.interval ?? [null, null];
   return tableLine([
     row.what,
     withUnit(row.value, row.unit),
     withUnit(row.p99, row.unit),
     row.baseline === undefined ? "" : `${row.baseline.what}: ${withUnit(row.baseline.value, row.unit)}`,
     row.ratio === null ? "" : row.ratio.toFixed(2),
-    low === null || high === null ? "" : `${low.toFixed(2)} to ${high.toFixed(2)}`,
+    intervalOf(row),
     markOf(row),
     [row.notShown, row.note].filter((each) => each !== undefined).join("; "),
   ]);
@@ -96,6 +111,10 @@ export function speedPage(found: SpeedRecord | undefined): string {
     "Every figure stands beside what a user would take instead, or beside what the machine itself can do, measured in the same run in turns:",
     "machines are shared and noisy, so the ratios are what lasts. The client has core 0 to itself, the other side core 1; two network namespaces",
     "stand for two nodes. RDMA has [a page of its own](fabric.md).",
+    "",
+    "*From the request for a lease*: *cold* starts the executor when it is asked for (`pool_max = 0`), *from the pool* finds one prepared. The client asks",
+    "for the same again and again, so most of its leases were *granted ahead*, before it asked ([`grant_ahead`](sysadmin.md)); how many stands beside the figure.",
+    "A first lease is not: what it waits for the agent or a controller comes on top.",
     "",
     "## Measured",
     "",

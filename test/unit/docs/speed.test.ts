@@ -17,7 +17,16 @@ const rows: Row[] = [
     mark: 2,
     issue: "3.1",
   },
-  { what: "calls", value: 4_400_000, unit: "calls/s", least: 1_500_000, issue: "3.5" },
+  {
+    what: "calls",
+    value: 4_400_000,
+    unit: "calls/s",
+    interval: [4_300_000, 4_500_000],
+    least: 1_500_000,
+    issue: "3.5",
+  },
+  { what: "streaming", value: 21_400, unit: "µs", issue: "3.7" },
+  { what: "lost", value: 0, unit: "", mark: 0, issue: "3.2" },
   {
     what: "cold",
     value: 9,
@@ -37,7 +46,7 @@ test("the rows of a run stand below what they are about, with baseline, mark and
   const kept = parseSpeed(json());
   assert.ok(!("series" in kept));
   const page = speedPage(kept);
-  const [, sameNode = "", many = "", cold = "", beside = ""] = page.split("\n### ");
+  const [, sameNode = "", tcp = "", many = "", cold = "", regions = "", beside = ""] = page.split("\n### ");
   assert.match(sameNode, /^Calls on the same node/);
   assert.ok(
     sameNode.includes(
@@ -46,6 +55,9 @@ test("the rows of a run stand below what they are about, with baseline, mark and
     page,
   );
   assert.match(many, /\| calls \| 4\.40 M calls\/s \|.*\| ≥ 1\.5 M calls\/s: met \|/);
+  assert.match(many, /\| 4\.30 M calls\/s to 4\.50 M calls\/s \|/);
+  assert.match(tcp, /\| lost \| 0 \|/);
+  assert.match(regions, /\| streaming \| 21\.4 ms \|/);
   assert.match(many, /\| 64 workers \| {2}\|.*\| two cores \|/);
   assert.match(cold, /\| ≤ 5 ms: NOT met \|/);
   assert.match(beside, /^Beside them[\s\S]*\| nested \|/);
