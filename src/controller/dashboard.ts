@@ -197,18 +197,24 @@ export class DashboardFeed implements DashboardSource {
     const add = (level: Notice["level"], text: string, doc = ""): void => {
       notices.push({ level, text, doc });
     };
-    if (!valid) add("error", "Slurm has not answered yet: what it gave to jobs is not known.");
+    if (!valid)
+      add("error", "Slurm has not answered yet: what it gave to jobs is not known.", "docs/runbook.md");
     else if (ageMs > 120_000)
-      add("warn", `Slurm was last asked with success ${Math.round(ageMs / 60_000)} min ago.`);
+      add(
+        "warn",
+        `Slurm was last asked with success ${Math.round(ageMs / 60_000)} min ago.`,
+        "docs/runbook.md",
+      );
     const { status } = this.#options.accounting.accounting;
     if (!status.up)
-      add("warn", "The accounting's data base is away; records wait at the agents.", "accounting");
+      add("warn", "The accounting's data base is away; records wait at the agents.", "docs/accounting.md");
     const silent = nodes.filter(({ reporting }) => !reporting).length;
-    if (nodes.length > 0 && silent === nodes.length) add("error", "No agent reports.");
+    if (nodes.length > 0 && silent === nodes.length) add("error", "No agent reports.", "docs/runbook.md");
     else if (silent > 0)
       add(
         "info",
         `${silent} of ${nodes.length} nodes ${silent === 1 ? "has" : "have"} no agent that reports.`,
+        "docs/runbook.md",
       );
     const drained = nodes.filter(({ lending }) => lending === "drained").length;
     if (drained === 1) add("info", "1 node is drained by an administrator: it lends nothing.");
