@@ -125,6 +125,7 @@ export function formatNodes(
   response: ListNodesResponse,
   width: number | undefined,
   options: TableOptions = { header: true },
+  all: readonly NodeStatusMessage[] = [],
 ): string {
   const { nodes, snapshotAgeMs, snapshotValid } = response;
   const table = viewTable(columns, nodes, width, options);
@@ -135,7 +136,7 @@ export function formatNodes(
   const unknown = nodes.some(({ offer }) => offer !== null && offer.horizonMs === 0);
   const notes =
     nodes.length === 0
-      ? "No node matches."
+      ? noneText(all)
       : `${age} CORES and MEMORY: given to jobs, of all.` +
         ` LASTS: how long what is spare is likely to stay${unknown ? "; ?: too little was seen to say" : ""}.`;
   return `${table}${wrap(notes, width, "")}\n`;
@@ -154,6 +155,17 @@ function statesOf({ slurmState, offer }: NodeStatusMessage): string[] {
   if (offer === null) return [...slurm, "no-agent"];
   const lending = offer.lending.replace("LENDING_", "").toLowerCase().replaceAll("_", "-");
   return [...slurm, lending === "on" ? "lending" : lending];
+}
+
+/** Whoever mistyped a state or a partition sees what there is. */
+function noneText(all: readonly NodeStatusMessage[]): string {
+  const listed = (found: readonly string[]): string =>
+    [...new Set(found)]
+      .filter((word) => word !== "")
+      .sort()
+      .join(", ");
+  if (all.length === 0) return "No node matches.";
+  return `No node matches. States of all nodes: ${listed(all.flatMap(statesOf))}; partitions: ${listed(all.flatMap(({ partitions }) => partitions))}.`;
 }
 
 /** @throws SubletError NOT_FOUND when a node is named that nobody knows, with the one that may be meant. */
@@ -195,16 +207,18 @@ export async function listNodes(
 }
 
 export async function nodes(session: Session, options: NodesOptions): Promise<void> {
+  let all: readonly NodeStatusMessage[] = [];
   await show(
     session,
     options,
     async () => {
       // Whoever asks for JSON wants everything; a table does not need the numbers of cores.
       const response = await withController(session, (controller) => listNodes(controller, !session.json));
-      return { ...response, nodes: selectNodes(response.nodes, options) };
+      all = response.nodes;
+      return { ...response, nodes: selectNodes(all, options) };
     },
     ({ columns: _, ...response }) => response,
-    (response) => formatNodes(response, session.output.width, options),
+    (response) => formatNodes(response, session.output.width, options, all),
   );
 }
 

@@ -231,7 +231,7 @@ describe("with a controller", () => {
     for (const line of narrow.out.split("\n")) assert.ok(line.length <= 60, line);
     assert.match(
       (await sublet(["nodes", "--state", "allocated"], environment)).out,
-      /\nNo node matches\.\n$/,
+      /\nNo node matches\. States of all nodes: down, mixed, no-agent, unspecified; partitions: main\.\n$/,
     );
     const json = JSON.parse((await sublet(["--json", "nodes"], environment)).out) as {
       nodes: { node: string; offer: unknown }[];
