@@ -9,14 +9,12 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { SubletError, toSubletError } from "../src/common/errors.ts";
+import { toSubletError } from "../src/common/errors.ts";
 import { logEvent } from "../src/common/log-events.ts";
 import type { AgentConfig } from "../src/config/config.ts";
 import type { Registry } from "../src/metrics/registry.ts";
 import { serveMetrics } from "../src/metrics/serve.ts";
-import { leaseToWire } from "../src/rpc/convert.ts";
 import type { Identity } from "../src/rpc/identity.ts";
-import { encodeLeasedAhead } from "../src/rpc/local.ts";
 import type { LeaseMessage, OfferMessage } from "../src/rpc/messages.ts";
 import { refusedCallers } from "../src/rpc/refused.ts";
 import { serve, splitAddress } from "../src/rpc/server.ts";
@@ -36,6 +34,7 @@ import { isStandIn } from "./jobs/sluid.ts";
 import { watchJobs } from "./jobs/watch.ts";
 import { lendingMode } from "./lending/mode.ts";
 import { applyLive, type Now } from "./live.ts";
+import type { AgentLog } from "./log.ts";
 import { watchMetrics } from "./metrics.ts";
 import { nodeAdmin } from "./node/admin.ts";
 import { nodeService } from "./node/service.ts";
@@ -48,9 +47,8 @@ import { openShell } from "./open-shell.ts";
 import type { AdoptedGuest } from "./reactor/events.ts";
 import { drainText } from "./reclaim/drained.ts";
 import { askOwnSocket, endStarter } from "./run-dir.ts";
-import type { Shell, ShellLog } from "./shell.ts";
-import { Ahead } from "./socket/ahead.ts";
-import { releaseAbandoned, requestLease } from "./socket/controllers.ts";
+import type { Shell } from "./shell.ts";
+import { grantingAhead } from "./socket/granting-ahead.ts";
 import { localHandlers } from "./socket/local.ts";
 import { serveLocal } from "./socket/server.ts";
 import { Billed } from "./usage/billing.ts";
@@ -59,7 +57,7 @@ import { loadUsage } from "./usage/usage.ts";
 export interface AgentOptions {
   readonly config: AgentConfig;
   readonly identity: Identity;
-  readonly log: ShellLog;
+  readonly log: AgentLog;
   /** Whether a starter that nobody else has started is started here. */
   readonly spawnsStarter?: boolean;
 }
@@ -97,10 +95,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         ? { program: join(config.nativeDir, "bin", "sublet-starter"), args: ["--run-dir", config.runDir] }
         : undefined,
       timeoutMs: config.startTimeoutMs,
-      onRedeemed: (redeemed) => shell.vouchers.redeemed(redeemed),
+      onRedeemed: (redeemed) => shell.executors.vouchers.redeemed(redeemed),
       onExited: (leaseId) => {
-        shell.pool.exited(leaseId);
-        shell.vouchers.exited(leaseId);
+        shell.executors.exited(leaseId);
         shell.dispatch({ type: "executor_exited", leaseId });
       },
       onLost,
@@ -120,7 +117,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const usage = await loadUsage(config, log);
   usage.follow(shell, stats);
   const adopted = await findGuests({ tree, starter: first, timeoutMs: config.startTimeoutMs, log, onAdopt });
-  for (const { uid, name, lease } of adopted) shell.pool.adopt(uid, name ?? lease.id);
+  for (const { uid, name, lease } of adopted) shell.executors.pool.adopt(uid, name ?? lease.id);
   function lend(): void {
     const mode = lendingMode(now.config.lending, config.node, Date.now());
     if (mode === shell.state.lending) return;
@@ -141,7 +138,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       onLost: () => {
         log.error(logEvent("starter_lost", {}), "the starter is gone, and its executors with it");
         shell.setStarter(undefined);
-        ahead.starterChanged();
+        granting.ahead.starterChanged();
       },
       onStarter: (starter, live) => {
         shell.setStarter(starter);
@@ -267,31 +264,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { host, port } = splitAddress(rpc.address);
   address = host === "0.0.0.0" || host === "[::]" ? `${fabricAddress}:${port}` : rpc.address;
 
-  // What is granted ahead, here and elsewhere, for the door, which is not there yet.
-  const waiting = { here: false, elsewhere: false };
-  let open = (_: boolean): void => undefined;
-  const openFor = (where: keyof typeof waiting) => (is: boolean) => {
-    waiting[where] = is;
-    open(waiting.here || waiting.elsewhere);
-  };
-  const ahead = new Ahead({
-    starter: () => shell.starter,
-    request: (message, owner) =>
-      requestLease(controllers.clients, message, owner, now.config.controllerTimeoutMs, true),
-    release: (leaseId, node, owner) =>
-      void releaseAbandoned(controllers.clients, leaseId, node, owner).catch(() => undefined), // its node forgets it
-    mayAsk: () => now.config.grantAhead && service.controllerConnected(),
-    answer: ({ lease, endpoint }) => {
-      if (lease === null || endpoint === null) throw new SubletError("INTERNAL", "nothing was granted");
-      return encodeLeasedAhead(lease, endpoint);
-    },
-    open: openFor("elsewhere"),
-    nowMs: () => shell.nowMs(),
-    onProblem: (message) => log.warn({}, message),
-  });
+  const granting = grantingAhead({ shell, self, now, controllers, billed, log });
   const handlers = localHandlers({
     ...service,
-    ahead,
+    ahead: granting.ahead,
     get adminGid() {
       return now.config.adminGid;
     },
@@ -340,19 +316,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     log,
   };
   const local = await serveLocal(join(config.runDir, "agent.sock"), handlers, door);
-  open = local.openVouchers;
-  shell.vouchers.setDesk({
-    ...handlers.desk,
-    on: () => now.config.grantAhead,
-    open: openFor("here"),
-    mayStand: ({ termMs, billing }) =>
-      openMsOf(controllers.reporters) >= termMs && billed.mayGrantTo(billing),
-    taken: (lease) => {
-      const facts = { node: config.node, nowMs: shell.nowMs(), grantedUnixMs: 0, invocations: 0 };
-      const message = leaseToWire({ ...lease, state: "REVOKED", reason: "batch_job" }, facts);
-      for (const reporter of controllers.reporters) reporter.leaseChanged(message);
-    },
-  });
+  granting.setDoor(local.openVouchers);
+  granting.setDesk(handlers.desk);
   const metrics = await serveMetrics({
     listen: config.metricsListen,
     registry,
@@ -394,7 +359,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       if (drain && !(await drained())) log.error({}, "guests are still there: see their cgroups");
       await local.close();
       jobs.close();
-      ahead.close();
+      granting.ahead.close();
       controllers.close();
       keeper?.close();
       shell.close();

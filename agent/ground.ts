@@ -15,8 +15,8 @@ import { discoverCgroups } from "./cgroup/layout.ts";
 import { type FabricFound, probeFabric } from "./executor/fabric.ts";
 import { type GuardPolicy, loadPolicy } from "./guard/policy.ts";
 import { type Inventory, readInventory } from "./inventory/inventory.ts";
+import type { AgentLog } from "./log.ts";
 import { writeRoots } from "./run-dir.ts";
-import type { ShellLog } from "./shell.ts";
 
 /** The guard's policy for this node, as this configuration says. @throws SubletError: that, or what it reserves, is wrong. */
 export type PolicyReader = (config: AgentConfig, read?: FileReader) => GuardPolicy;
@@ -51,7 +51,7 @@ export function checkReserves(
 }
 
 /** @throws SubletError where the node has no cgroups for guests, or the policy is wrong. */
-export async function prepareGround(config: AgentConfig, log: ShellLog): Promise<Ground> {
+export async function prepareGround(config: AgentConfig, log: AgentLog): Promise<Ground> {
   const layout = discoverCgroups();
   const fabricAddress = (await lookup(config.fabricAddress, { family: 4 })).address;
   const inventory = readInventory({

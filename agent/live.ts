@@ -29,7 +29,7 @@ export function liveSetup(config: AgentConfig): LiveSetup {
 
 export interface LiveParts {
   readonly now: Now;
-  readonly shell: Pick<Shell, "pool" | "vouchers" | "code" | "dispatch">;
+  readonly shell: Pick<Shell, "executors" | "dispatch">;
   readonly guard: Pick<Guard, "take">;
   readonly controllers: Pick<FollowedControllers, "follow">;
   /** Does the node lend, by the configuration? */
@@ -40,11 +40,12 @@ export interface LiveParts {
 export function applyLive(parts: LiveParts, config: AgentConfig, policy: GuardPolicy): void {
   parts.now.config = config;
   parts.shell.dispatch({ type: "settings", setup: liveSetup(config) });
-  parts.shell.pool.setMax(config.poolMax);
-  parts.shell.code.setMax(config.codeCacheBytes);
-  parts.shell.code.setPaths(config.codeFromPaths);
+  const { pool, code, vouchers } = parts.shell.executors;
+  pool.setMax(config.poolMax);
+  code.setMax(config.codeCacheBytes);
+  code.setPaths(config.codeFromPaths);
   parts.guard.take(policy);
   parts.controllers.follow(config.controllers);
   parts.lend();
-  parts.shell.vouchers.reload();
+  vouchers.reload();
 }

@@ -149,11 +149,11 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
       showState(metrics, shell.state);
       view?.show();
       metrics.drained.set(shell.state.drain === undefined ? 0 : 1);
-      metrics.poolExecutors.set(shell.pool.size);
+      metrics.poolExecutors.set(shell.executors.pool.size);
       for (const [outcome, count] of [
-        ["hit", shell.pool.hits],
-        ["redeemed", shell.pool.redeemed],
-        ["miss", shell.pool.misses],
+        ["hit", shell.executors.pool.hits],
+        ["redeemed", shell.executors.pool.redeemed],
+        ["miss", shell.executors.pool.misses],
       ] as const) {
         metrics.poolTakes.inc({ outcome }, count - (poolCounted.get(outcome) ?? 0));
         poolCounted.set(outcome, count);
@@ -161,7 +161,7 @@ export function watchMetrics(shell: Shell, gauges: AgentGauges): Registry {
       metrics.leaseStepSeconds.reset();
       for (const step of leaseSteps) metrics.leaseStepSeconds.inc({ step }, shell.steps.seconds[step]);
       if (gauges.counts !== undefined) showCounts(metrics, gauges.counts());
-      showCode(metrics, shell.code.figures());
+      showCode(metrics, shell.executors.code.figures());
       showUsage(metrics, gauges.usage?.());
       if (gauges.waiting !== undefined) showWaiting(metrics, gauges.waiting());
     },

@@ -4,8 +4,9 @@ import type { LeaseStats } from "./executor/stats.ts";
 import type { Ground } from "./ground.ts";
 import { readAvailableBytes } from "./inventory/inventory.ts";
 import { liveSetup, type Now } from "./live.ts";
+import type { AgentLog } from "./log.ts";
 import { executorSocket } from "./offer/messages.ts";
-import { Shell, type ShellLog } from "./shell.ts";
+import { Shell } from "./shell.ts";
 
 const hookTimeoutMs = 2_000;
 const epilogTimeoutMs = 600_000;
@@ -15,7 +16,7 @@ const poolUidsMax = 256;
 const poolIdleMs = 60_000;
 
 /** Without a starter yet: until it has one it lends nothing. */
-export function openShell(now: Now, ground: Ground, stats: LeaseStats, log: ShellLog): Shell {
+export function openShell(now: Now, ground: Ground, stats: LeaseStats, log: AgentLog): Shell {
   const { config } = now;
   const { inventory, fabric, fabricAddress, tree } = ground;
   // The last of the uids are those of executors that were prepared before their lease.

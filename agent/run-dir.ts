@@ -5,10 +5,10 @@ import { createConnection } from "node:net";
 import { join } from "node:path";
 import { SubletError, toSubletError } from "../src/common/errors.ts";
 import { decodeLocalResponse, encodeLocalRequest, FrameReader } from "../src/rpc/local.ts";
-import type { ShellLog } from "./shell.ts";
+import type { AgentLog } from "./log.ts";
 
 /** For the hook, which empties them itself when no agent answers. */
-export function writeRoots(runDir: string, dirs: readonly string[], log: ShellLog): void {
+export function writeRoots(runDir: string, dirs: readonly string[], log: AgentLog): void {
   const path = join(runDir, "cgroups");
   try {
     writeFileSync(`${path}.new`, dirs.map((dir) => `${dir}\n`).join(""), { mode: 0o644 });
@@ -22,7 +22,7 @@ export function writeRoots(runDir: string, dirs: readonly string[], log: ShellLo
 }
 
 /** Ends the starter that holds the lock, if it is one. */
-export function endStarter(runDir: string, log: ShellLog): void {
+export function endStarter(runDir: string, log: AgentLog): void {
   try {
     const pid = Number(readFileSync(join(runDir, "starter.lock"), "utf8").trim());
     const name = readFileSync(`/proc/${pid}/comm`, "utf8").trim();

@@ -9,9 +9,9 @@
  */
 import { SubletError, toSubletError } from "../../src/common/errors.ts";
 import { type GuestTree, guestPids, listGuests } from "../cgroup/guests.ts";
+import type { AgentLog } from "../log.ts";
 import type { AdoptedGuest } from "../reactor/events.ts";
 import { clearGuest } from "../reclaim/clear.ts";
-import type { ShellLog } from "../shell.ts";
 import { type FoundGuest, parseMeta } from "./meta.ts";
 import type { ListedExecutor, Starter } from "./starter.ts";
 
@@ -20,7 +20,7 @@ export interface AdoptOptions {
   /** undefined: no starter could be reached; then nothing can be adopted and all guests end. */
   readonly starter: Pick<Starter, "list" | "stop"> | undefined;
   readonly timeoutMs: number;
-  readonly log: ShellLog;
+  readonly log: AgentLog;
   readonly onAdopt?: (guest: AdoptedGuest, executor: ListedExecutor) => void;
 }
 
@@ -83,7 +83,7 @@ export interface KeeperOptions {
   /** A new connection, with the leases that the starter still has. */
   readonly onStarter: (starter: Starter, live: ReadonlySet<string>) => void;
   readonly onLost: () => void;
-  readonly log: ShellLog;
+  readonly log: AgentLog;
   readonly timeoutMs: number;
 }
 

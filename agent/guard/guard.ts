@@ -17,9 +17,10 @@ import type { Registry } from "../../src/metrics/registry.ts";
 import type { GuestTree } from "../cgroup/guests.ts";
 import { settleRoot } from "../cgroup/priority.ts";
 import { freezeGuest, guestFrost, guestQuotaCores, holdQuota } from "../cgroup/throttle.ts";
+import type { AgentLog } from "../log.ts";
 import type { AgentEvent } from "../reactor/events.ts";
 import type { AgentState, Guest } from "../reactor/state.ts";
-import type { ShellListener, ShellLog } from "../shell.ts";
+import type { ShellListener } from "../shell.ts";
 import {
   closedBy,
   decide,
@@ -60,7 +61,7 @@ export interface GuardOptions {
   readonly signals: Signals;
   readonly policy: GuardPolicy;
   readonly registry: Registry;
-  readonly log: ShellLog;
+  readonly log: AgentLog;
 }
 
 const memoryPressure = "/proc/pressure/memory";

@@ -6,14 +6,15 @@
 import { SubletError } from "../../src/common/errors.ts";
 import { logEvent } from "../../src/common/log-events.ts";
 import type { LocalDrain, LocalReclaim, NodeOutcome, ReclaimModeName } from "../../src/rpc/messages.ts";
+import type { AgentLog } from "../log.ts";
 import type { Answer, Asker } from "../reactor/events.ts";
 import { forgetDrain, keepDrain, readDrain } from "../reclaim/drained.ts";
-import type { Ask, Shell, ShellLog } from "../shell.ts";
+import type { Ask, Shell } from "../shell.ts";
 
 export interface NodeAdminOptions {
   readonly shell: Pick<Shell, "ask" | "state">;
   readonly stateDir: string;
-  readonly log: ShellLog;
+  readonly log: AgentLog;
   readonly unixMs?: () => number;
 }
 

@@ -5,11 +5,11 @@
 import { SubletError } from "../../src/common/errors.ts";
 import type { Lease, Principal } from "../../src/common/nouns.ts";
 import { version } from "../../src/common/version.ts";
-import { leaseRequestFromWire, leaseToWire } from "../../src/rpc/convert.ts";
+import { leaseRequestFromWire } from "../../src/rpc/convert.ts";
 import type { LeaseMessage, OfferMessage, PrincipalMessage } from "../../src/rpc/messages.ts";
 import type { CallContext, NodeHandlers } from "../../src/rpc/server.ts";
 import { bounded, knownProblems } from "../findings.ts";
-import { endpointMessage, type Identification, leaseMessage } from "../offer/messages.ts";
+import { endpointMessage, type Identification, leaseMessage, neverLeaseMessage } from "../offer/messages.ts";
 import type { Asker } from "../reactor/events.ts";
 import type { Guest } from "../reactor/state.ts";
 import type { Shell } from "../shell.ts";
@@ -49,12 +49,6 @@ export function nodeService(options: NodeServiceOptions): NodeHandlers {
     return leaseMessage(guest, self(), shell.nowMs());
   }
 
-  /** Given back before it was a lease. */
-  function unusedMessage(lease: Lease): LeaseMessage {
-    const facts = { node: self().node, nowMs: shell.nowMs(), grantedUnixMs: 0, invocations: 0 };
-    return leaseToWire({ ...lease, state: "RELEASED", reason: "released" }, facts);
-  }
-
   return {
     async grant({ leaseId, request, owner: named, account, partition, ahead }, context) {
       if (request === null) throw new SubletError("INVALID_ARGUMENT", "grant without a request");
@@ -66,7 +60,7 @@ export function nodeService(options: NodeServiceOptions): NodeHandlers {
       const asked = leaseRequestFromWire(request, shell.state.setup.leaseTermMs);
       const wish = billing === undefined ? asked : { ...asked, billing };
       if (ahead) {
-        const guest = await shell.vouchers.grantAhead({ leaseId, wish, owner });
+        const guest = await shell.executors.vouchers.grantAhead({ leaseId, wish, owner });
         return { lease: message(guest), endpoint: endpointMessage(guest, self()), ahead };
       }
       const answer = await shell.ask({
@@ -83,7 +77,7 @@ export function nodeService(options: NodeServiceOptions): NodeHandlers {
     },
     async renew({ leaseId, caller }, context) {
       const asker = askerOf(context, caller);
-      await shell.vouchers.giveBack(leaseId, asker); // its client is not here: there is nothing to renew
+      await shell.executors.vouchers.giveBack(leaseId, asker); // its client is not here: there is nothing to renew
       const answer = await shell.ask({ type: "renew", leaseId, asker, holder: undefined });
       if (answer.kind !== "lease")
         throw new SubletError("INTERNAL", "renewal was answered with something else");
@@ -91,8 +85,11 @@ export function nodeService(options: NodeServiceOptions): NodeHandlers {
     },
     async release({ leaseId, caller }, context) {
       const asker = askerOf(context, caller);
-      const unused = await shell.vouchers.giveBack(leaseId, asker);
-      if (unused !== undefined) return { lease: unusedMessage(unused) };
+      const unused = await shell.executors.vouchers.giveBack(leaseId, asker);
+      if (unused !== undefined) {
+        const released: Lease = { ...unused, state: "RELEASED", reason: "released" };
+        return { lease: neverLeaseMessage(released, self(), shell.nowMs()) };
+      }
       const answer = await shell.ask({ type: "release", leaseId, asker });
       if (answer.kind !== "lease")
         throw new SubletError("INTERNAL", "release was answered with something else");

@@ -6,7 +6,7 @@ import { logEvent } from "../../src/common/log-events.ts";
 import type { TlsConfig } from "../../src/config/tls.ts";
 import { type ControllerClient, connectController } from "../../src/rpc/client.ts";
 import type { Identity } from "../../src/rpc/identity.ts";
-import type { ShellLog } from "../shell.ts";
+import type { AgentLog } from "../log.ts";
 import { type Reporter, type ReporterOptions, startReporter } from "./reporter.ts";
 
 export interface FollowedControllers {
@@ -28,7 +28,7 @@ export interface FollowOptions {
 }
 
 /** What the log says when a controller is found or lost. */
-export function tellContact(log: ShellLog, controller: string): ReporterOptions["onContact"] {
+export function tellContact(log: AgentLog, controller: string): ReporterOptions["onContact"] {
   return (connected, why) => {
     if (connected) log.info({ controller, why }, "controller found");
     else log.info(logEvent("controller_lost", { controller, why }), "controller lost");

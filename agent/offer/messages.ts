@@ -1,5 +1,6 @@
 /** The agent's state as messages of sublet.v1: offers, leases, endpoints. */
 import { join } from "node:path";
+import type { Lease } from "../../src/common/nouns.ts";
 import { classToWire, leaseToWire, spareToWire } from "../../src/rpc/convert.ts";
 import type { EndpointMessage, LeaseMessage, LendingName, OfferMessage } from "../../src/rpc/messages.ts";
 import type { LendingMode } from "../lending/mode.ts";
@@ -67,6 +68,11 @@ export function leaseMessage(
     grantedUnixMs: guest.grantedUnixMs,
     invocations,
   });
+}
+
+/** One that was granted ahead and is over before it was a lease: nobody was granted it. */
+export function neverLeaseMessage(lease: Lease, { node }: Identification, nowMs: number): LeaseMessage {
+  return leaseToWire(lease, { node, nowMs, grantedUnixMs: 0, invocations: 0 });
 }
 
 export function executorSocket(runDir: string, leaseId: string): string {

@@ -31,10 +31,11 @@ import { consentConfig } from "../../src/config/consent.ts";
 import type { GuestTree } from "../cgroup/guests.ts";
 import { connectStarter, type Starter, type StartOrder } from "../executor/starter.ts";
 import { leaseStats } from "../executor/stats.ts";
+import type { AgentLog } from "../log.ts";
 import { nodeAdmin } from "../node/admin.ts";
 import { executorSocket, type Identification, offerMessage } from "../offer/messages.ts";
 import { askOwnSocket } from "../run-dir.ts";
-import { Shell, type ShellLog } from "../shell.ts";
+import { Shell } from "../shell.ts";
 import { localHandlers } from "../socket/local.ts";
 import { type LocalHandlers, serveLocal } from "../socket/server.ts";
 import { type PilotInventory, pilotAvailableBytes } from "./inventory.ts";
@@ -52,7 +53,7 @@ export interface PilotOptions {
   readonly leaseTermMs: number;
   /** Unix time at which Slurm ends the job; 0: unknown. */
   readonly jobEndUnixMs: number;
-  readonly log: ShellLog;
+  readonly log: AgentLog;
   /** The starter is gone, and all guests with it. */
   readonly onLost: () => void;
 }

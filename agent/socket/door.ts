@@ -7,7 +7,7 @@ import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
 import { SubletError, toSubletError } from "../../src/common/errors.ts";
-import type { ShellLog } from "../shell.ts";
+import type { AgentLog } from "../log.ts";
 
 type DoorProcess = ChildProcessByStdio<Writable, Readable, null>;
 
@@ -20,7 +20,7 @@ export interface DoorOptions {
   readonly starterPath: string;
   /** To be ready. */
   readonly timeoutMs: number;
-  readonly log: ShellLog;
+  readonly log: AgentLog;
 }
 
 export interface Door {

@@ -28,14 +28,15 @@ import type {
   ReceiptMessage,
 } from "../../src/rpc/messages.ts";
 import { briefReceipt } from "../../src/rpc/receipts.ts";
-import { noPort, type VoucherDesk } from "../executor/vouchers.ts";
+import { noPort } from "../executor/vouchers.ts";
 import type { JobWatcher } from "../jobs/watch.ts";
+import type { AgentLog } from "../log.ts";
 import type { NodeAdmin } from "../node/admin.ts";
 import { endpointMessage, type Identification, leaseMessage } from "../offer/messages.ts";
 import type { Asker } from "../reactor/events.ts";
 import type { Guest } from "../reactor/state.ts";
 import { fitReceipts, type Receipts } from "../receipts/keep.ts";
-import type { Ask, Shell, ShellLog } from "../shell.ts";
+import type { Ask, Shell } from "../shell.ts";
 import type { Billed } from "../usage/billing.ts";
 import type { Ahead } from "./ahead.ts";
 import {
@@ -47,6 +48,7 @@ import {
   renewRemote,
   requestLease,
 } from "./controllers.ts";
+import type { KnownAtSocket } from "./granting-ahead.ts";
 import { servedHere } from "./here.ts";
 import type { Connection, LocalHandlers } from "./server.ts";
 
@@ -66,7 +68,7 @@ export interface LocalOptions {
   readonly findings: () => Record<string, string>;
   readonly admin: NodeAdmin;
   readonly jobs: Pick<JobWatcher, "begun" | "ended" | "rescan">;
-  readonly log: ShellLog;
+  readonly log: AgentLog;
   readonly receipts?: Pick<Receipts, "of">;
   /** Whose account leases are counted to; a pilot's are nobody's. */
   readonly billed?: Pick<Billed, "admit" | "mayGrant" | "mayGrantAll" | "of">;
@@ -111,7 +113,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
   /** The same of leases on other nodes. */
   remoteDraining(leases: readonly LeaseMessage[]): void;
   /** For leases that are granted ahead. */
-  desk: Omit<VoucherDesk, "on" | "mayStand" | "open" | "taken">;
+  desk: KnownAtSocket;
 } {
   const { shell, controllers, admin } = options;
   const sessions = new Map<number, Session>();
@@ -227,7 +229,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     const bytes = leaseRequestBytes(body);
     if (bytes === undefined || request?.kind !== "LEASE_KIND_FUNCTION") return;
     const demand = { request: Buffer.from(bytes), owner, message: request };
-    if (where === "here") shell.vouchers.asked(demand);
+    if (where === "here") shell.executors.vouchers.asked(demand);
     else options.ahead?.granted(demand);
   }
 
@@ -408,7 +410,7 @@ export function localHandlers(options: LocalOptions): LocalHandlers & {
     redeemed(connection, { leaseId, jobId }) {
       const session = sessionOf(connection);
       const far = options.ahead?.claimed(leaseId);
-      if (far === undefined) shell.vouchers.claimed(leaseId, jobId, connection.id);
+      if (far === undefined) shell.executors.vouchers.claimed(leaseId, jobId, connection.id);
       else keep(session, { id: leaseId, ...far }, principal(connection, jobId));
     },
     desk: {

@@ -18,7 +18,7 @@ import {
 import type { Init, LocalRequest, LocalResponse } from "../../src/rpc/messages.ts";
 import { type PeerCredential, peerCredential } from "../../src/rpc/peer.ts";
 import { isServed } from "../../src/rpc/served.ts";
-import type { ShellLog } from "../shell.ts";
+import type { AgentLog } from "../log.ts";
 import { openDoor } from "./door.ts";
 
 /** One client of the socket. */
@@ -159,7 +159,7 @@ export interface DoorWay {
   readonly starterPath: string;
   /** For the door to be ready. */
   readonly timeoutMs: number;
-  readonly log: ShellLog;
+  readonly log: AgentLog;
 }
 
 /**

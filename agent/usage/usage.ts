@@ -14,9 +14,10 @@ import type { AgentConfig } from "../../src/config/config.ts";
 import { usageToWire } from "../../src/rpc/convert.ts";
 import type { UsageRecordMessage } from "../../src/rpc/messages.ts";
 import type { LeaseStats } from "../executor/stats.ts";
+import type { AgentLog } from "../log.ts";
 import type { AdoptedGuest, Effect } from "../reactor/events.ts";
 import type { Guest } from "../reactor/state.ts";
-import type { Shell, ShellLog } from "../shell.ts";
+import type { Shell } from "../shell.ts";
 import {
   ackLine,
   aliveLine,
@@ -39,7 +40,7 @@ export interface UsageOptions {
   readonly stateDir: string;
   readonly sliceMs: number;
   readonly spoolBytes: number;
-  readonly log: ShellLog;
+  readonly log: AgentLog;
   readonly now?: () => Moment;
   readonly spool?: { readonly syncMs?: number; readonly retryMs?: number };
 }
@@ -256,7 +257,7 @@ export class Usage {
   }
 }
 
-export async function loadUsage(config: AgentConfig, log: ShellLog): Promise<Usage> {
+export async function loadUsage(config: AgentConfig, log: AgentLog): Promise<Usage> {
   const { node, controllers, reclaim, accounting } = config;
   return await Usage.load({ node, controllers, stateDir: reclaim.stateDir, log, ...accounting });
 }

@@ -156,8 +156,8 @@ test("the agent: figures are the starter's, and all goes with a prolog and with 
   shell.sampleMemory();
   await eventually("told", () => last() === kept);
   assert.deepEqual(fake.paths, [["/shared/a", "/shared/b"]]);
-  await eventually("figures", () => shell.code.figures() !== undefined);
-  assert.deepEqual(shell.code.figures(), {
+  await eventually("figures", () => shell.executors.code.figures() !== undefined);
+  assert.deepEqual(shell.executors.code.figures(), {
     bytes: 5 * mib,
     libraries: 2,
     hits: 30,
@@ -183,5 +183,5 @@ test("the agent: figures are the starter's, and all goes with a prolog and with 
   await shell.ask({ type: "prolog", jobId: 7 });
   await eventually("a prolog", () => last() === gone);
   shell.setStarter(undefined);
-  assert.equal(shell.code.figures(), undefined);
+  assert.equal(shell.executors.code.figures(), undefined);
 });

@@ -77,9 +77,11 @@ test("all that keeps a copy of the settings hears of new ones; what was granted 
       void told.push([what, ...said].join(" "));
   const shell = {
     dispatch: ({ type }: AgentEvent) => void told.push(type),
-    pool: { setMax: note("pool") },
-    code: { setMax: note("code"), setPaths: note("paths") },
-    vouchers: { reload: note("vouchers") },
+    executors: {
+      pool: { setMax: note("pool") },
+      code: { setMax: note("code"), setPaths: note("paths") },
+      vouchers: { reload: note("vouchers") },
+    },
   } as unknown as LiveParts["shell"];
   const now: Now = { config: {} as AgentConfig };
   const config = {

@@ -151,7 +151,7 @@ test("a lease gets the prepared executor and its uid; one of no use is replaced 
     socketPath: fake.path,
     spawn: undefined,
     timeoutMs: 1000,
-    onExited: (leaseId) => shell.pool.exited(leaseId),
+    onExited: (leaseId) => shell.executors.pool.exited(leaseId),
     onLost: () => shell.setStarter(undefined),
   });
   t.after(async () => {
@@ -168,7 +168,7 @@ test("a lease gets the prepared executor and its uid; one of no use is replaced 
     return shell.state.guests.get(leaseId)?.uid;
   };
   assert.equal(await lease("cold"), setup.guestUidFirst);
-  await eventually("prepared", () => shell.pool.size === 1);
+  await eventually("prepared", () => shell.executors.pool.size === 1);
   assert.equal(await lease("warm"), 900);
   assert.equal(fake.live.get("warm")?.fields.find(([key]) => key === "uid")?.[1], "900");
   assert.ok(tree.names.get("warm")?.startsWith("pool-"));
@@ -183,14 +183,14 @@ test("a lease gets the prepared executor and its uid; one of no use is replaced 
   // Ended: neither its name nor its uid is taken any more.
   await shell.ask({ type: "release", leaseId: "warm", asker: { uid: 0, all: true } });
   assert.equal(tree.names.has("warm"), false);
-  await eventually("prepared again", () => shell.pool.size === 1);
+  await eventually("prepared again", () => shell.executors.pool.size === 1);
   fake.forget();
   assert.ok((await lease("again")) !== 900);
   assert.deepEqual(warnings, ["prepared executor is of no use"]);
   // A prolog ends what is prepared; none comes while the job does.
-  await eventually("prepared once more", () => shell.pool.size === 1);
+  await eventually("prepared once more", () => shell.executors.pool.size === 1);
   await shell.ask({ type: "prolog", jobId: 5 });
-  assert.equal(shell.pool.size, 0);
+  assert.equal(shell.executors.pool.size, 0);
 });
 
 test("how many are kept may be changed while it works: fewer end, more are made, none is none", async (t) => {

@@ -6,9 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { connectStarter } from "../../../agent/executor/starter.ts";
+import type { AgentLog } from "../../../agent/log.ts";
 import { nodeAdmin } from "../../../agent/node/admin.ts";
 import { offerMessage } from "../../../agent/offer/messages.ts";
-import { Shell, type ShellLog } from "../../../agent/shell.ts";
+import { Shell } from "../../../agent/shell.ts";
 import type { Controllers } from "../../../agent/socket/controllers.ts";
 import { localHandlers } from "../../../agent/socket/local.ts";
 import { type LocalHandlers, serveLocal } from "../../../agent/socket/server.ts";
@@ -53,7 +54,7 @@ async function world(
     openMs?: number;
     stateDir?: string;
     exhausted?: readonly Exhausted[];
-    log?: ShellLog;
+    log?: AgentLog;
   } = {},
 ): Promise<World> {
   const dir = mkdtempSync(join(tmpdir(), "sublet-socket-"));

@@ -98,7 +98,7 @@ async function world(t: TestContext, { cores = 4, max = 4, availableMib = 4096 }
   shell.dispatch({ type: "adopt", guests: [] });
   shell.setStarter(fake);
   shell.sampleMemory();
-  shell.vouchers.setDesk({
+  shell.executors.vouchers.setDesk({
     on: () => here.on,
     mayGrant: () => here.mayGrant,
     mayStand: () => here.mayStand,
@@ -119,13 +119,13 @@ async function world(t: TestContext, { cores = 4, max = 4, availableMib = 4096 }
   async function ahead(count: number): Promise<string[]> {
     for (let i = 0; i < 2 * count; i++) {
       const leaseId = await lease();
-      shell.vouchers.asked(demand);
+      shell.executors.vouchers.asked(demand);
       await shell.ask({ type: "release", leaseId, asker: { uid: owner.uid, all: false } });
     }
     await eventually("vouchers", () => here.vouched.size >= count);
     return [...here.vouched.keys()];
   }
-  const cleared = (): boolean => shell.state.vouchers.size === 0 && shell.vouchers.size === 0;
+  const cleared = (): boolean => shell.state.vouchers.size === 0 && shell.executors.vouchers.size === 0;
   return Object.assign(here, { shell, fake, lease, ahead, cleared });
 }
 
@@ -157,8 +157,8 @@ test("who leased may find the next lease granted; its capacity is offered until 
   assert.deepEqual(doors, [true]);
   const metrics = watchMetrics(shell, { controllersConnected: () => 0 });
 
-  shell.vouchers.redeemed({ leaseId, jobId: 99, port: 5000, stats: undefined });
-  shell.vouchers.claimed(leaseId, 99, 8);
+  shell.executors.vouchers.redeemed({ leaseId, jobId: 99, port: 5000, stats: undefined });
+  shell.executors.vouchers.claimed(leaseId, 99, 8);
   const guest = shell.state.guests.get(leaseId);
   assert.deepEqual(
     [guest?.phase, guest?.holder, guest?.port, guest?.lease.owner.jobId, guest?.lease.billing?.account],
@@ -167,7 +167,7 @@ test("who leased may find the next lease granted; its capacity is offered until 
   assert.equal(guest?.lease.state, "ACTIVE");
   assert.ok((guest?.lease.expiresAtMs ?? 0) > shell.nowMs() + request.termMs - 1000);
   assert.equal(offered(shell), 3);
-  assert.equal(shell.pool.redeemed, 1);
+  assert.equal(shell.executors.pool.redeemed, 1);
   assert.match(await metrics.metrics(), /^sublet_lease_grants_total 1$/m, "a lease as any other");
   await eventually("the next one", () => vouched.size >= 2);
 });
@@ -178,29 +178,29 @@ test("where no executors are kept, the lease alone is granted ahead", async (t) 
   const voucher = vouched.get(leaseId);
   assert.deepEqual([voucher?.order.pool, voucher?.portAt], [undefined, leaseId.length + 1]);
   const uids = [...shell.state.vouchers.values()].map(({ uid }) => uid);
-  assert.deepEqual([new Set(uids).size, shell.pool.size], [2, 0]);
-  shell.vouchers.claimed(leaseId, 5, 8);
-  shell.vouchers.redeemed({ leaseId, jobId: 5, port: 4321, stats: undefined });
+  assert.deepEqual([new Set(uids).size, shell.executors.pool.size], [2, 0]);
+  shell.executors.vouchers.claimed(leaseId, 5, 8);
+  shell.executors.vouchers.redeemed({ leaseId, jobId: 5, port: 4321, stats: undefined });
   const guest = shell.state.guests.get(leaseId);
   assert.deepEqual([guest?.port, guest?.phase, guest?.holder], [4321, "running", 8]);
   assert.equal(parseMeta(voucher?.order.meta.replace(jobMark, "5") ?? "", leaseId, 1)?.name, undefined);
   await eventually("the next one", () => vouched.size === 3);
   const next = [...vouched.keys()].at(-1) ?? "";
   assert.ok(!uids.includes(shell.state.vouchers.get(next)?.uid ?? 0), "no uid is in use twice");
-  shell.vouchers.exited(other); // it could not be started
+  shell.executors.vouchers.exited(other); // it could not be started
   await eventually("its capacity is free", () => !shell.state.vouchers.has(other));
-  await shell.vouchers.withdraw();
+  await shell.executors.vouchers.withdraw();
   assert.ok(cleared());
 });
 
 test("the client's stream may be heard before the starter", async (t) => {
   const { shell, ahead } = await world(t);
   const [leaseId = ""] = await ahead(1);
-  shell.vouchers.claimed(leaseId, 3, 8);
+  shell.executors.vouchers.claimed(leaseId, 3, 8);
   assert.equal(shell.state.guests.get(leaseId)?.holder, 8);
-  shell.vouchers.redeemed({ leaseId, jobId: 3, port: 5000, stats: undefined });
+  shell.executors.vouchers.redeemed({ leaseId, jobId: 3, port: 5000, stats: undefined });
   assert.deepEqual(
-    [shell.state.guests.get(leaseId)?.holder, shell.state.book.leases.size, shell.pool.redeemed],
+    [shell.state.guests.get(leaseId)?.holder, shell.state.book.leases.size, shell.executors.pool.redeemed],
     [8, 1, 1],
   );
   shell.dispatch({ type: "holder_gone", holder: 8 });
@@ -215,7 +215,7 @@ test("a hook is answered when none can be redeemed any more, and what was redeem
     here.fake.unvouch = async () => {
       order.push("unvouch");
       // The starter tells what it handed out before it answers.
-      shell.vouchers.redeemed({ leaseId, jobId: 5, port: 5000, stats: undefined });
+      shell.executors.vouchers.redeemed({ leaseId, jobId: 5, port: 5000, stats: undefined });
     };
     const hook = { jobId: 9, stepId: 0, cores: [0, 1, 2, 3], memoryBytes: 0, uid: 1, consent: undefined };
     const answer = await shell.ask({ ...hook, type, partition: "", account: "", qos: "" } as never);
@@ -232,7 +232,7 @@ test("somebody else wants the capacity: he gets it", async (t) => {
   const { shell, ahead, lease, cleared } = await world(t, { cores: 2 });
   await ahead(1);
   await lease({ ...request, cores: 1 });
-  assert.equal(shell.vouchers.size, 1, "one core is beside it");
+  assert.equal(shell.executors.vouchers.size, 1, "one core is beside it");
   const [taken = ""] = [...shell.state.book.leases.values()].flatMap(({ cores }) => cores.map(String));
   const [kept] = [...shell.state.vouchers.values()];
   assert.ok(!kept?.lease.cores.map(String).includes(taken), "no core is in both");
@@ -253,13 +253,13 @@ test("what is asked for in part, too, is granted as if nothing were granted ahea
   const { shell, ahead, lease } = await world(t);
   await ahead(1);
   await lease({ ...request, cores: 8, minCores: 4 });
-  assert.equal(shell.vouchers.size, 0);
+  assert.equal(shell.executors.vouchers.size, 0);
 });
 
 test("what a function needs at least counts, not the little that it asks for", async (t) => {
   const { shell, lease, vouched } = await world(t);
   await lease({ ...request, memoryBytes: 3422 * mib }); // 128 MiB are offered beside it
-  shell.vouchers.asked({ ...demand, message: { ...message, memoryBytes: 52 * mib } });
+  shell.executors.vouchers.asked({ ...demand, message: { ...message, memoryBytes: 52 * mib } });
   await eventually("84 of them are kept", () => vouched.size === 1);
   const leaseId = await lease({ ...request, memoryBytes: 1 });
   assert.ok(shell.state.book.leases.has(leaseId), "it wants 48");
@@ -270,7 +270,7 @@ test("settings hold from their reload on: what was granted ahead by older ones g
   const [leaseId = ""] = await ahead(1);
   assert.equal(shell.state.vouchers.get(leaseId)?.lease.termMs, 60_000);
   shell.dispatch({ type: "settings", setup: { ...shell.state.setup, leaseTermMs: 20_000 } });
-  shell.vouchers.reload();
+  shell.executors.vouchers.reload();
   await eventually("it is gone", () => !shell.state.vouchers.has(leaseId));
   await eventually("another", () => vouched.size > 0 && shell.state.vouchers.size > 0);
   assert.ok([...shell.state.vouchers.values()].every(({ lease }) => lease.termMs === 20_000));
@@ -280,10 +280,10 @@ test("no room beside the lease: granted ahead as soon as that is given back", as
   const here = await world(t, { cores: 1 });
   const { shell, lease, vouched } = here;
   const leaseId = await lease();
-  shell.vouchers.asked(demand);
-  await eventually("one is prepared", () => shell.pool.size === 1);
+  shell.executors.vouchers.asked(demand);
+  await eventually("one is prepared", () => shell.executors.pool.size === 1);
   here.mayGrant = false; // as a node without a free core says
-  shell.vouchers.asked(demand);
+  shell.executors.vouchers.asked(demand);
   await new Promise((resolve) => setTimeout(resolve, 100));
   assert.equal(vouched.size, 0);
   here.mayGrant = true;
@@ -296,8 +296,8 @@ test("what is spare, but not as it is offered, in steps, is not granted ahead an
   const { shell, lease, vouched, stopped } = await world(t, { availableMib: 4000 });
   const memoryBytes = 3440 * mib;
   const leaseId = await lease({ ...request, memoryBytes });
-  shell.vouchers.asked({ ...demand, message: { ...message, memoryBytes } });
-  await eventually("one is prepared", () => shell.pool.size > 0);
+  shell.executors.vouchers.asked({ ...demand, message: { ...message, memoryBytes } });
+  await eventually("one is prepared", () => shell.executors.pool.size > 0);
   await shell.ask({ type: "release", leaseId, asker: { uid: owner.uid, all: false } });
   shell.sampleMemory();
   await new Promise((resolve) => setTimeout(resolve, 200));
@@ -313,8 +313,8 @@ test("what is spare, but not as it is offered, in steps, is not granted ahead an
 test("events that come all the time put nothing off", async (t) => {
   const { shell, lease, vouched } = await world(t);
   await lease();
-  shell.vouchers.asked(demand);
-  const busy = setInterval(() => shell.vouchers.later(), 5);
+  shell.executors.vouchers.asked(demand);
+  const busy = setInterval(() => shell.executors.vouchers.later(), 5);
   t.after(() => clearInterval(busy));
   await eventually("a voucher", () => vouched.size > 0);
 });
@@ -329,13 +329,13 @@ test("a request that is too long for the door, and a starter that refuses: no li
   };
   for (let i = 0; i < 3; i++) {
     const leaseId = await lease();
-    shell.vouchers.asked(long);
+    shell.executors.vouchers.asked(long);
     await new Promise((resolve) => setTimeout(resolve, 60));
     await shell.ask({ type: "release", leaseId, asker: { uid: owner.uid, all: false } });
   }
   assert.equal(asked, 0);
   for (let i = 0; i < 5; i++) {
-    shell.vouchers.asked(demand);
+    shell.executors.vouchers.asked(demand);
     await new Promise((resolve) => setTimeout(resolve, 60));
   }
   assert.ok(asked >= 2, `${asked}`);
@@ -365,7 +365,7 @@ test("whatever ends lending ends them; one that is redeemed meanwhile goes at on
       onEffect: (effect) => effect.type === "ended" && ended.push(`${effect.guest.lease.reason}`),
     });
     here.fake.unvouch = async () =>
-      shell.vouchers.redeemed({ leaseId, jobId: 5, port: 5000, stats: undefined });
+      shell.executors.vouchers.redeemed({ leaseId, jobId: 5, port: 5000, stats: undefined });
     shell.dispatch(event as never);
     await eventually(`the end by ${event.type}`, cleared);
     await eventually("its guest is gone", () => !shell.state.guests.has(leaseId));
@@ -397,7 +397,7 @@ test("a starter that does not answer: capacity is free when the executors are go
 test("a lease in nobody's stream is given back", async (t) => {
   const { shell, ahead } = await world(t);
   const [leaseId = ""] = await ahead(1);
-  shell.vouchers.redeemed({ leaseId, jobId: 5, port: 5000, stats: undefined });
+  shell.executors.vouchers.redeemed({ leaseId, jobId: 5, port: 5000, stats: undefined });
   assert.equal(shell.state.guests.get(leaseId)?.phase, "running");
   await eventually("its end", () => !shell.state.guests.has(leaseId));
 });
@@ -406,12 +406,12 @@ test("once something else is asked for changes nothing, twice does", async (t) =
   const { shell, ahead, vouched } = await world(t);
   await ahead(1);
   const other: Demand = { ...demand, request: Buffer.from("0a02", "hex") };
-  shell.vouchers.asked(other);
-  shell.vouchers.asked(demand);
-  shell.vouchers.asked(other);
+  shell.executors.vouchers.asked(other);
+  shell.executors.vouchers.asked(demand);
+  shell.executors.vouchers.asked(other);
   await new Promise((resolve) => setTimeout(resolve, 60));
   assert.ok([...vouched.values()].every((each) => each.request.equals(demand.request)));
-  shell.vouchers.asked(other);
+  shell.executors.vouchers.asked(other);
   await eventually("vouchers for the other", () =>
     [...vouched.values()].some((each) => each.request.equals(other.request)),
   );
@@ -429,7 +429,7 @@ test("an executor that ends, a starter that is lost, one that knows of none", as
   const { shell, ahead, cleared, vouched, ...here } = await world(t);
   const [leaseId = ""] = await ahead(1);
   const name = vouched.get(leaseId)?.order.pool ?? "";
-  shell.vouchers.exited(name);
+  shell.executors.vouchers.exited(name);
   await eventually("one less", () => !shell.state.vouchers.has(leaseId));
   vouched.clear();
   await ahead(1);
@@ -443,7 +443,7 @@ test("an executor that ends, a starter that is lost, one that knows of none", as
   shell.setStarter(here.fake);
   for (let i = 0; i < 3; i++) {
     await here.lease();
-    shell.vouchers.asked(demand);
+    shell.executors.vouchers.asked(demand);
     await new Promise((resolve) => setTimeout(resolve, 60));
   }
   assert.equal(asked, 1);
@@ -460,8 +460,8 @@ test("the configuration is against it: what is there goes, and no more is made",
   await here.ahead(1);
   here.on = false;
   await eventually("withdrawn", here.cleared);
-  await assert.rejects(here.shell.vouchers.grantAhead(far("f1")), { code: "RESOURCE_EXHAUSTED" });
-  here.shell.vouchers.asked(demand);
+  await assert.rejects(here.shell.executors.vouchers.grantAhead(far("f1")), { code: "RESOURCE_EXHAUSTED" });
+  here.shell.executors.vouchers.asked(demand);
   await new Promise((resolve) => setTimeout(resolve, 100));
   assert.ok(here.cleared());
 });
@@ -471,13 +471,13 @@ const far = (leaseId: string) => ({ leaseId, wish: request, owner: { ...owner, j
 test("for a client on another node: who shows the token has it, and his node's agent holds it", async (t) => {
   const { shell, lease, awaited, doors, taken, cleared } = await world(t);
   await assert.rejects(
-    shell.vouchers.grantAhead(far("f1")),
+    shell.executors.vouchers.grantAhead(far("f1")),
     { code: "RESOURCE_EXHAUSTED" },
     "none is prepared",
   );
   await lease();
-  await eventually("one is prepared", () => shell.pool.size > 0);
-  const granted = await shell.vouchers.grantAhead(far("f1"));
+  await eventually("one is prepared", () => shell.executors.pool.size > 0);
+  const granted = await shell.executors.vouchers.grantAhead(far("f1"));
   assert.deepEqual([granted.port, granted.token, granted.lease.owner.jobId], [6000, token, 7]);
   const there = awaited.get("f1");
   assert.deepEqual(
@@ -490,12 +490,12 @@ test("for a client on another node: who shows the token has it, and his node's a
     [3, 1, []],
     "it is none of the door's",
   );
-  await assert.rejects(shell.vouchers.grantAhead(far("f1")), { code: "INVALID_ARGUMENT" });
+  await assert.rejects(shell.executors.vouchers.grantAhead(far("f1")), { code: "INVALID_ARGUMENT" });
 
-  shell.vouchers.redeemed({ leaseId: "f1", jobId: 7, port: 6000, stats: undefined });
+  shell.executors.vouchers.redeemed({ leaseId: "f1", jobId: 7, port: 6000, stats: undefined });
   const guest = shell.state.guests.get("f1");
   assert.deepEqual([guest?.phase, guest?.holder, guest?.lease.owner.jobId], ["running", undefined, 7]);
-  assert.equal(shell.pool.redeemed, 1);
+  assert.equal(shell.executors.pool.redeemed, 1);
   await new Promise((resolve) => setTimeout(resolve, 2_500));
   assert.ok(shell.state.guests.has("f1"), "nobody here claims it");
   await shell.ask({ type: "renew", leaseId: "f1", asker: { uid: owner.uid, all: false }, holder: undefined });
@@ -506,17 +506,17 @@ test("for a client on another node: who shows the token has it, and his node's a
 test("for a client on another node: whose account it is, the controller has said, who knows his job", async (t) => {
   const { shell } = await world(t, { max: 0 });
   const billing = { account: "his-jobs", partition: "p" };
-  await shell.vouchers.grantAhead({ ...far("f1"), wish: { ...request, billing } });
-  await shell.vouchers.grantAhead(far("f2"));
+  await shell.executors.vouchers.grantAhead({ ...far("f1"), wish: { ...request, billing } });
+  await shell.executors.vouchers.grantAhead(far("f2"));
   for (const leaseId of ["f1", "f2"])
-    shell.vouchers.redeemed({ leaseId, jobId: 7, port: 6000, stats: undefined });
+    shell.executors.vouchers.redeemed({ leaseId, jobId: 7, port: 6000, stats: undefined });
   const accounts = ["f1", "f2"].map((id) => shell.state.guests.get(id)?.lease.billing?.account);
   assert.deepEqual(accounts, ["his-jobs", "of-7"], "or else what is known here");
 });
 
 test("for a client on another node: what has come up against it since is seen within a second or so", async (t) => {
   const here = await world(t, { max: 0 });
-  await here.shell.vouchers.grantAhead(far("f1"));
+  await here.shell.executors.vouchers.grantAhead(far("f1"));
   here.mayStand = false; // a job is planned there, or his account has nothing left
   await eventually("it is gone", here.cleared);
   assert.deepEqual(here.taken, ["f1"]);
@@ -524,28 +524,32 @@ test("for a client on another node: what has come up against it since is seen wi
 
 test("for a client on another node, where no executors are kept", async (t) => {
   const { shell, awaited } = await world(t, { max: 0 });
-  const granted = await shell.vouchers.grantAhead(far("f1"));
+  const granted = await shell.executors.vouchers.grantAhead(far("f1"));
   assert.deepEqual([granted.port, awaited.get("f1")?.order.pool], [6000, undefined]);
-  await shell.vouchers.grantAhead(far("f2"));
-  await assert.rejects(shell.vouchers.grantAhead(far("f3")), { code: "RESOURCE_EXHAUSTED" });
-  shell.vouchers.exited("f1"); // who called it showed no token
+  await shell.executors.vouchers.grantAhead(far("f2"));
+  await assert.rejects(shell.executors.vouchers.grantAhead(far("f3")), { code: "RESOURCE_EXHAUSTED" });
+  shell.executors.vouchers.exited("f1"); // who called it showed no token
   await eventually("its capacity is free", () => !shell.state.vouchers.has("f1"));
-  shell.vouchers.redeemed({ leaseId: "f2", jobId: 7, port: 6000, stats: undefined });
+  shell.executors.vouchers.redeemed({ leaseId: "f2", jobId: 7, port: 6000, stats: undefined });
   assert.equal(shell.state.guests.get("f2")?.port, 6000);
 });
 
 test("what another node's client has made no use of is given back to its owner only, and once", async (t) => {
   const { shell, cleared, ...here } = await world(t, { max: 0 });
-  await shell.vouchers.grantAhead(far("f1"));
-  await shell.vouchers.grantAhead(far("f2"));
-  assert.equal(await shell.vouchers.giveBack("f1", { uid: 4711, all: false }), undefined);
-  assert.equal(shell.vouchers.size, 2);
-  assert.equal((await shell.vouchers.giveBack("f1", { uid: owner.uid, all: false }))?.id, "f1");
+  await shell.executors.vouchers.grantAhead(far("f1"));
+  await shell.executors.vouchers.grantAhead(far("f2"));
+  assert.equal(await shell.executors.vouchers.giveBack("f1", { uid: 4711, all: false }), undefined);
+  assert.equal(shell.executors.vouchers.size, 2);
+  assert.equal((await shell.executors.vouchers.giveBack("f1", { uid: owner.uid, all: false }))?.id, "f1");
   assert.deepEqual(here.unvouched, ["f1"]);
-  assert.equal(await shell.vouchers.giveBack("f1", { uid: owner.uid, all: false }), undefined);
+  assert.equal(await shell.executors.vouchers.giveBack("f1", { uid: owner.uid, all: false }), undefined);
   here.fake.unvouch = async () =>
-    shell.vouchers.redeemed({ leaseId: "f2", jobId: 7, port: 6000, stats: undefined }); // told before the answer
-  assert.equal(await shell.vouchers.giveBack("f2", { uid: 0, all: true }), undefined, "it is a lease by now");
+    shell.executors.vouchers.redeemed({ leaseId: "f2", jobId: 7, port: 6000, stats: undefined }); // told before the answer
+  assert.equal(
+    await shell.executors.vouchers.giveBack("f2", { uid: 0, all: true }),
+    undefined,
+    "it is a lease by now",
+  );
   assert.ok(shell.state.guests.has("f2"));
   assert.ok(cleared());
 });
@@ -553,19 +557,22 @@ test("what another node's client has made no use of is given back to its owner o
 test("a hook, or who wants the capacity, takes both kinds, and the other node hears of it", async (t) => {
   const { shell, ahead, cleared, taken, ...here } = await world(t, { cores: 4 });
   await ahead(1);
-  await eventually("one is prepared beside it", () => shell.pool.size > shell.vouchers.size);
-  await shell.vouchers.grantAhead(far("f1"));
+  await eventually(
+    "one is prepared beside it",
+    () => shell.executors.pool.size > shell.executors.vouchers.size,
+  );
+  await shell.executors.vouchers.grantAhead(far("f1"));
   assert.equal(shell.state.vouchers.size, 2);
   const hook = { jobId: 9, stepId: 0, cores: [0, 1, 2, 3], memoryBytes: 0, uid: 1, consent: undefined };
   await shell.ask({ ...hook, type: "prolog", partition: "", account: "", qos: "" } as never);
   assert.ok(cleared());
   assert.deepEqual([here.unvouched.at(-1), taken], [undefined, ["f1"]]);
-  await assert.rejects(shell.vouchers.grantAhead(far("f2")), { code: "RESOURCE_EXHAUSTED" });
+  await assert.rejects(shell.executors.vouchers.grantAhead(far("f2")), { code: "RESOURCE_EXHAUSTED" });
 });
 
 test("another node's client has not come for a minute: its agent does not hand it out any more, and it is gone", async (t) => {
   const here = await world(t, { max: 0 });
-  await here.shell.vouchers.grantAhead(far("f1"));
+  await here.shell.executors.vouchers.grantAhead(far("f1"));
   here.laterMs = 50_000;
   await new Promise((resolve) => setTimeout(resolve, 1_200));
   assert.ok(here.shell.state.vouchers.has("f1"));
@@ -576,11 +583,14 @@ test("another node's client has not come for a minute: its agent does not hand i
 test("another demand of this node leaves alone what another node's client was granted", async (t) => {
   const { shell, ahead, ...here } = await world(t);
   await ahead(1);
-  await eventually("one is prepared beside it", () => shell.pool.size > shell.vouchers.size);
-  await shell.vouchers.grantAhead(far("f1"));
+  await eventually(
+    "one is prepared beside it",
+    () => shell.executors.pool.size > shell.executors.vouchers.size,
+  );
+  await shell.executors.vouchers.grantAhead(far("f1"));
   const near = [...here.vouched.keys()];
-  shell.vouchers.asked({ ...demand, request: Buffer.from("0b02", "hex") });
-  shell.vouchers.asked({ ...demand, request: Buffer.from("0b02", "hex") });
+  shell.executors.vouchers.asked({ ...demand, request: Buffer.from("0b02", "hex") });
+  shell.executors.vouchers.asked({ ...demand, request: Buffer.from("0b02", "hex") });
   await eventually("the first demand's are gone", () => near.every((id) => !shell.state.vouchers.has(id)));
   assert.ok(shell.state.vouchers.has("f1"));
   assert.deepEqual([...here.unvouched].sort(), near.sort());
@@ -592,7 +602,7 @@ test("the starter fails, or does not know of it: the capacity is free again", as
   fake.awaitClient = async () => {
     throw new SubletError("INTERNAL", "starter: unknown verb; there are START");
   };
-  await assert.rejects(shell.vouchers.grantAhead(far("f1")));
+  await assert.rejects(shell.executors.vouchers.grantAhead(far("f1")));
   await eventually("nothing is held", cleared);
 });
 
@@ -603,10 +613,10 @@ test("a lease that is given back at once: where its executor counts is heard bef
   const order: string[] = [];
   fake.unvouch = async (_timeoutMs, id) => {
     order.push(`unvouch ${id}`);
-    shell.vouchers.redeemed({ leaseId, jobId: 3, port: 5000, stats: "/x" });
+    shell.executors.vouchers.redeemed({ leaseId, jobId: 3, port: 5000, stats: "/x" });
     order.push(`opened ${opened.join(" ")}`);
   };
-  shell.vouchers.claimed(leaseId, 3, 8);
+  shell.executors.vouchers.claimed(leaseId, 3, 8);
   await shell.ask({ type: "release", leaseId, asker: { uid: owner.uid, all: false } });
   assert.deepEqual(order, [`unvouch ${leaseId}`, `opened ${leaseId}`]);
   assert.ok(!shell.state.book.leases.has(leaseId));
