@@ -88,6 +88,9 @@ function complaints(
   return [`${said?.where(path) ?? subject}: ${issue.path.map(String).join(".")}: ${what}`];
 }
 
+/** Zod's own words; else the schema says itself what is wrong: "beyond the node: it has 8 cores". */
+const usualWords = /^(Too big|Too small|Invalid input|Invalid option): /;
+
 /** A wrong kind or size of value in the words of the documentation, which name the unit; undefined: the issue says more itself. */
 function wanted(
   issue: z.core.$ZodIssue,
@@ -102,7 +105,12 @@ function wanted(
   const size = issue.code === "too_big" || issue.code === "too_small";
   const kind = issue.code === "invalid_type" || issue.code === "invalid_value";
   // How long a text or a list may be stands in the issue alone.
-  if (key === undefined || !(kind || (size && /^(number|int)$/.test(issue.origin)))) return undefined;
+  if (
+    key === undefined ||
+    !usualWords.test(issue.message) ||
+    !(kind || (size && /^(number|int)$/.test(issue.origin)))
+  )
+    return undefined;
   const value = valueAt(layer?.values, path);
   const got =
     value === undefined ? "missing" : key.secret || key.secretFile ? "wrong" : `got ${tomlValue(value)}`;
