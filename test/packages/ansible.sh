@@ -21,4 +21,4 @@ cp build/packages/*.deb "$payload/repository/"
 put_cluster "$payload" build/packages
 cp -rL deploy/ansible "$payload/"
 install -m 755 test/packages/ansible-guest.sh "$payload/command"
-bash deploy/vm/run.sh --systemd --seconds 3600 --memory 3072 "$machine" "$payload"
+bash deploy/vm/run.sh --systemd --seconds 7200 --memory 3072 "$machine" "$payload"
