@@ -227,6 +227,8 @@ static bool write_back(struct ofi_server *server, struct ofi_client *client, con
         if (status != SUBLET_ERR_BUSY)
             return status == SUBLET_OK;
         collect(server);
+        if (atomic_load(&client->stream->state->closed) != 0)
+            return false;
         uint64_t now = now_ns();
         if (end_ns == 0)
             end_ns = now + STALL_NS;

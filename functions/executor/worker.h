@@ -7,8 +7,8 @@
  *
  *   0 -> call            the worker announces the call, then claims it
  *   call -> ANSWERING    by compare-and-swap of the worker, once the function has returned: it answers
- *   call -> ENDED        by compare-and-swap of the supervisor (deadline, client gone): it kills the worker, then
- * answers ANSWERING -> 0       the worker has answered
+ *   call -> ENDED        by compare-and-swap of the supervisor (deadline, client gone): it kills the worker and answers
+ *   ANSWERING -> 0       the worker has answered; nobody ends it for this call any more
  *
  * Everything in `struct worker_page` can be overwritten by user code: the supervisor bounds what it reads there.
  */

@@ -299,9 +299,10 @@ void workers_leave_call(struct worker_slot *slot, bool stream, uint32_t number)
     bool its = (call & CALL_SET) != 0 && ((call & CALL_STREAM) != 0) == stream && call_client(call) == number;
     if (!its)
         return;
+    /* One that answers may be in the next call by now, which is another client's. */
     if (slot->ended_call != 0)
         slot->ended_status = SUBLET_OK;
-    else
+    else if ((call & CALL_ANSWERING) == 0)
         end_call(slot, call, call, SUBLET_OK);
 }
 

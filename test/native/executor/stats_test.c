@@ -125,9 +125,27 @@ static void every_fault_is_counted_under_its_number(void **state)
             assert_outcome(0, cases[i].status, 2 * round);
             close(fd);
         }
-    /* A client that leaves while its answer is on the way costs a worker, too. */
-    assert_in_range(atomic_load(&worker(0)->restarts), 3 * 2 * 5, 3 * 2 * 7);
+    assert_int_equal(atomic_load(&worker(0)->restarts), 3 * 2 * 5);
     assert_ring_echoes(&f->peer.rings[0], f->echo);
+}
+
+/** The worker may be in somebody else's call before it is seen that this one has left. */
+static void who_leaves_with_an_answer_costs_nobody_a_call(void **state)
+{
+    enum { ROUNDS = 2000 };
+    struct fixture *f = *state;
+    for (uint32_t i = 1; i <= ROUNDS; i++) {
+        sublet_status status;
+        struct stream_response response;
+        uint32_t size;
+        int fd = peer_stream(&f->executor, STREAM_CALLS, 0, i, 4096, 4096, &status);
+        assert_int_equal(status, SUBLET_OK);
+        assert_int_equal(peer_stream_send(fd, 1, f->empty, NULL, 0, 64), SUBLET_OK);
+        assert_int_equal(peer_stream_receive(fd, &response, NULL, 0), SUBLET_OK);
+        close(fd);
+        assert_int_equal(peer_call(&f->peer.rings[0], f->empty, NULL, 0, NULL, 0, &size), SUBLET_OK);
+    }
+    assert_int_equal(atomic_load(&worker(0)->restarts), 0);
 }
 
 /** A loop without end is ended by its caller's deadline, and counted. */
@@ -156,6 +174,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(calls_bytes_and_times_are_counted, with_page, fixture_stop),
         cmocka_unit_test_setup_teardown(a_long_call_is_seen, with_page, fixture_stop),
         cmocka_unit_test_setup_teardown(every_fault_is_counted_under_its_number, with_page, fixture_stop),
+        cmocka_unit_test_setup_teardown(who_leaves_with_an_answer_costs_nobody_a_call, with_page, fixture_stop),
         cmocka_unit_test_setup_teardown(a_hanging_call_is_counted, with_page, fixture_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
