@@ -60,6 +60,10 @@ model call_owner found -DNO_THIRD_LOOK
 model call_owner found -DSTALE_NOTE
 model call_owner found -DNO_FIRST_LOOK -DNO_GIVE_BACK
 model call_owner found -DNO_GIVE_BACK
+model client_leaves clean
+model client_leaves found -DENDS_ANSWERING
+model client_leaves found -DNO_CLOSED_LOOK
+model client_leaves found -DNO_SWAP
 model stream_memory clean
 model stream_memory found -DNO_TURNS
 model stream_memory found -DNO_ORDER
