@@ -34,7 +34,7 @@ use = false
 `,
 );
 
-useCluster({ agentSettings: { reclaim: { budget_ms: 1500 }, guard: { policy_file: policyFile } } });
+useCluster({ agentSettings: { reclaim: { budget_ms: 5000 }, guard: { policy_file: policyFile } } });
 
 /** A job that has all cores of its node, and two tasks on one of them: they wait for each other, whatever else runs. */
 async function sufferer(node: string): Promise<number> {
